@@ -1,0 +1,1 @@
+"""What hardware is: its schema, its presets and how they are loaded."""

@@ -1,0 +1,1 @@
+"""What a network is: layers and operands, and the built-in networks."""

@@ -1,0 +1,217 @@
+"""A neural network as the solver sees it: tensor contractions and which elements each of them reads."""
+
+from __future__ import annotations
+
+import heapq
+import math
+from functools import cached_property
+from typing import Annotated, Literal, Self, get_args
+
+from pydantic import Field, model_validator
+
+from overlapim_files import FileModel
+
+FORMAT = "overlapim/network/1"
+
+Dim = Literal["N", "G", "K", "P", "Q", "C", "R", "S"]
+DIMS: tuple[Dim, ...] = get_args(Dim)
+OUTPUT_DIMS: tuple[Dim, ...] = ("N", "G", "K", "P", "Q")
+REDUCTION_DIMS: tuple[Dim, ...] = ("C", "R", "S")
+AxisName = Literal["n", "ch", "h", "w"]
+AXES: tuple[AxisName, ...] = get_args(AxisName)
+AXIS_DIMS: tuple[tuple[Dim, ...], ...] = (("N",), ("G", "K"), ("P",), ("Q",))
+"""The output dims whose coordinates make up each axis of a layer's output, the slowest first."""
+
+MAX_EXTENT = 2**20
+MAX_FORM_POINTS = 2**22
+MAX_MACS = 2**50
+
+Extent = Annotated[int, Field(ge=1, le=MAX_EXTENT)]
+Shift = Annotated[int, Field(ge=-MAX_EXTENT, le=MAX_EXTENT)]
+Name = Annotated[str, Field(min_length=1, max_length=200)]
+Terms = dict[Dim, Extent]
+
+
+class Window(FileModel):
+    """Widens an interval of coordinates: a sliding window, the whole axis (`all`) or aligned blocks (`block`).
+
+    `extent` is what the window reads; the last window of an axis reads the producer's axis and needs none.
+    """
+
+    scale: Extent | None = None
+    shift: Shift | None = None
+    width: Extent | None = None
+    all: Literal[True] | None = None
+    block: Extent | None = None
+    extent: Extent | None = None
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Self:
+        slide = (self.scale, self.shift, self.width)
+        kinds = (any(v is not None for v in slide), self.all is not None, self.block is not None)
+        if sum(kinds) != 1 or (kinds[0] and None in slide):
+            raise ValueError("a window is {scale, shift, width}, {all: true} or {block: n}")
+        return self
+
+
+class AxisAccess(FileModel):
+    """Coordinates read on one axis: `sum(coefficient * dim) + offset`, then a chain of windows."""
+
+    terms: Terms = {}
+    offset: Shift = 0
+    extent: Extent | None = None
+    windows: tuple[Window, ...] = Field(default=(), max_length=64, strict=False)
+
+
+class Flatten(FileModel):
+    """One form for the axes ch, h and w: its value is unravelled over `shape`."""
+
+    terms: Terms
+    offset: Shift = 0
+    shape: Annotated[tuple[Extent, Extent, Extent], Field(strict=False)]
+
+
+class Axes(FileModel):
+    """The access of each axis of the producer; an axis that is not given is the constant 0."""
+
+    n: AxisAccess = AxisAccess()
+    ch: AxisAccess = AxisAccess()
+    h: AxisAccess = AxisAccess()
+    w: AxisAccess = AxisAccess()
+
+    def __getitem__(self, axis: AxisName) -> AxisAccess:
+        access: AxisAccess = getattr(self, axis)
+        return access
+
+
+class Operand(FileModel):
+    """What a layer reads of one producer (`from` in a file) at a point of its iteration space."""
+
+    producer: Annotated[Name, Field(alias="from")]
+    axes: Axes = Axes()
+    flatten: Flatten | None = None
+    sum: Name | None = None
+    concat: Name | None = None
+
+    def forms(self) -> list[tuple[tuple[AxisName, ...], Flatten | AxisAccess]]:
+        """Return the operand's groups: which axes each form decides, and the form."""
+        if self.flatten is None:
+            return [((axis,), self.axes[axis]) for axis in AXES]
+        return [(("n",), self.axes.n), (("ch", "h", "w"), self.flatten)]
+
+    @cached_property
+    def dims(self) -> frozenset[Dim]:
+        """The dims that the operand reads."""
+        return frozenset(dim for _, form in self.forms() for dim in form.terms)
+
+
+class Layer(FileModel):
+    """One tensor contraction over the eight loop dims, with `post` operations for each output element."""
+
+    name: Name
+    dims: Terms
+    post: Annotated[int, Field(ge=0, le=2**20)] = 0
+    operands: tuple[Operand, ...] = Field(min_length=1, max_length=1024, strict=False)
+
+    @cached_property
+    def bounds(self) -> tuple[int, ...]:
+        """Loop bounds in the order of `DIMS`."""
+        return tuple(self.dims.get(dim, 1) for dim in DIMS)
+
+    def bound(self, dim: Dim) -> int:
+        """Return the loop bound of one dim."""
+        return self.dims.get(dim, 1)
+
+    @cached_property
+    def shape(self) -> tuple[int, int, int, int]:
+        """Extents (n, ch, h, w) of the output."""
+        n, g, k, p, q = self.bounds[:5]
+        return n, g * k, p, q
+
+    @cached_property
+    def macs(self) -> int:
+        """Multiply-accumulates of the layer."""
+        return math.prod(self.bounds)
+
+    @cached_property
+    def weights(self) -> int:
+        """Weight elements of the layer; a product of two activations counts its second operand as none."""
+        products = {operand.sum or operand.concat or i for i, operand in enumerate(self.operands)}
+        return math.prod(self.bound(d) for d in ("G", "K", "C", "R", "S")) if len(products) == 1 else 0
+
+    @cached_property
+    def read_dims(self) -> frozenset[Dim]:
+        """The dims that some operand reads."""
+        return frozenset().union(*(operand.dims for operand in self.operands))
+
+    @cached_property
+    def operand_count(self) -> int:
+        """Number of operands, a concatenation being one."""
+        return len({operand.concat or i for i, operand in enumerate(self.operands)})
+
+
+class NetworkInput(FileModel):
+    """A tensor that is available at time 0, of shape (n, ch, h, w)."""
+
+    name: Name
+    shape: Annotated[tuple[Extent, Extent, Extent, Extent], Field(strict=False)]
+
+
+class Network(FileModel):
+    """A directed acyclic graph of layers; `layers` may stand in any order in a file."""
+
+    format: Literal["overlapim/network/1"]
+    name: Name
+    inputs: tuple[NetworkInput, ...] = Field(max_length=1024, strict=False)
+    layers: tuple[Layer, ...] = Field(min_length=1, max_length=4096, strict=False)
+
+    @cached_property
+    def index(self) -> dict[str, int]:
+        """Position in `layers` of each layer by name."""
+        return {layer.name: i for i, layer in enumerate(self.layers)}
+
+    @cached_property
+    def shapes(self) -> dict[str, tuple[int, int, int, int]]:
+        """Extents (n, ch, h, w) of every input and every layer's output."""
+        return {x.name: x.shape for x in self.inputs} | {x.name: x.shape for x in self.layers}
+
+    @cached_property
+    def producers(self) -> tuple[tuple[int, ...], ...]:
+        """For each layer the layers that it reads, each once."""
+        return tuple(
+            tuple(dict.fromkeys(self.index[x.producer] for x in layer.operands if x.producer in self.index))
+            for layer in self.layers
+        )
+
+    @cached_property
+    def consumers(self) -> tuple[tuple[int, ...], ...]:
+        """For each layer the layers that read it."""
+        readers: list[list[int]] = [[] for _ in self.layers]
+        for consumer, producers in enumerate(self.producers):
+            for producer in producers:
+                readers[producer].append(consumer)
+        return tuple(map(tuple, readers))
+
+    @cached_property
+    def topological(self) -> tuple[int, ...]:
+        """Layer positions, producers first, otherwise in the order of the file; shorter if there is a cycle."""
+        missing = [len(producers) for producers in self.producers]
+        ready = [i for i, count in enumerate(missing) if count == 0]
+        order = []
+        while ready:
+            order.append(heapq.heappop(ready))
+            for consumer in self.consumers[order[-1]]:
+                missing[consumer] -= 1
+                if missing[consumer] == 0:
+                    heapq.heappush(ready, consumer)
+        return tuple(order)
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates of the whole network."""
+        return sum(layer.macs for layer in self.layers)
+
+    @property
+    def weights(self) -> int:
+        """Weight elements of the whole network."""
+        return sum(layer.weights for layer in self.layers)

@@ -1,0 +1,1 @@
+"""Everything that decides or computes: mapping, time, overlap, search, banks, solutions."""

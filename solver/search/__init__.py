@@ -1,0 +1,1 @@
+"""Heuristic methods that choose a mapping and a start for each layer."""
