@@ -1,0 +1,161 @@
+"""The closed form: when what each block of a consumer reads is finished, from tables of the size of the axes.
+
+The elements that a block reads are a product over the operand's groups, and the ideal finish of an element
+is a sum over its axes. So the largest finish over the block is the sum of each group's largest, and that is
+looked up by the digits of the block alone (docs/model.md, "Overlap in closed form").
+"""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+
+import numpy as np
+import numpy.typing as npt
+
+from solver.problem import Edge, Group
+from solver.profile import AXIS_OUTPUTS, NOTHING, Cycles, Digits, Profile, axis_finish
+
+Indices = npt.NDArray[np.int64]
+
+
+def _interval(group: Group, which: int) -> tuple[Indices, Indices]:
+    """Return the first and last coordinate read for each value of a form on one axis; first > last for none."""
+    low = np.arange(group.extents[which], dtype=np.int64)
+    high = low.copy()
+    for scale, shift, width, extent in group.windows[which]:
+        empty = low > high
+        if scale < 0:
+            low, high = low - low % -scale, high - high % -scale - scale - 1
+        elif scale == 0:
+            low, high = np.zeros_like(low), np.full_like(high, extent - 1)
+        else:
+            low, high = low * scale + shift, high * scale + shift + width - 1
+        low, high = np.maximum(low, 0), np.minimum(high, extent - 1)
+        low[empty], high[empty] = 0, -1
+    return low, high
+
+
+def range_maximum(table: Cycles, low: Indices, high: Indices) -> Cycles:
+    """Return the maximum of `table[low..high]` along the first axis, NOTHING for an empty range.
+
+    A sparse table: maxima over ranges whose length is a power of two; two of them cover any range.
+    """
+    length = high - low + 1
+    result = np.full((len(low), *table.shape[1:]), NOTHING, np.int64)
+    level, size = table, 1
+    while size <= length.max(initial=0):
+        chosen = np.flatnonzero((length >= size) & (length < 2 * size))
+        if len(chosen):
+            result[chosen] = np.maximum(level[low[chosen]], level[high[chosen] - size + 1])
+        if len(level) > size:
+            level = np.maximum(level[:-size], level[size:])
+        size *= 2
+    return result
+
+
+@lru_cache(maxsize=2**12)
+def window_intervals(group: Group) -> tuple[tuple[Indices, Indices] | None, ...]:
+    """Return for each axis of a group its intervals; None where a value is its own coordinate."""
+    return tuple(_interval(group, i) if windows else None for i, windows in enumerate(group.windows))
+
+
+def form_values(group: Group, tables: list[Cycles]) -> Cycles:
+    """Return for each value of the group's form the largest finish of what it reads; shape (values,)."""
+    values: Cycles | None = None
+    for table, extent, interval in zip(tables, group.extents, window_intervals(group), strict=True):
+        axis = table[:extent] if interval is None else range_maximum(table, *interval)
+        values = axis if values is None else (values[:, None] + axis).ravel()
+    assert values is not None
+    return values
+
+
+def block_maxima(values: Cycles, group: Group, bounds: tuple[int, ...], read: tuple[Digits, ...]) -> Cycles:
+    """Return the largest value for each combination of the block digits of the group's dims.
+
+    Parameters
+    ----------
+    values : (values of the form, ..); further axes are kept, at the end.
+    bounds, read : for each dim of the form its bound and its loops as (bound, position among blocks or -1).
+
+    Returns
+    -------
+    (block loops of the first dim .., of the second dim .., further axes of `values`).
+    """
+    index: Indices = np.array(group.offset)
+    for (_, coefficient), bound in zip(group.terms, bounds, strict=True):
+        index = index[..., None] + np.arange(bound, dtype=np.int64) * coefficient
+    inside = (index >= 0) & (index < len(values))
+    table = values[np.where(inside, index, 0)]
+    table[~inside] = NOTHING
+    axis = 0
+    for bound, loops in zip(bounds, read, strict=True):
+        table = _dim_maxima(table, axis, bound, loops)
+        axis += sum(position >= 0 for _, position in loops)
+    return table
+
+
+def _dim_maxima(table: Cycles, axis: int, bound: int, loops: Digits) -> Cycles:
+    """Replace one axis of coordinates by one axis for each block loop, taking maxima over the other loops."""
+    if all(position < 0 for _, position in loops):
+        return np.asarray(table.max(axis=axis))
+    before, after = table.shape[:axis], table.shape[axis + 1 :]
+    covered = math.prod(b for b, _ in loops)
+    if covered > bound:
+        padded = np.full((*before, covered, *after), NOTHING, np.int64)
+        padded[(slice(None),) * axis + (slice(bound),)] = table
+        table = padded
+    table = table.reshape(*before, *(b for b, _ in loops), *after)
+    inner = tuple(axis + i for i, (_, position) in enumerate(loops) if position < 0)
+    return np.asarray(table.max(axis=inner)) if inner else table
+
+
+def to_block_axes(table: Cycles, read: tuple[Digits, ...], rank: int) -> Cycles:
+    """Put the block-loop axes of a group's table in the loops' own order, with length 1 for loops of others."""
+    positions = [position for loops in read for _, position in loops if position >= 0]
+    shape = [1] * rank + list(table.shape[len(positions) :])
+    for position, length in zip(positions, table.shape, strict=False):
+        shape[position] = length
+    if positions != sorted(positions):
+        kept = range(len(positions), table.ndim)
+        table = table.transpose([*np.argsort(positions).tolist(), *kept])
+    return table.reshape(shape)
+
+
+def dims_read(group: Group, consumer: Profile) -> tuple[tuple[int, ...], tuple[Digits, ...]]:
+    """Return the bounds and the loops of the dims of a group's form."""
+    bounds = tuple(consumer.layer.bounds[dim] for dim, _ in group.terms)
+    return bounds, tuple(consumer.read_digits[dim] for dim, _ in group.terms)
+
+
+@lru_cache(maxsize=2**14)
+def _group_need(
+    group: Group,
+    axis_bounds: tuple[tuple[int, ...], ...],
+    finish: tuple[tuple[Digits, ...], ...],
+    bounds: tuple[int, ...],
+    read: tuple[Digits, ...],
+    rank: int,
+) -> Cycles:
+    tables = [axis_finish(b, digits) for b, digits in zip(axis_bounds, finish, strict=True)]
+    maxima = block_maxima(form_values(group, tables), group, bounds, read)
+    return to_block_axes(maxima, read, rank)
+
+
+def ideal_need(producer: Profile, consumer: Profile, edge: Edge) -> Cycles:
+    """Return the largest ideal finish of what each block of the consumer reads.
+
+    Returns
+    -------
+    (blocks of the consumer,) in its loops' own order, cycles of the producer; NOTHING where nothing is read.
+    """
+    rank = len(consumer.block_shape)
+    need = np.full((1,) * rank, producer.finish_base, np.int64)
+    for group in edge.groups:
+        finish = tuple(tuple(producer.finish_digits[i] for i in AXIS_OUTPUTS[a]) for a in group.axes)
+        axis_bounds = tuple(tuple(producer.layer.bounds[i] for i in AXIS_OUTPUTS[a]) for a in group.axes)
+        need = need + _group_need(group, axis_bounds, finish, *dims_read(group, consumer), rank)
+    blocks = np.broadcast_to(need, consumer.block_shape).ravel()
+    if consumer.idle is not None:
+        blocks = np.where(consumer.idle, NOTHING, blocks)
+    return np.where(blocks < 0, NOTHING, blocks)

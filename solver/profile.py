@@ -1,0 +1,280 @@
+"""All that other layers need to know of one mapped layer: when its blocks start and its outputs finish.
+
+The formulas are derived in docs/model.md, "Time within a layer".
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import numpy.typing as npt
+
+from hw.hardware import Hardware
+from models.network import AXIS_DIMS, DIMS, OUTPUT_DIMS, REDUCTION_DIMS, Dim, Layer, Operand
+from solver.mapping import Loop, Mapping, rows_needed
+
+Cycles = npt.NDArray[np.int64]
+NOTHING = -(2**60)
+"""The time of what nobody reads: below every time, and four of them still fit into 64 bits."""
+
+OUTPUTS = frozenset(OUTPUT_DIMS)
+AXIS_OUTPUTS = tuple(tuple(OUTPUT_DIMS.index(dim) for dim in dims) for dims in AXIS_DIMS)
+"""Positions in `OUTPUT_DIMS` of the dims that make up each axis."""
+
+Digits = tuple[tuple[int, int], ...]
+"""(bound, cycles of one iteration) of the loops of one dim, outermost first; 0 cycles for spatial loops."""
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Profile:
+    """One layer under one mapping. Cycles are ideal ones: those of a layer that never waits.
+
+    Attributes
+    ----------
+    temporal : the temporal loops, outermost first; `weights[j]` is the time of one iteration of `temporal[j]`.
+    ji, jo : depth of the loop at whose iterations inputs are loaded and outputs drained; 0 for once.
+    depth : number of outermost temporal loops whose iterations are blocks.
+    block_starts : (blocks,) start of each block, in the loops' own order.
+    finish_base : cycles common to the finish of all outputs.
+    finish_digits : for each output dim the loops that its coordinates' finish depends on.
+    read_digits : for each dim of `DIMS` its loops as (bound, position among the block loops or -1).
+    last_finish : finish of the last output.
+    """
+
+    layer: Layer
+    mapping: Mapping
+    banks: int
+    rows: int
+    temporal: tuple[Loop, ...]
+    weights: tuple[int, ...]
+    ji: int
+    jo: int
+    depth: int
+    t_in: int
+    t_out: int
+    total: int
+    block_shape: tuple[int, ...]
+    block_starts: Cycles
+    finish_base: int
+    finish_digits: tuple[Digits, ...]
+    read_digits: tuple[Digits, ...]
+    last_finish: int
+    idle: npt.NDArray[np.bool_] | None
+
+    @property
+    def blocks(self) -> int:
+        """Number of blocks."""
+        return len(self.block_starts)
+
+    @property
+    def loads(self) -> int:
+        """How often an input tile is loaded."""
+        return math.prod(loop.bound for loop in self.temporal[: self.ji])
+
+    @property
+    def drains(self) -> int:
+        """How often outputs are reduced and drained."""
+        return math.prod(loop.bound for loop in self.temporal[: self.jo])
+
+    @property
+    def steps(self) -> int:
+        """Number of multiply-accumulate steps."""
+        return math.prod(loop.bound for loop in self.temporal)
+
+
+def ceil_div(a: int, b: int) -> int:
+    """Return a / b rounded up."""
+    return -(-a // b)
+
+
+def ceil_log2(n: int) -> int:
+    """Return the number of halvings that bring n >= 1 down to 1."""
+    return (n - 1).bit_length()
+
+
+@lru_cache(maxsize=2**14)
+def digit_sums(bound: int, digits: Digits) -> Cycles:
+    """Return for each coordinate below `bound` the sum of digit * weight over the loops; shape (bound,)."""
+    sums = np.zeros(1, np.int64)
+    for b, weight in digits:
+        sums = (sums[:, None] + np.arange(b, dtype=np.int64) * weight).ravel()
+    return sums[:bound]
+
+
+@lru_cache(maxsize=2**14)
+def axis_finish(bounds: tuple[int, ...], digits: tuple[Digits, ...]) -> Cycles:
+    """Return the finish table of one axis: the outer sum over the dims that make up its coordinate."""
+    table = digit_sums(bounds[0], digits[0])
+    for bound, dim_digits in zip(bounds[1:], digits[1:], strict=True):
+        table = (table[:, None] + digit_sums(bound, dim_digits)).ravel()
+    return table
+
+
+@lru_cache(maxsize=2**14)
+def _first_coordinates(bound: int, loops: tuple[tuple[int, bool], ...]) -> Cycles:
+    """Return the coordinates that the lanes touch while all temporal digits are 0."""
+    sums, stride = np.zeros(1, np.int64), 1
+    for b, spatial in reversed(loops):
+        if spatial:
+            sums = (np.arange(b, dtype=np.int64)[:, None] * stride + sums).ravel()
+        stride *= b
+    return sums[sums < bound]
+
+
+@lru_cache(maxsize=2**14)
+def _distinct(form: tuple[tuple[int, int, tuple[tuple[int, bool], ...]], ...]) -> int:
+    """Count the values of sum(coefficient * coordinate) over (bound, coefficient, loops) of each dim."""
+    if not form:
+        return 1
+    bound, _, loops = form[0]
+    if len(form) == 1:
+        return len(_first_coordinates(bound, loops))
+    values = np.zeros(1, np.int64)
+    for bound, coefficient, loops in form:
+        values = np.unique(values[:, None] + coefficient * _first_coordinates(bound, loops))
+    return len(values)
+
+
+def _tile_elements(layer: Layer, operand: Operand, loops: dict[Dim, tuple[tuple[int, bool], ...]]) -> int:
+    """Return the distinct elements of an operand that all banks read in the first step, padding ignored."""
+    return math.prod(
+        _distinct(tuple((layer.bound(d), c, loops.get(d, ())) for d, c in form.terms.items()))
+        for _, form in operand.forms()
+    )
+
+
+def _load_cycles(layer: Layer, mapping: Mapping, hardware: Hardware) -> int:
+    """Return t_in, the cycles of loading one tile of every operand and adding up those of each sum."""
+    loops: dict[Dim, tuple[tuple[int, bool], ...]] = {}
+    for loop in mapping.loops:
+        loops[loop.dim] = (*loops.get(loop.dim, ()), (loop.bound, loop.kind != "temporal"))
+    bits = hardware.bits.activation
+    bandwidth = mapping.banks * hardware.bits_per_cycle.load
+    time = 0
+    for operand in layer.distinct_operands:
+        elements = _tile_elements(layer, operand, loops)
+        time += ceil_div(elements * bits, bandwidth) + bits * hardware.cycles.row_write
+    return time + layer.additions * hardware.cycles.add
+
+
+def _drain_cycles(layer: Layer, mapping: Mapping, hardware: Hardware, reloads: bool) -> int:
+    """Return t_out, the cycles of reducing one result over lanes, banks and channels and draining it."""
+    bits, cycles, bandwidth = hardware.bits, hardware.cycles, hardware.bits_per_cycle
+    outputs = mapping.product("column", OUTPUTS)
+    partial = outputs * bits.accumulator
+    time = ceil_log2(mapping.product("column", REDUCTION_DIMS)) * (cycles.move + cycles.add)
+    over_banks = ceil_log2(mapping.product("bank", REDUCTION_DIMS))
+    time += over_banks * (ceil_div(partial, bandwidth.bank) + cycles.add)
+    over_channels = ceil_log2(mapping.product("channel", REDUCTION_DIMS))
+    time += over_channels * (ceil_div(partial, bandwidth.channel) + cycles.add)
+    time += ceil_div(outputs * bits.activation, bandwidth.drain) + layer.post * cycles.post
+    return time + (ceil_div(partial, bandwidth.drain) if reloads else 0)
+
+
+def _innermost(temporal: tuple[Loop, ...], dims: frozenset[Dim]) -> int:
+    """Return the depth of the innermost loop over one of the dims, 0 if there is none."""
+    return max((depth for depth, loop in enumerate(temporal, 1) if loop.dim in dims), default=0)
+
+
+def _iteration_times(bounds: list[int], ji: int, jo: int, t_mac: int, t_in: int, t_out: int) -> list[int]:
+    """Return the time of the whole layer, then that of one iteration of each loop, outermost first."""
+    times = [t_mac]
+    for depth in range(len(bounds), -1, -1):
+        times[-1] += (t_in if depth == ji else 0) + (t_out if depth == jo else 0)
+        if depth:
+            times.append(bounds[depth - 1] * times[-1])
+    return times[::-1]
+
+
+def _block_depth(bounds: list[int], ji: int, limit: int) -> int:
+    """Return how many of the outermost loops, at most ji, can be cut into at most `limit` blocks."""
+    depth, blocks = 0, 1
+    while depth < ji and blocks * bounds[depth] <= limit:
+        blocks *= bounds[depth]
+        depth += 1
+    return depth
+
+
+def _idle_blocks(
+    layer: Layer, read_digits: tuple[Digits, ...], shape: tuple[int, ...]
+) -> npt.NDArray[np.bool_] | None:
+    """Return which blocks lie past the bound of some dim; None if no block does."""
+    idle = None
+    for dim, loops in zip(DIMS, read_digits, strict=True):
+        if sum(position >= 0 for _, position in loops) < 2:
+            continue
+        first, stride = np.zeros((1,) * len(shape), np.int64), 1
+        for b, position in reversed(loops):
+            if position >= 0:
+                where = [1] * len(shape)
+                where[position] = b
+                first = first + (np.arange(b, dtype=np.int64) * stride).reshape(where)
+            stride *= b
+        past = first >= layer.bound(dim)
+        if past.any():
+            past = np.broadcast_to(past, shape).ravel()
+            idle = past if idle is None else idle | past
+    return idle
+
+
+def profile(layer: Layer, mapping: Mapping, hardware: Hardware) -> Profile:
+    """Compute the profile of a valid mapping of a layer on a chip."""
+    temporal = tuple(loop for loop in mapping.loops if loop.kind == "temporal")
+    bounds = [loop.bound for loop in temporal]
+    ji, jo = _innermost(temporal, layer.read_dims), _innermost(temporal, OUTPUTS)
+    t_in = _load_cycles(layer, mapping, hardware)
+    reloads = any(loop.dim not in OUTPUTS for loop in temporal[:jo])
+    t_out = _drain_cycles(layer, mapping, hardware, reloads)
+    total, *weights = _iteration_times(bounds, ji, jo, hardware.mac_cycles, t_in, t_out)
+    depth = _block_depth(bounds, ji, hardware.sync_blocks)
+
+    read: dict[Dim, list[tuple[int, int]]] = {dim: [] for dim in DIMS}
+    finish: dict[Dim, list[tuple[int, int]]] = {dim: [] for dim in DIMS}
+    finish_base = total if jo == 0 else weights[jo - 1] + (t_in if ji < jo else 0)
+    position = 0
+    for loop in mapping.loops:
+        cycles, block = 0, -1
+        if loop.kind == "temporal":
+            cycles = weights[position] if position < jo else 0
+            block = position if position < depth else -1
+            position += 1
+            if loop.dim not in OUTPUTS:
+                finish_base += (loop.bound - 1) * cycles
+        read[loop.dim].append((loop.bound, block))
+        finish[loop.dim].append((loop.bound, cycles))
+
+    finish_digits = tuple(tuple(finish[dim]) for dim in OUTPUT_DIMS)
+    read_digits = tuple(tuple(read[dim]) for dim in DIMS)
+    starts = tuple(zip(bounds[:depth], weights[:depth], strict=True))
+    blocks = math.prod(bounds[:depth])
+    shape = tuple(bounds[:depth])
+    return Profile(
+        layer=layer,
+        mapping=mapping,
+        banks=mapping.banks,
+        rows=rows_needed(layer, mapping, hardware),
+        temporal=temporal,
+        weights=tuple(weights),
+        ji=ji,
+        jo=jo,
+        depth=depth,
+        t_in=t_in,
+        t_out=t_out,
+        total=total,
+        block_shape=shape,
+        block_starts=digit_sums(blocks, starts),
+        finish_base=finish_base,
+        finish_digits=finish_digits,
+        read_digits=read_digits,
+        last_finish=finish_base
+        + sum(_largest(layer.bounds[i], digits) for i, digits in enumerate(finish_digits)),
+        idle=_idle_blocks(layer, read_digits, shape),
+    )
+
+
+@lru_cache(maxsize=2**14)
+def _largest(bound: int, digits: Digits) -> int:
+    return int(digit_sums(bound, digits).max())
