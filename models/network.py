@@ -145,6 +145,18 @@ class Layer(FileModel):
         return frozenset().union(*(operand.dims for operand in self.operands))
 
     @cached_property
+    def distinct_operands(self) -> tuple[Operand, ...]:
+        """The operands, only the first part of each concatenation."""
+        first = {operand.concat or i: operand for i, operand in reversed([*enumerate(self.operands)])}
+        return tuple(reversed(first.values()))
+
+    @cached_property
+    def additions(self) -> int:
+        """Additions that bring the operands of each sum together."""
+        sums = [operand.sum for operand in self.distinct_operands if operand.sum]
+        return len(sums) - len(set(sums))
+
+    @cached_property
     def operand_count(self) -> int:
         """Number of operands, a concatenation being one."""
         return len({operand.concat or i for i, operand in enumerate(self.operands)})

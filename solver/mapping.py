@@ -63,7 +63,7 @@ def rows_needed(layer: Layer, mapping: Mapping, hardware: Hardware) -> int:
 
 
 def problems(layer: Layer, mapping: Mapping, hardware: Hardware) -> list[str]:
-    """Return what makes a mapping invalid, one sentence for each rule that it breaks; empty if it is valid."""
+    """Return what makes a mapping invalid, a sentence for each rule that it breaks; empty if it is valid."""
     found = []
     for dim in OUTPUT_DIMS + REDUCTION_DIMS:
         bound = layer.bound(dim)

@@ -34,12 +34,12 @@ class Profile:
 
     Attributes
     ----------
-    temporal : the temporal loops, outermost first; `weights[j]` is the time of one iteration of `temporal[j]`.
+    temporal : the temporal loops, outermost first; one iteration of `temporal[j]` takes `weights[j]`.
     ji, jo : depth of the loop at whose iterations inputs are loaded and outputs drained; 0 for once.
     depth : number of outermost temporal loops whose iterations are blocks.
-    block_starts : (blocks,) start of each block, in the loops' own order.
     finish_base : cycles common to the finish of all outputs.
-    finish_digits : for each output dim the loops that its coordinates' finish depends on.
+    axis_bounds : for each output axis the bounds of the dims that make it up, the slowest first.
+    axis_digits : for each of these dims its loops, as far as the finish of a coordinate depends on them.
     read_digits : for each dim of `DIMS` its loops as (bound, position among the block loops or -1).
     last_finish : finish of the last output.
     """
@@ -57,17 +57,21 @@ class Profile:
     t_out: int
     total: int
     block_shape: tuple[int, ...]
-    block_starts: Cycles
     finish_base: int
-    finish_digits: tuple[Digits, ...]
+    axis_bounds: tuple[tuple[int, ...], ...]
+    axis_digits: tuple[tuple[Digits, ...], ...]
     read_digits: tuple[Digits, ...]
     last_finish: int
-    idle: npt.NDArray[np.bool_] | None
 
     @property
     def blocks(self) -> int:
         """Number of blocks."""
-        return len(self.block_starts)
+        return math.prod(self.block_shape)
+
+    @property
+    def block_starts(self) -> Cycles:
+        """Start of each block in the loops' own order; shape (blocks,)."""
+        return digit_sums(self.blocks, tuple(zip(self.block_shape, self.weights, strict=False)))
 
     @property
     def loads(self) -> int:
@@ -84,6 +88,24 @@ class Profile:
         """Number of multiply-accumulate steps."""
         return math.prod(loop.bound for loop in self.temporal)
 
+    def idle_blocks(self) -> npt.NDArray[np.bool_] | None:
+        """Return which blocks lie past the bound of some dim; None if no block does. Shape (blocks,)."""
+        rank, idle = len(self.block_shape), None
+        for bound, loops in zip(self.layer.bounds, self.read_digits, strict=True):
+            if sum(position >= 0 for _, position in loops) < 2:
+                continue
+            first, stride = np.zeros((1,) * rank, np.int64), 1
+            for b, position in reversed(loops):
+                if position >= 0:
+                    where = [1] * rank
+                    where[position] = b
+                    first = first + (np.arange(b, dtype=np.int64) * stride).reshape(where)
+                stride *= b
+            past = np.broadcast_to(first >= bound, self.block_shape).ravel()
+            if past.any():
+                idle = past if idle is None else idle | past
+        return idle
+
 
 def ceil_div(a: int, b: int) -> int:
     """Return a / b rounded up."""
@@ -95,7 +117,7 @@ def ceil_log2(n: int) -> int:
     return (n - 1).bit_length()
 
 
-@lru_cache(maxsize=2**14)
+@lru_cache(maxsize=2**12)
 def digit_sums(bound: int, digits: Digits) -> Cycles:
     """Return for each coordinate below `bound` the sum of digit * weight over the loops; shape (bound,)."""
     sums = np.zeros(1, np.int64)
@@ -104,7 +126,7 @@ def digit_sums(bound: int, digits: Digits) -> Cycles:
     return sums[:bound]
 
 
-@lru_cache(maxsize=2**14)
+@lru_cache(maxsize=2**12)
 def axis_finish(bounds: tuple[int, ...], digits: tuple[Digits, ...]) -> Cycles:
     """Return the finish table of one axis: the outer sum over the dims that make up its coordinate."""
     table = digit_sums(bounds[0], digits[0])
@@ -113,7 +135,7 @@ def axis_finish(bounds: tuple[int, ...], digits: tuple[Digits, ...]) -> Cycles:
     return table
 
 
-@lru_cache(maxsize=2**14)
+@lru_cache(maxsize=2**12)
 def _first_coordinates(bound: int, loops: tuple[tuple[int, bool], ...]) -> Cycles:
     """Return the coordinates that the lanes touch while all temporal digits are 0."""
     sums, stride = np.zeros(1, np.int64), 1
@@ -124,7 +146,7 @@ def _first_coordinates(bound: int, loops: tuple[tuple[int, bool], ...]) -> Cycle
     return sums[sums < bound]
 
 
-@lru_cache(maxsize=2**14)
+@lru_cache(maxsize=2**12)
 def _distinct(form: tuple[tuple[int, int, tuple[tuple[int, bool], ...]], ...]) -> int:
     """Count the values of sum(coefficient * coordinate) over (bound, coefficient, loops) of each dim."""
     if not form:
@@ -198,28 +220,6 @@ def _block_depth(bounds: list[int], ji: int, limit: int) -> int:
     return depth
 
 
-def _idle_blocks(
-    layer: Layer, read_digits: tuple[Digits, ...], shape: tuple[int, ...]
-) -> npt.NDArray[np.bool_] | None:
-    """Return which blocks lie past the bound of some dim; None if no block does."""
-    idle = None
-    for dim, loops in zip(DIMS, read_digits, strict=True):
-        if sum(position >= 0 for _, position in loops) < 2:
-            continue
-        first, stride = np.zeros((1,) * len(shape), np.int64), 1
-        for b, position in reversed(loops):
-            if position >= 0:
-                where = [1] * len(shape)
-                where[position] = b
-                first = first + (np.arange(b, dtype=np.int64) * stride).reshape(where)
-            stride *= b
-        past = first >= layer.bound(dim)
-        if past.any():
-            past = np.broadcast_to(past, shape).ravel()
-            idle = past if idle is None else idle | past
-    return idle
-
-
 def profile(layer: Layer, mapping: Mapping, hardware: Hardware) -> Profile:
     """Compute the profile of a valid mapping of a layer on a chip."""
     temporal = tuple(loop for loop in mapping.loops if loop.kind == "temporal")
@@ -231,26 +231,23 @@ def profile(layer: Layer, mapping: Mapping, hardware: Hardware) -> Profile:
     total, *weights = _iteration_times(bounds, ji, jo, hardware.mac_cycles, t_in, t_out)
     depth = _block_depth(bounds, ji, hardware.sync_blocks)
 
-    read: dict[Dim, list[tuple[int, int]]] = {dim: [] for dim in DIMS}
-    finish: dict[Dim, list[tuple[int, int]]] = {dim: [] for dim in DIMS}
+    read: dict[Dim, Digits] = {}
+    finish: dict[Dim, Digits] = {}
     finish_base = total if jo == 0 else weights[jo - 1] + (t_in if ji < jo else 0)
-    position = 0
-    for loop in mapping.loops:
+    depth_here = 0
+    for dim, bound, kind in mapping.loops:
         cycles, block = 0, -1
-        if loop.kind == "temporal":
-            cycles = weights[position] if position < jo else 0
-            block = position if position < depth else -1
-            position += 1
-            if loop.dim not in OUTPUTS:
-                finish_base += (loop.bound - 1) * cycles
-        read[loop.dim].append((loop.bound, block))
-        finish[loop.dim].append((loop.bound, cycles))
+        if kind == "temporal":
+            cycles = weights[depth_here] if depth_here < jo else 0
+            block = depth_here if depth_here < depth else -1
+            depth_here += 1
+            if dim not in OUTPUTS:
+                finish_base += (bound - 1) * cycles
+        read[dim] = (*read.get(dim, ()), (bound, block))
+        finish[dim] = (*finish.get(dim, ()), (bound, cycles))
 
-    finish_digits = tuple(tuple(finish[dim]) for dim in OUTPUT_DIMS)
-    read_digits = tuple(tuple(read[dim]) for dim in DIMS)
-    starts = tuple(zip(bounds[:depth], weights[:depth], strict=True))
-    blocks = math.prod(bounds[:depth])
-    shape = tuple(bounds[:depth])
+    axis_bounds = tuple([tuple([layer.bounds[i] for i in axis]) for axis in AXIS_OUTPUTS])
+    axis_digits = tuple([tuple([finish.get(dim, ()) for dim in axis]) for axis in AXIS_DIMS])
     return Profile(
         layer=layer,
         mapping=mapping,
@@ -264,17 +261,15 @@ def profile(layer: Layer, mapping: Mapping, hardware: Hardware) -> Profile:
         t_in=t_in,
         t_out=t_out,
         total=total,
-        block_shape=shape,
-        block_starts=digit_sums(blocks, starts),
+        block_shape=tuple(bounds[:depth]),
         finish_base=finish_base,
-        finish_digits=finish_digits,
-        read_digits=read_digits,
-        last_finish=finish_base
-        + sum(_largest(layer.bounds[i], digits) for i, digits in enumerate(finish_digits)),
-        idle=_idle_blocks(layer, read_digits, shape),
+        axis_bounds=axis_bounds,
+        axis_digits=axis_digits,
+        read_digits=tuple([read.get(dim, ()) for dim in DIMS]),
+        last_finish=finish_base + sum(map(_last, axis_bounds, axis_digits)),
     )
 
 
-@lru_cache(maxsize=2**14)
-def _largest(bound: int, digits: Digits) -> int:
-    return int(digit_sums(bound, digits).max())
+@lru_cache(maxsize=2**12)
+def _last(bounds: tuple[int, ...], digits: tuple[Digits, ...]) -> int:
+    return int(axis_finish(bounds, digits).max())

@@ -7,7 +7,7 @@ those blocks (docs/model.md, "Waiting").
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from overlapim_files import InputError
-from solver.overlap.closed import ideal_need
+from solver.overlap.closed import ideal_need, need_records, rising
 from solver.overlap.ordered import finish_grid, grid_need, last_finish
 from solver.problem import Edge, Problem
 from solver.profile import NOTHING, OUTPUTS, Cycles, Profile
@@ -36,6 +36,7 @@ class LayerTimes:
     """
 
     profile: Profile
+    release: int
     steps: Cycles
     delays: Cycles
     sources: npt.NDArray[np.int64]
@@ -56,12 +57,8 @@ class LayerTimes:
 
     @property
     def waited(self) -> int:
-        """Cycles that the layer waits after its first block has started, until its last output."""
-        return self.end - self.start - self.profile.last_finish if self.order is None else self._waited()
-
-    def _waited(self) -> int:
-        starts = self.block_starts()
-        return int(starts[-1] - starts[0] - self.profile.block_starts[-1])
+        """Cycles that the layer waits after its first block has started."""
+        return int(self.delays[-1]) - self.start
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -81,19 +78,10 @@ def order_allowed(profile: Profile) -> bool:
     return all(loop.dim in OUTPUTS for loop in profile.temporal[: profile.depth])
 
 
-def _records(starts: Cycles, need: Cycles) -> tuple[Cycles, Cycles]:
-    """Keep the blocks that need something later than all blocks before them."""
-    highest = np.maximum.accumulate(need)
-    chosen = np.flatnonzero(highest[1:] > highest[:-1]) + 1
-    if highest[0] != NOTHING:
-        chosen = np.concatenate(([0], chosen))
-    return starts[chosen], need[chosen]
-
-
-@lru_cache(maxsize=2**14)
+@lru_cache(maxsize=2**12)
 def edge_records(producer: Profile, consumer: Profile, edge: Edge) -> tuple[Cycles, Cycles]:
     """Return (ideal start, ideal finish needed) of the consumer's blocks that can wait for the producer."""
-    return _records(consumer.block_starts, ideal_need(producer, consumer, edge))
+    return need_records(producer, consumer, edge)
 
 
 def _arrivals(
@@ -110,7 +98,7 @@ def _arrivals(
     else:
         grid = finish_grid(source.profile, source.block_starts(), source.order)
         need = grid_need(grid, source.profile, consumer, edge)
-    return _records(consumer.block_starts, need if order is None else need[order])
+    return rising(consumer.block_starts, need if order is None else need[order])
 
 
 def layer_times(
@@ -129,41 +117,71 @@ def layer_times(
         steps.append(starts)
         waits.append(arrivals + transfer - starts)
         names.append(np.full(len(starts), edge.producer))
+    step, wait, name = np.concatenate(steps), np.concatenate(waits), np.concatenate(names)
     if len(steps) > 2:
-        merged = np.concatenate(steps)
-        by_start = np.argsort(merged, kind="stable")
-        step, wait, name = merged[by_start], np.concatenate(waits)[by_start], np.concatenate(names)[by_start]
-    else:
-        step, wait, name = np.concatenate(steps), np.concatenate(waits), np.concatenate(names)
+        by_start = np.argsort(step, kind="stable")
+        step, wait, name = step[by_start], wait[by_start], name[by_start]
     delays = np.maximum.accumulate(wait)
     first = int(delays[np.searchsorted(step, 0, side="right") - 1])
     if order is None:
         end = profile.last_finish + int(delays[np.searchsorted(step, profile.last_finish, side="left") - 1])
-        return LayerTimes(profile, step, delays, name, None, first, end)
-    times = LayerTimes(profile, step, delays, name, order, first, 0)
+        return LayerTimes(profile, release, step, delays, name, None, first, end)
+    times = LayerTimes(profile, release, step, delays, name, order, first, 0)
     end = last_finish(finish_grid(profile, times.block_starts(), order), profile)
-    return LayerTimes(profile, step, delays, name, order, first, end)
+    return LayerTimes(profile, release, step, delays, name, order, first, end)
 
 
 def evaluate(
-    problem: Problem, profiles: Sequence[Profile], releases: Sequence[int], orders: Orders | None = None
+    problem: Problem,
+    profiles: Sequence[Profile],
+    releases: Sequence[int],
+    orders: Orders | None = None,
+    previous: Timeline | None = None,
 ) -> Timeline:
     """Return when every layer runs; all sequences are in the order of the network's layers.
+
+    What has not changed since `previous` is taken from there.
 
     Raises
     ------
     InputError
         if an order is not a permutation of the layer's blocks, or is not allowed for its mapping.
     """
-    times: list[LayerTimes | None] = [None] * len(profiles)
-    transfer = problem.hardware.cycles.transfer
+    done: dict[int, LayerTimes] = {}
     for i in problem.network.topological:
         order = None if orders is None else orders[i]
         if order is not None:
             _check_order(profiles[i], order)
-        sources = [source for edge in problem.edges[i] if (source := times[edge.producer]) is not None]
-        times[i] = layer_times(profiles[i], releases[i], sources, problem.edges[i], transfer, order)
-    return Timeline(tuple(x for x in times if x is not None))
+        done[i] = next_layer(problem, i, profiles[i], releases[i], done, order, previous)
+    return Timeline(tuple(done[i] for i in range(len(profiles))))
+
+
+def next_layer(
+    problem: Problem,
+    layer: int,
+    profile: Profile,
+    release: int,
+    done: Mapping[int, LayerTimes],
+    order: Order | None = None,
+    previous: Timeline | None = None,
+) -> LayerTimes:
+    """Run one layer after its producers, which are in `done`; return the previous times if nothing changed."""
+    edges = problem.edges[layer]
+    old = None if previous is None else previous.layers[layer]
+    if old is not None and previous is not None and old.profile is profile and old.order is order:
+        same = all(done[edge.producer] is previous.layers[edge.producer] for edge in edges)
+        if same and old.release == release:
+            return old
+    sources = [done[edge.producer] for edge in edges]
+    new = layer_times(profile, release, sources, edges, problem.hardware.cycles.transfer, order)
+    if (
+        old is not None
+        and old.profile is profile
+        and old.order is order
+        and np.array_equal(old.delays, new.delays)
+    ):
+        return old if old.release == release and np.array_equal(old.steps, new.steps) else new
+    return new
 
 
 def _check_order(profile: Profile, order: Order) -> None:

@@ -14,13 +14,13 @@ import numpy as np
 import numpy.typing as npt
 
 from solver.problem import Edge, Group
-from solver.profile import AXIS_OUTPUTS, NOTHING, Cycles, Digits, Profile, axis_finish
+from solver.profile import NOTHING, Cycles, Digits, Profile, axis_finish, digit_sums
 
 Indices = npt.NDArray[np.int64]
 
 
 def _interval(group: Group, which: int) -> tuple[Indices, Indices]:
-    """Return the first and last coordinate read for each value of a form on one axis; first > last for none."""
+    """Return the first and last coordinate read on one axis for each value of the form; an empty one has first > last."""
     low = np.arange(group.extents[which], dtype=np.int64)
     high = low.copy()
     for scale, shift, width, extent in group.windows[which]:
@@ -111,7 +111,7 @@ def _dim_maxima(table: Cycles, axis: int, bound: int, loops: Digits) -> Cycles:
 
 
 def to_block_axes(table: Cycles, read: tuple[Digits, ...], rank: int) -> Cycles:
-    """Put the block-loop axes of a group's table in the loops' own order, with length 1 for loops of others."""
+    """Put the block-loop axes of a table in the loops' own order, with length 1 for loops of other groups."""
     positions = [position for loops in read for _, position in loops if position >= 0]
     shape = [1] * rank + list(table.shape[len(positions) :])
     for position, length in zip(positions, table.shape, strict=False):
@@ -124,11 +124,11 @@ def to_block_axes(table: Cycles, read: tuple[Digits, ...], rank: int) -> Cycles:
 
 def dims_read(group: Group, consumer: Profile) -> tuple[tuple[int, ...], tuple[Digits, ...]]:
     """Return the bounds and the loops of the dims of a group's form."""
-    bounds = tuple(consumer.layer.bounds[dim] for dim, _ in group.terms)
-    return bounds, tuple(consumer.read_digits[dim] for dim, _ in group.terms)
+    bounds, digits = consumer.layer.bounds, consumer.read_digits
+    return tuple([bounds[dim] for dim, _ in group.terms]), tuple([digits[dim] for dim, _ in group.terms])
 
 
-@lru_cache(maxsize=2**14)
+@lru_cache(maxsize=2**12)
 def _group_need(
     group: Group,
     axis_bounds: tuple[tuple[int, ...], ...],
@@ -137,9 +137,34 @@ def _group_need(
     read: tuple[Digits, ...],
     rank: int,
 ) -> Cycles:
+    """Return the group's part of `compact_need`; an axis along which nothing changes has length 1."""
     tables = [axis_finish(b, digits) for b, digits in zip(axis_bounds, finish, strict=True)]
-    maxima = block_maxima(form_values(group, tables), group, bounds, read)
-    return to_block_axes(maxima, read, rank)
+    need = to_block_axes(block_maxima(form_values(group, tables), group, bounds, read), read, rank)
+    for axis in range(rank):
+        first = need.take([0], axis)
+        if need.shape[axis] > 1 and (need == first).all():
+            need = first
+    return need
+
+
+def compact_need(producer: Profile, consumer: Profile, edge: Edge) -> Cycles:
+    """Return the largest ideal finish of what each block reads, with one axis for each block loop.
+
+    An axis has length 1 where the need does not depend on the loop. Negative where nothing is read.
+    """
+    rank = len(consumer.block_shape)
+    need: Cycles | None = None
+    for group in edge.groups:
+        part = _group_need(
+            group,
+            tuple([producer.axis_bounds[axis] for axis in group.axes]),
+            tuple([producer.axis_digits[axis] for axis in group.axes]),
+            *dims_read(group, consumer),
+            rank,
+        )
+        need = part if need is None else need + part
+    assert need is not None
+    return need + producer.finish_base
 
 
 def ideal_need(producer: Profile, consumer: Profile, edge: Edge) -> Cycles:
@@ -149,13 +174,27 @@ def ideal_need(producer: Profile, consumer: Profile, edge: Edge) -> Cycles:
     -------
     (blocks of the consumer,) in its loops' own order, cycles of the producer; NOTHING where nothing is read.
     """
-    rank = len(consumer.block_shape)
-    need = np.full((1,) * rank, producer.finish_base, np.int64)
-    for group in edge.groups:
-        finish = tuple(tuple(producer.finish_digits[i] for i in AXIS_OUTPUTS[a]) for a in group.axes)
-        axis_bounds = tuple(tuple(producer.layer.bounds[i] for i in AXIS_OUTPUTS[a]) for a in group.axes)
-        need = need + _group_need(group, axis_bounds, finish, *dims_read(group, consumer), rank)
-    blocks = np.broadcast_to(need, consumer.block_shape).ravel()
-    if consumer.idle is not None:
-        blocks = np.where(consumer.idle, NOTHING, blocks)
-    return np.where(blocks < 0, NOTHING, blocks)
+    need = np.broadcast_to(compact_need(producer, consumer, edge), consumer.block_shape).ravel()
+    unread = need < 0 if (idle := consumer.idle_blocks()) is None else (need < 0) | idle
+    return np.where(unread, NOTHING, need)
+
+
+def need_records(producer: Profile, consumer: Profile, edge: Edge) -> tuple[Cycles, Cycles]:
+    """Return (ideal start, ideal finish needed) of the blocks that need more than all blocks before them.
+
+    Only these can make the consumer wait. Of blocks that differ in loops on which the need does not depend,
+    the first one alone can be among them.
+    """
+    need = compact_need(producer, consumer, edge)
+    loops = zip(need.shape, consumer.weights, strict=False)
+    starts = digit_sums(need.size, tuple((length, weight) for length, weight in loops if length > 1))
+    return rising(starts, need.ravel())
+
+
+def rising(starts: Cycles, need: Cycles) -> tuple[Cycles, Cycles]:
+    """Keep the entries whose need is read at all and larger than that of all entries before them."""
+    highest = np.maximum.accumulate(need)
+    chosen = np.flatnonzero(highest[1:] > np.maximum(highest[:-1], 0)) + 1
+    if highest[0] >= 0:
+        chosen = np.concatenate(([0], chosen))
+    return starts[chosen], need[chosen]

@@ -28,7 +28,7 @@ def finish_grid(profile: Profile, block_starts: Cycles, order: npt.NDArray[np.in
     starts[order] = block_starts
     drained = profile.temporal[: profile.jo]
     output = [i for i, loop in enumerate(drained) if loop.dim in OUTPUT_DIMS]
-    grid = starts.reshape(profile.block_shape + (1,) * (len(output) - profile.depth)) + _offset(profile)
+    grid = starts.reshape(profile.block_shape + (1,) * (len(output) - profile.depth)) + profile.finish_base
     for place, i in enumerate(output[profile.depth :], profile.depth):
         shape = [1] * len(output)
         shape[place] = drained[i].bound
@@ -39,11 +39,6 @@ def finish_grid(profile: Profile, block_starts: Cycles, order: npt.NDArray[np.in
     ]
     shape = [int(np.prod([grid.shape[place] for place in places], dtype=np.int64)) for places in by_axis]
     return grid.transpose([place for places in by_axis for place in places]).reshape(shape)
-
-
-def _offset(profile: Profile) -> int:
-    """Return the finish of the first output of a block after the block's start."""
-    return profile.finish_base
 
 
 def axis_classes(profile: Profile, axis: int) -> Classes:
@@ -67,7 +62,7 @@ def last_finish(grid: Cycles, profile: Profile) -> int:
 
 
 def grid_need(grid: Cycles, producer: Profile, consumer: Profile, edge: Edge) -> Cycles:
-    """Return the largest real finish of what each block of the consumer reads; NOTHING where nothing is read."""
+    """Return the largest real finish of what each block of the consumer reads; NOTHING if it reads nothing."""
     rank = len(consumer.block_shape)
     # The remaining axes of the producer stand first, the block loops of the groups that are done last.
     need, left = grid, list(range(grid.ndim))
@@ -82,8 +77,8 @@ def grid_need(grid: Cycles, producer: Profile, consumer: Profile, edge: Edge) ->
         need = np.moveaxis(need, range(blocks), range(need.ndim - blocks, need.ndim))
     reads = tuple(loops for group in edge.groups for loops in dims_read(group, consumer)[1])
     result = np.broadcast_to(to_block_axes(need, reads, rank), consumer.block_shape).ravel().copy()
-    if consumer.idle is not None:
-        result[consumer.idle] = NOTHING
+    if (idle := consumer.idle_blocks()) is not None:
+        result[idle] = NOTHING
     return result
 
 

@@ -1,0 +1,126 @@
+"""From mappings to a plan: when each layer is released and which banks it is given."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from solver.banks import Banks, Ledger, pack
+from solver.problem import Problem
+from solver.profile import Profile
+from solver.timeline import LayerTimes, Orders, Timeline, evaluate, next_layer
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """A valid answer: for each layer its mapping, times, banks, release and order."""
+
+    timeline: Timeline
+    banks: tuple[Banks, ...]
+
+    @property
+    def latency(self) -> int:
+        """Cycles from time 0 to the end of the last layer."""
+        return self.timeline.latency
+
+    @property
+    def profiles(self) -> tuple[Profile, ...]:
+        """The profile of each layer."""
+        return tuple(layer.profile for layer in self.timeline.layers)
+
+    @property
+    def releases(self) -> tuple[int, ...]:
+        """The release of each layer."""
+        return tuple(layer.release for layer in self.timeline.layers)
+
+    @property
+    def orders(self) -> Orders:
+        """The order of each layer's blocks, None for the loops' own."""
+        return tuple(layer.order for layer in self.timeline.layers)
+
+
+def overlap_static(
+    problem: Problem, profiles: Sequence[Profile], previous: Timeline | None = None
+) -> Plan | None:
+    """Start every layer as early as its inputs allow, each on banks of its own; None if the banks do not fit."""
+    if sum(profile.banks for profile in profiles) > problem.hardware.banks:
+        return None
+    banks = pack(problem.hardware, profiles)
+    if banks is None:
+        return None
+    timeline = evaluate(problem, profiles, [0] * len(profiles), previous=previous)
+    return Plan(timeline, tuple(banks))
+
+
+def overlap_shared(
+    problem: Problem,
+    profiles: Sequence[Profile],
+    priority: Sequence[int],
+    punctual: Collection[int],
+    previous: Timeline | None = None,
+) -> Plan | None:
+    """Place the layers one after the other, each as early as inputs and banks allow.
+
+    Parameters
+    ----------
+    priority : a topological order; earlier layers choose their banks first.
+    punctual : layers that start as late as they can without ending later, to hold their banks for less time.
+
+    Returns
+    -------
+    None if the rows of the layers do not fit together.
+    """
+    ledger = Ledger(problem.hardware)
+    done: dict[int, LayerTimes] = {}
+    banks: dict[int, Banks] = {}
+    for i in priority:
+        placed = place(problem, ledger, i, profiles[i], done, i in punctual, previous)
+        if placed is None:
+            return None
+        done[i], banks[i] = placed
+        ledger.hold(profiles[i], done[i].start, done[i].end, banks[i])
+    layers = range(len(profiles))
+    return Plan(Timeline(tuple(done[i] for i in layers)), tuple(banks[i] for i in layers))
+
+
+def place(
+    problem: Problem,
+    ledger: Ledger,
+    layer: int,
+    profile: Profile,
+    done: dict[int, LayerTimes],
+    punctual: bool,
+    previous: Timeline | None = None,
+) -> tuple[LayerTimes, Banks] | None:
+    """Find the earliest release at which banks are free for as long as the layer holds them."""
+    times = next_layer(problem, layer, profile, 0, done, previous=previous)
+    if punctual:
+        times = next_layer(problem, layer, profile, int(times.delays[-1]), done, previous=previous)
+    for release in [times.release, *ledger.releases_after(times.start)]:
+        times = next_layer(problem, layer, profile, release, done, previous=previous)
+        banks = ledger.free(profile, times.start, times.end)
+        if banks is not None:
+            return times, banks
+    return None
+
+
+def one_after_another(problem: Problem, profiles: Sequence[Profile]) -> Plan | None:
+    """Run the layers without overlap, each when the one before it and all its inputs are done."""
+    ledger = Ledger(problem.hardware)
+    packed = pack(problem.hardware, profiles) if problem.hardware.weights == "static" else None
+    if packed is None and problem.hardware.weights == "static":
+        return None
+    done: dict[int, LayerTimes] = {}
+    banks: dict[int, Banks] = {}
+    release = 0
+    for i in problem.network.topological:
+        inputs = [done[p].end + problem.hardware.cycles.transfer for p in problem.network.producers[i]]
+        release = max([release, *inputs])
+        done[i] = next_layer(problem, i, profiles[i], release, done)
+        given = packed[i] if packed else ledger.free(profiles[i], done[i].start, done[i].end)
+        if given is None:
+            return None
+        ledger.hold(profiles[i], done[i].start, done[i].end, given)
+        banks[i], release = given, done[i].end
+    layers = range(len(profiles))
+    return Plan(Timeline(tuple(done[i] for i in layers)), tuple(banks[i] for i in layers))

@@ -1,0 +1,142 @@
+"""Layers one after the other, each with the mapping of its own lowest latency: mapping without overlap."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from overlapim_files import InputError
+from solver.mapping import WEIGHT_DIMS
+from solver.problem import Problem
+from solver.profile import Profile
+from solver.schedule import Plan, one_after_another
+from solver.space import Space, shapes
+
+ROW_PRICES = [0.0, *np.geomspace(1e-4, 1e4, 25).tolist()]
+UNREACHABLE = 2**62
+
+
+def sequential(space: Space) -> Plan:
+    """Return the plan without overlap.
+
+    Under shared weights each layer may have the whole chip. If the rows of all layers do not fit into a bank
+    together, rows are given a price that rises until they do. Under static weights the banks are shared out
+    so that the sum of the layers' latencies is lowest.
+
+    Raises
+    ------
+    InputError
+        if the chip cannot hold the network; names the limit, the layer and the amount.
+    """
+    problem = space.problem
+    choices = static_choices(space) if problem.hardware.weights == "static" else _shared_choices(space)
+    for profiles in choices:
+        plan = one_after_another(problem, profiles)
+        if plan is not None:
+            return plan
+    raise InputError(_why_too_large(space))
+
+
+def _shared_choices(space: Space) -> Iterator[list[Profile]]:
+    options = [_fitting(space, i, largest_only=True) for i in range(len(space.problem.layers))]
+    seen: set[tuple[int, ...]] = set()
+    for price in ROW_PRICES:
+        chosen = [min(pool, key=lambda p: (p.total * (1 + price * p.rows), p.rows)) for pool in options]
+        key = tuple(map(id, chosen))
+        if key not in seen:
+            seen.add(key)
+            yield chosen
+
+
+def static_choices(space: Space, work: float = 0.0) -> Iterator[list[Profile]]:
+    """Yield the best ways to share out all the banks, then fewer and fewer, in case they do not pack.
+
+    Parameters
+    ----------
+    work : 0 makes the sum of latencies lowest; towards 1 the longest ones count more and more.
+    """
+    options = []
+    for i in range(len(space.problem.layers)):
+        best: dict[int, Profile] = {}
+        for p in _fitting(space, i, largest_only=False):
+            if p.banks not in best or p.total < best[p.banks].total:
+                best[p.banks] = p
+        options.append(sorted(best.values(), key=lambda p: p.banks))
+    capacity = space.problem.hardware.banks
+    while True:
+        chosen = share_out(options, capacity, work)
+        if chosen is None:
+            return
+        yield chosen
+        capacity = min(capacity - 1, sum(p.banks for p in chosen) - 1)
+
+
+def share_out(options: Sequence[Sequence[Profile]], capacity: int, work: float) -> list[Profile] | None:
+    """Choose one profile for each layer with at most `capacity` banks in all and the lowest sum of costs."""
+    costs = [[float(p.total) ** (1 + 3 * work) for p in pool] for pool in options]
+    best = np.zeros(capacity + 1)
+    picks = []
+    for pool, cost in zip(options, costs, strict=True):
+        reached = np.full((len(pool), capacity + 1), np.inf)
+        for row, (p, c) in enumerate(zip(pool, cost, strict=True)):
+            if p.banks <= capacity:
+                reached[row, p.banks :] = best[: capacity + 1 - p.banks] + c
+        picks.append(reached.argmin(axis=0))
+        best = reached.min(axis=0)
+    if not math.isfinite(best[-1]):
+        return None
+    chosen, left = [], capacity
+    for pool, pick in zip(reversed(options), reversed(picks), strict=True):
+        chosen.append(pool[pick[left]])
+        left -= chosen[-1].banks
+    return chosen[::-1]
+
+
+def _fitting(space: Space, layer: int, largest_only: bool) -> list[Profile]:
+    """Return the layer's candidates on the whole chip, or on all shapes if asked or if need be.
+
+    Raises
+    ------
+    InputError
+        if the chip's rows hold no mapping of the layer at all.
+    """
+    tried = shapes(space.problem.hardware)
+    pool = [*space.pool(layer, tried[-1])]
+    if not (largest_only and pool):
+        pool += [p for shape in tried[:-1] for p in space.pool(layer, shape)]
+    if not pool:
+        raise InputError(_why_no_mapping(space.problem, layer))
+    return pool
+
+
+def _why_no_mapping(problem: Problem, layer: int) -> str:
+    record, hardware, bits = problem.layers[layer], problem.hardware, problem.hardware.bits
+    weights = math.prod(record.bound(dim) for dim in WEIGHT_DIMS)
+    least = bits.weight * -(-weights // hardware.lanes)
+    least += 2 * bits.activation * record.operand_count + bits.accumulator
+    if least > hardware.rows_per_bank:
+        more = least - hardware.rows_per_bank
+        return (
+            f"layer '{record.name}' needs {least} rows in each lane even if it is spread over the whole chip, "
+            f"{more} more than the {hardware.rows_per_bank} of '{hardware.name}'"
+        )
+    return f"layer '{record.name}': no mapping was found that keeps to {hardware.rows_per_bank} rows in each lane"
+
+
+def _why_too_large(space: Space) -> str:
+    problem, hardware = space.problem, space.problem.hardware
+    layers = range(len(problem.layers))
+    if hardware.weights == "static":
+        least = [min(p.banks for p in _fitting(space, i, largest_only=False)) for i in layers]
+        what, limit, unit = sum(least), hardware.banks, "banks"
+    else:
+        least = [min(p.rows for p in _fitting(space, i, largest_only=True)) for i in layers]
+        what, limit, unit = sum(least), hardware.rows_per_bank, "rows of every bank"
+    largest = max(layers, key=least.__getitem__)
+    return (
+        f"'{problem.network.name}' does not fit on '{hardware.name}' with {hardware.weights} weights: its layers need "
+        f"{what} {unit} together, {max(what - limit, 1)} more than there are; the largest is "
+        f"layer '{problem.layers[largest].name}' with {least[largest]}"
+    )
