@@ -1,0 +1,382 @@
+"""The reference simulator: executes every mapped layer loop by loop and stamps every output element.
+
+It is slow and plain on purpose. Nothing here is derived: a clock advances through loads, steps and drains,
+and a block waits for the stamps of the very elements that it reads. The closed forms are tested against it,
+so it uses none of them.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from hw.hardware import Hardware
+from models.network import AXES, DIMS, OUTPUT_DIMS, AxisName, Dim, Flatten, Layer, Network, Operand, Terms
+from overlapim_files import InputError
+from solver.mapping import Kind, Mapping
+
+Stamps = npt.NDArray[np.int64]
+Indices = npt.NDArray[np.int64]
+Digits = Sequence[int]
+"""Digits of the outermost temporal loops, outermost first; the others run over all of theirs."""
+
+
+@dataclass(frozen=True, eq=False)
+class SimulatedLayer:
+    """When one layer really runs, in cycles.
+
+    Attributes
+    ----------
+    start, end : the start of the first block and the last stamp of an output.
+    block_starts : in the order of execution.
+    needs : for each block, in the order of execution, when all that it reads may be used, or 0.
+    finish : stamp of each output element; shape (n, ch, h, w).
+    """
+
+    start: int
+    end: int
+    block_starts: list[int]
+    needs: list[int]
+    finish: Stamps
+
+
+def simulate(
+    network: Network,
+    hardware: Hardware,
+    mappings: Sequence[Mapping],
+    releases: Sequence[int],
+    orders: Sequence[Sequence[int] | npt.NDArray[np.int64] | None],
+    on_layer: Callable[[int, SimulatedLayer], None] | None = None,
+) -> list[SimulatedLayer]:
+    """Execute a network; all sequences are in the order of `network.layers`.
+
+    Parameters
+    ----------
+    releases : no layer starts earlier than this.
+    orders : for each layer None or a permutation of its blocks, counted from 0.
+    on_layer : called with the position of each layer and its times as soon as they are known.
+
+    Raises
+    ------
+    InputError
+        if an order is not a permutation of the layer's blocks, or its blocks do not finish what they work on.
+    """
+    done: dict[str, SimulatedLayer] = {}
+    for i in network.topological:
+        layer = network.layers[i]
+        run = _Run(layer, mappings[i], hardware)
+        readers = [
+            _reader(operand, run.space, done[operand.producer].finish)
+            for operand in layer.operands
+            if operand.producer in done
+        ]
+        order = orders[i]
+        done[layer.name] = run.execute(
+            readers, releases[i], None if order is None else [int(k) for k in order]
+        )
+        if on_layer is not None:
+            on_layer(i, done[layer.name])
+    return [done[layer.name] for layer in network.layers]
+
+
+class _Space:
+    """Which coordinates of each dim are touched while the outermost temporal loops stand at given digits."""
+
+    def __init__(self, layer: Layer, mapping: Mapping) -> None:
+        self.layer = layer
+        self.temporal = [loop for loop in mapping.loops if loop.kind == "temporal"]
+        self.loops: dict[Dim, list[tuple[int, int, int]]] = {dim: [] for dim in DIMS}
+        """For each dim, innermost first, (bound, stride, depth of a temporal loop from 1 or 0 if spatial)."""
+        depth = len(self.temporal)
+        stride = dict.fromkeys(DIMS, 1)
+        for loop in reversed(mapping.loops):
+            temporal = loop.kind == "temporal"
+            self.loops[loop.dim].append((loop.bound, stride[loop.dim], depth if temporal else 0))
+            stride[loop.dim] *= loop.bound
+            depth -= temporal
+        self._touched: dict[Hashable, tuple[int, ...]] = {}
+
+    def key(self, dim: Dim, digits: Digits) -> tuple[int, ...]:
+        """Return the digits that decide what is touched in a dim; -1 for a loop that runs over all."""
+        return tuple([digits[d - 1] if 0 < d <= len(digits) else -1 for _, _, d in self.loops[dim]])
+
+    def touched(self, dim: Dim, digits: Digits) -> tuple[int, ...]:
+        """Return the coordinates below the bound that some lane of some step has in a dim."""
+        key = self.key(dim, digits)
+        found = self._touched.get((dim, key))
+        if found is None:
+            choices = [
+                [digit * stride] if digit >= 0 else [d * stride for d in range(bound)]
+                for digit, (bound, stride, _) in zip(key, self.loops[dim], strict=True)
+            ]
+            coordinates = sorted(map(sum, itertools.product(*choices)))
+            found = tuple(x for x in coordinates if x < self.layer.bound(dim))
+            self._touched[dim, key] = found
+        return found
+
+    def form_key(self, terms: Terms, digits: Digits) -> Hashable:
+        """Return the digits that decide which values a form takes."""
+        return tuple([self.key(dim, digits) for dim in terms])
+
+    def form_values(self, terms: Terms, offset: int, digits: Digits) -> set[int]:
+        """Return the values that a form takes."""
+        products = [[c * x for x in self.touched(dim, digits)] for dim, c in terms.items()]
+        return {sum(point) + offset for point in itertools.product(*products)}
+
+
+class _Run:
+    """One layer that is executed: its clock, the digits of its temporal loops (from 1) and its stamps."""
+
+    def __init__(self, layer: Layer, mapping: Mapping, hardware: Hardware) -> None:
+        self.layer = layer
+        self.space = _Space(layer, mapping)
+        self.bounds = [0, *(loop.bound for loop in self.space.temporal)]
+        self.load_depth = self.drain_depth = 0
+        for depth, loop in enumerate(self.space.temporal, 1):
+            if any(loop.dim in form.terms for operand in layer.operands for _, form in operand.forms()):
+                self.load_depth = depth
+            if loop.dim in OUTPUT_DIMS:
+                self.drain_depth = depth
+        self.block_depth, blocks = 0, 1
+        for depth in range(1, self.load_depth + 1):
+            blocks *= self.bounds[depth]
+            if blocks <= hardware.sync_blocks:
+                self.block_depth = depth
+        self.transfer = hardware.cycles.transfer
+        self.step_cycles = hardware.cycles.multiply + hardware.cycles.add
+        self.load_cycles = _load_cycles(layer, mapping, self.space, hardware)
+        read_back = any(loop.dim not in OUTPUT_DIMS for loop in self.space.temporal[: self.drain_depth])
+        self.drain_cycles = _drain_cycles(layer, mapping, hardware, read_back)
+
+        self.clock = 0
+        self.digits = [0] * len(self.bounds)
+        self.readers: list[_Reader] = []
+        self.block_starts: list[int] = []
+        self.needs: list[int] = []
+        self.finish: Stamps = np.full(layer.shape, -1, np.int64)
+        self._outputs: dict[Hashable, tuple[Indices, Indices, Indices, Indices]] = {}
+
+    def execute(self, readers: list[_Reader], release: int, order: list[int] | None) -> SimulatedLayer:
+        """Run all blocks, in the loops' own order or the given one."""
+        self.readers, self.clock = readers, release
+        if order is None:
+            self.iteration(0)
+        else:
+            for block in self.permuted(order):
+                self.digits[1 : self.block_depth + 1] = block
+                self.iteration(self.block_depth)
+        return SimulatedLayer(
+            self.block_starts[0], int(self.finish.max()), self.block_starts, self.needs, self.finish
+        )
+
+    def permuted(self, order: list[int]) -> list[tuple[int, ...]]:
+        """Return the digits of the blocks in the given order."""
+        outer = self.space.temporal[: self.block_depth]
+        blocks = list(itertools.product(*(range(loop.bound) for loop in outer)))
+        if sorted(order) != list(range(len(blocks))):
+            raise InputError(
+                f"layer '{self.layer.name}': order is not a permutation of its {len(blocks)} blocks"
+            )
+        if any(loop.dim not in OUTPUT_DIMS for loop in outer):
+            raise InputError(f"layer '{self.layer.name}': order, but a reduction loop is outside the blocks")
+        return [blocks[k] for k in order]
+
+    def iteration(self, depth: int) -> None:
+        """Run one iteration of the temporal loop of a depth; depth 0 is the whole layer."""
+        if depth == self.block_depth:
+            self.wait()
+        if depth == self.load_depth:
+            self.clock += self.load_cycles
+        if depth == len(self.bounds) - 1:
+            self.clock += self.step_cycles
+        else:
+            for digit in range(self.bounds[depth + 1]):
+                self.digits[depth + 1] = digit
+                self.iteration(depth + 1)
+        if depth == self.drain_depth:
+            self.drain()
+
+    def wait(self) -> None:
+        """Wait at the beginning of a block until all that it reads may be used."""
+        digits = self.digits[1 : self.block_depth + 1]
+        stamp = 0
+        if all(self.space.touched(dim, digits) for dim in DIMS):
+            stamp = max((reader(digits) for reader in self.readers), default=0)
+        need = stamp + self.transfer if stamp else 0
+        self.clock = max(self.clock, need)
+        self.block_starts.append(self.clock)
+        self.needs.append(need)
+
+    def drain(self) -> None:
+        """Drain the outputs of the current digits: they are finished, unless more is added to them later."""
+        self.clock += self.drain_cycles
+        digits = self.digits[1 : self.drain_depth + 1]
+        key = tuple([self.space.key(dim, digits) for dim in OUTPUT_DIMS])
+        if key not in self._outputs:
+            n, g, k, p, q = (self.space.touched(dim, digits) for dim in OUTPUT_DIMS)
+            channels = [i * self.layer.bound("K") + j for i in g for j in k]
+            self._outputs[key] = _open(n, channels, p, q)
+        self.finish[self._outputs[key]] = self.clock
+
+
+def _open(*coordinates: Sequence[int]) -> tuple[Indices, Indices, Indices, Indices]:
+    n, ch, h, w = (np.array(x, np.int64) for x in coordinates)
+    return n[:, None, None, None], ch[:, None, None], h[:, None], w
+
+
+_Reader = Callable[[Digits], int]
+"""Given the digits of a block, the latest stamp of what it reads of one operand; 0 if that is nothing."""
+
+
+def _reader(operand: Operand, space: _Space, finish: Stamps) -> _Reader:
+    return (_separate if operand.flatten is None else _flattened)(operand, space, finish)
+
+
+def _walk_windows(operand: Operand, axis: AxisName, value: int, extent: int) -> range:
+    """Return the coordinates of a producer axis that a value of the form leads to, window by window."""
+    low = high = value
+    windows = operand.axes[axis].windows
+    for i, window in enumerate(windows):
+        last = i == len(windows) - 1
+        read = extent if last or window.extent is None else window.extent
+        if window.all:
+            low, high = 0, read - 1
+        elif window.block is not None:
+            low, high = low - low % window.block, high - high % window.block + window.block - 1
+        elif window.scale is not None and window.shift is not None and window.width is not None:
+            low, high = (
+                low * window.scale + window.shift,
+                high * window.scale + window.shift + window.width - 1,
+            )
+        low, high = max(low, 0), min(high, read - 1)
+        if low > high:
+            return range(0)
+    return range(low, min(high, extent - 1) + 1)
+
+
+def _separate(operand: Operand, space: _Space, finish: Stamps) -> _Reader:
+    """Return the reader of an operand that has one form for each axis."""
+    coordinates: dict[Hashable, Sequence[int]] = {}
+    latest: dict[Hashable, int] = {}
+
+    def axis_reads(axis: AxisName, extent: int, digits: Digits) -> Sequence[int]:
+        access = operand.axes[axis]
+        key = axis, space.form_key(access.terms, digits)
+        if key not in coordinates:
+            values = space.form_values(access.terms, access.offset, digits)
+            valid = [i for i in values if 0 <= i < (access.extent or extent)]
+            coordinates[key] = sorted({x for i in valid for x in _walk_windows(operand, axis, i, extent)})
+        return coordinates[key]
+
+    def read(digits: Digits) -> int:
+        key = tuple([space.form_key(operand.axes[axis].terms, digits) for axis in AXES])
+        if key not in latest:
+            reads = [
+                axis_reads(axis, extent, digits) for axis, extent in zip(AXES, finish.shape, strict=True)
+            ]
+            latest[key] = int(finish[_open(*reads)].max()) if all(reads) else 0
+        return latest[key]
+
+    return read
+
+
+def _flattened(operand: Operand, space: _Space, finish: Stamps) -> _Reader:
+    """Return the reader of an operand of which one form decides the coordinates on the axes ch, h and w."""
+    form = operand.flatten
+    assert isinstance(form, Flatten)
+    batch = operand.axes.n
+    latest: dict[Hashable, int] = {}
+    elements: dict[tuple[Hashable, int], int] = {}
+
+    def element(value: int, images: list[int]) -> int:
+        """Return the latest stamp of what one value of the form reads."""
+        rows, columns = form.shape[1:]
+        place = value // (rows * columns), value // columns % rows, value % columns
+        boxes = [
+            _walk_windows(operand, axis, i, extent)
+            for axis, i, extent in zip(AXES[1:], place, finish.shape[1:], strict=True)
+        ]
+        if not all(boxes):
+            return 0
+        ch, h, w = (slice(box.start, box.stop) for box in boxes)
+        return int(finish[images, ch, h, w].max())
+
+    def read(digits: Digits) -> int:
+        batch_key = space.form_key(batch.terms, digits)
+        key = batch_key, space.form_key(form.terms, digits)
+        if key in latest:
+            return latest[key]
+        first = space.form_values(batch.terms, batch.offset, digits)
+        first = {i for i in first if 0 <= i < (batch.extent or finish.shape[0])}
+        images = sorted({x for i in first for x in _walk_windows(operand, "n", i, finish.shape[0])})
+        size = form.shape[0] * form.shape[1] * form.shape[2]
+        values = [i for i in space.form_values(form.terms, form.offset, digits) if 0 <= i < size]
+        if not images:
+            values = []
+        for i in values:
+            if (batch_key, i) not in elements:
+                elements[batch_key, i] = element(i, images)
+        latest[key] = max((elements[batch_key, i] for i in values), default=0)
+        return latest[key]
+
+    return read
+
+
+def _ceil(a: int, b: int) -> int:
+    return (a + b - 1) // b
+
+
+def _halvings(n: int) -> int:
+    """Return how often n must be halved, rounding up, to come down to 1."""
+    count = 0
+    while 2**count < n:
+        count += 1
+    return count
+
+
+def _load_cycles(layer: Layer, mapping: Mapping, space: _Space, hardware: Hardware) -> int:
+    """Return the cycles of loading one tile of every operand and adding up the operands of each sum."""
+    bits, first_step = hardware.bits.activation, [0] * len(space.temporal)
+    banks = 1
+    for loop in mapping.loops:
+        banks *= loop.bound if loop.kind in ("channel", "bank") else 1
+    cycles = 0
+    loaded: set[str | int] = set()
+    sums: dict[str, set[str | int]] = {}
+    for i, operand in enumerate(layer.operands):
+        name = operand.concat or i
+        if operand.sum is not None:
+            sums.setdefault(operand.sum, set()).add(name)
+        if name in loaded:
+            continue
+        loaded.add(name)
+        elements = 1
+        for _, form in operand.forms():
+            elements *= len(space.form_values(form.terms, form.offset, first_step))
+        cycles += (
+            _ceil(elements * bits, banks * hardware.bits_per_cycle.load) + bits * hardware.cycles.row_write
+        )
+    return cycles + sum(len(names) - 1 for names in sums.values()) * hardware.cycles.add
+
+
+def _drain_cycles(layer: Layer, mapping: Mapping, hardware: Hardware, read_back: bool) -> int:
+    """Return the cycles of reducing over lanes, banks and channels and draining; sums may be read back."""
+    reduced: dict[Kind, int] = {"temporal": 1, "column": 1, "bank": 1, "channel": 1}
+    outputs = 1
+    for loop in mapping.loops:
+        if loop.dim not in OUTPUT_DIMS:
+            reduced[loop.kind] *= loop.bound
+        elif loop.kind == "column":
+            outputs *= loop.bound
+    t, bw, partial = hardware.cycles, hardware.bits_per_cycle, outputs * hardware.bits.accumulator
+    cycles = _halvings(reduced["column"]) * (t.move + t.add)
+    cycles += _halvings(reduced["bank"]) * (_ceil(partial, bw.bank) + t.add)
+    cycles += _halvings(reduced["channel"]) * (_ceil(partial, bw.channel) + t.add)
+    cycles += _ceil(outputs * hardware.bits.activation, bw.drain) + layer.post * t.post
+    if read_back:
+        cycles += _ceil(partial, bw.drain)
+    return cycles
