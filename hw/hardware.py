@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
 from overlapim_files import FileModel
 
-FORMAT = "overlapim/hardware/1"
+FORMAT: Final = "overlapim/hardware/1"
 
 Weights = Literal["static", "shared"]
 Count = Annotated[int, Field(ge=1, le=2**20)]
@@ -37,7 +37,7 @@ class Cycles(FileModel):
 
 
 class BitsPerCycle(FileModel):
-    """Bandwidths in bits per cycle and bank: load inputs, drain outputs, reduce within and between channels."""
+    """Bandwidths in bits per cycle and bank: inputs, outputs, reductions within and between channels."""
 
     load: Bandwidth
     drain: Bandwidth
@@ -46,7 +46,7 @@ class BitsPerCycle(FileModel):
 
 
 class Hardware(FileModel):
-    """One chip: `channels` x `banks_per_channel` banks of `columns_per_bank` lanes with `rows_per_bank` bits each."""
+    """A chip: `channels` x `banks_per_channel` banks; `columns_per_bank` lanes of `rows_per_bank` bits."""
 
     format: Literal["overlapim/hardware/1"]
     name: Annotated[str, Field(min_length=1, max_length=200)]

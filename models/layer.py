@@ -1,0 +1,166 @@
+"""One layer of a network: a tensor contraction, and which elements of which tensors it reads."""
+
+from __future__ import annotations
+
+import math
+from functools import cached_property
+from typing import Annotated, Literal, Self, get_args
+
+from pydantic import Field, model_validator
+
+from overlapim_files import FileModel
+
+Dim = Literal["N", "G", "K", "P", "Q", "C", "R", "S"]
+DIMS: tuple[Dim, ...] = get_args(Dim)
+OUTPUT_DIMS: tuple[Dim, ...] = ("N", "G", "K", "P", "Q")
+REDUCTION_DIMS: tuple[Dim, ...] = ("C", "R", "S")
+AxisName = Literal["n", "ch", "h", "w"]
+AXES: tuple[AxisName, ...] = get_args(AxisName)
+AXIS_DIMS: tuple[tuple[Dim, ...], ...] = (("N",), ("G", "K"), ("P",), ("Q",))
+"""The output dims whose coordinates make up each axis of a layer's output, the slowest first."""
+
+MAX_EXTENT = 2**20
+MAX_FORM_POINTS = 2**22
+MAX_MACS = 2**50
+
+Extent = Annotated[int, Field(ge=1, le=MAX_EXTENT)]
+Shift = Annotated[int, Field(ge=-MAX_EXTENT, le=MAX_EXTENT)]
+Name = Annotated[str, Field(min_length=1, max_length=200)]
+Terms = dict[Dim, Extent]
+
+
+class Window(FileModel):
+    """Widens an interval of coordinates: a sliding window, the whole axis (`all`), aligned blocks (`block`).
+
+    `extent` is what the window reads; the last window of an axis reads the producer's axis and needs none.
+    """
+
+    scale: Extent | None = None
+    shift: Shift | None = None
+    width: Extent | None = None
+    all: Literal[True] | None = None
+    block: Extent | None = None
+    extent: Extent | None = None
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Self:
+        slide = (self.scale, self.shift, self.width)
+        kinds = (any(v is not None for v in slide), self.all is not None, self.block is not None)
+        if sum(kinds) != 1 or (kinds[0] and None in slide):
+            raise ValueError("a window is {scale, shift, width}, {all: true} or {block: n}")
+        return self
+
+
+class AxisAccess(FileModel):
+    """Coordinates read on one axis: `sum(coefficient * dim) + offset`, then a chain of windows."""
+
+    terms: Terms = Field(default={})
+    offset: Shift = 0
+    extent: Extent | None = None
+    windows: tuple[Window, ...] = Field(default=(), max_length=64, strict=False)
+
+
+class Flatten(FileModel):
+    """One form for the axes ch, h and w: its value is unravelled over `shape`."""
+
+    terms: Terms
+    offset: Shift = 0
+    shape: Annotated[tuple[Extent, Extent, Extent], Field(strict=False)]
+
+
+class Axes(FileModel):
+    """The access of each axis of the producer; an axis that is not given is the constant 0."""
+
+    n: AxisAccess = AxisAccess()
+    ch: AxisAccess = AxisAccess()
+    h: AxisAccess = AxisAccess()
+    w: AxisAccess = AxisAccess()
+
+    def __getitem__(self, axis: AxisName) -> AxisAccess:
+        access: AxisAccess = getattr(self, axis)
+        return access
+
+
+class Operand(FileModel):
+    """What a layer reads of one producer (`from` in a file) at a point of its iteration space."""
+
+    producer: Annotated[Name, Field(alias="from")]
+    axes: Axes = Axes()
+    flatten: Flatten | None = None
+    sum: Name | None = None
+    concat: Name | None = None
+
+    def forms(self) -> list[tuple[tuple[AxisName, ...], Flatten | AxisAccess]]:
+        """Return the operand's groups: which axes each form decides, and the form."""
+        if self.flatten is None:
+            return [((axis,), self.axes[axis]) for axis in AXES]
+        return [(("n",), self.axes.n), (("ch", "h", "w"), self.flatten)]
+
+    @cached_property
+    def dims(self) -> frozenset[Dim]:
+        """The dims that the operand reads."""
+        return frozenset(dim for _, form in self.forms() for dim in form.terms)
+
+
+class Layer(FileModel):
+    """One tensor contraction over the eight loop dims, with `post` operations for each output element."""
+
+    name: Name
+    dims: Terms
+    post: Annotated[int, Field(ge=0, le=2**20)] = 0
+    operands: tuple[Operand, ...] = Field(min_length=1, max_length=1024, strict=False)
+
+    @cached_property
+    def bounds(self) -> tuple[int, ...]:
+        """Loop bounds in the order of `DIMS`."""
+        return tuple(self.dims.get(dim, 1) for dim in DIMS)
+
+    def bound(self, dim: Dim) -> int:
+        """Return the loop bound of one dim."""
+        return self.dims.get(dim, 1)
+
+    @cached_property
+    def shape(self) -> tuple[int, int, int, int]:
+        """Extents (n, ch, h, w) of the output."""
+        n, g, k, p, q = self.bounds[:5]
+        return n, g * k, p, q
+
+    @cached_property
+    def macs(self) -> int:
+        """Multiply-accumulates of the layer."""
+        return math.prod(self.bounds)
+
+    @cached_property
+    def weights(self) -> int:
+        """Weight elements of the layer; a product of two activations counts its second operand as none."""
+        products = {operand.sum or operand.concat or i for i, operand in enumerate(self.operands)}
+        return math.prod(self.bound(d) for d in ("G", "K", "C", "R", "S")) if len(products) == 1 else 0
+
+    @cached_property
+    def read_dims(self) -> frozenset[Dim]:
+        """The dims that some operand reads."""
+        return frozenset().union(*(operand.dims for operand in self.operands))
+
+    @cached_property
+    def distinct_operands(self) -> tuple[Operand, ...]:
+        """The operands, only the first part of each concatenation."""
+        first = {operand.concat or i: operand for i, operand in reversed([*enumerate(self.operands)])}
+        return tuple(reversed(first.values()))
+
+    @cached_property
+    def additions(self) -> int:
+        """Additions that bring the operands of each sum together."""
+        sums = [operand.sum for operand in self.distinct_operands if operand.sum]
+        return len(sums) - len(set(sums))
+
+    @cached_property
+    def operand_count(self) -> int:
+        """Number of operands, a concatenation being one."""
+        return len({operand.concat or i for i, operand in enumerate(self.operands)})
+
+
+class NetworkInput(FileModel):
+    """A tensor that is available at time 0, of shape (n, ch, h, w)."""
+
+    name: Name
+    shape: Annotated[tuple[Extent, Extent, Extent, Extent], Field(strict=False)]
