@@ -25,8 +25,8 @@ Ints = npt.NDArray[np.int64]
 Shape = tuple[int, int]
 """Channels, and banks in each of them."""
 
-ARRAYS = 12
-COLUMN_OPTIONS = 6000
+ARRAYS = 8
+COLUMN_OPTIONS = 3000
 SPLITS = 12
 WEIGHT_POSITIONS = [i for i, dim in enumerate(DIMS) if dim in WEIGHT_DIMS]
 
@@ -111,12 +111,11 @@ def _arrays(bounds: Ints, shape: Shape) -> list[tuple[Ints, Ints]]:
 
 def _options(bound: int, most: int) -> list[int]:
     """Return the parallel widths of a dim that save a step, thinned to about `most`, 1 and the bound among them."""
-    useful: list[int] = []
-    steps = bound
-    while steps:
-        width = -(-bound // steps)
-        useful.append(width)
-        steps = -(-bound // (width + 1)) if width < bound else 0
+    useful = [bound]
+    while useful[-1] > 1:
+        # The next smaller width, as small as its number of steps allows.
+        useful.append(-(-bound // -(-bound // (useful[-1] - 1))))
+    useful.reverse()
     if len(useful) <= most:
         return useful
     places = np.unique(np.geomspace(1, len(useful), most).round().astype(int)) - 1
@@ -125,20 +124,19 @@ def _options(bound: int, most: int) -> list[int]:
 
 
 def _column_choices(bounds: Ints, columns: int) -> Ints:
-    """Return ways to fill the columns of a bank with the dims; shape (ways, dims)."""
+    """Return ways to fill at least half of the columns that can be filled; shape (dims, ways)."""
     active = int((bounds > 1).sum())
-    most = max(4, int(COLUMN_OPTIONS ** (1 / max(active, 1))))
-    ways = np.ones((1, 0), np.int64)
+    most = max(6, int(COLUMN_OPTIONS ** (1 / max(active, 1))))
+    ways = np.ones((0, 1), np.int64)
     filled = np.ones(1, np.int64)
-    for bound in bounds:
-        options = np.array([n for n in _options(int(bound), 3 * most) if n <= columns], np.int64)
+    reachable = np.append(np.cumprod(np.minimum(bounds, columns)[::-1].astype(float))[::-1], 1.0)
+    target = min(columns, reachable[0]) / 2
+    for bound, after in zip(bounds, reachable[1:], strict=True):
+        options = np.array([n for n in _options(int(bound), 2 * most) if n <= columns], np.int64)
         product = filled[:, None] * options
-        rows, picks = np.nonzero(product <= columns)
-        ways = np.column_stack((ways[rows], options[picks]))
+        rows, picks = np.nonzero((product <= columns) & (product * after >= target))
+        ways = np.vstack((ways[:, rows], options[picks]))
         filled = product[rows, picks]
-    if len(ways) > 4 * COLUMN_OPTIONS:
-        enough = np.sort(np.argsort(filled, kind="stable")[-4 * COLUMN_OPTIONS :])
-        ways = ways[enough]
     return ways
 
 
@@ -152,15 +150,15 @@ class _Estimate:
     def rows(self, temporal: Ints) -> Ints:
         bits = self.hardware.bits
         fixed = 2 * bits.activation * self.layer.operand_count + bits.accumulator
-        return np.asarray(bits.weight * temporal[:, WEIGHT_POSITIONS].prod(axis=1) + fixed)
+        return np.asarray(bits.weight * temporal[WEIGHT_POSITIONS].prod(axis=0) + fixed)
 
     def load(self, spatial: Ints, banks: Ints) -> Ints:
         hardware = self.hardware
-        time = np.full(len(spatial), self.layer.additions * hardware.cycles.add, np.int64)
+        time = np.full(spatial.shape[1], self.layer.additions * hardware.cycles.add, np.int64)
         for operand in self.layer.distinct_operands:
-            elements = np.ones(len(spatial), np.int64)
+            elements = np.ones(spatial.shape[1], np.int64)
             for _, form in operand.forms():
-                widths = [(spatial[:, DIMS.index(dim)], c) for dim, c in form.terms.items()]
+                widths = [(spatial[DIMS.index(dim)], c) for dim, c in form.terms.items()]
                 if widths:
                     points = np.prod([width for width, _ in widths], axis=0)
                     reach = 1 + np.sum([(width - 1) * c for width, c in widths], axis=0)
@@ -174,9 +172,9 @@ class _Estimate:
         hardware, outputs = self.hardware, len(OUTPUT_DIMS)
         cycles, bandwidth = hardware.cycles, hardware.bits_per_cycle
         halvings = {
-            kind: np.ceil(np.log2(split[kind][:, outputs:].prod(axis=1))).astype(np.int64) for kind in SPATIAL
+            kind: np.ceil(np.log2(split[kind][outputs:].prod(axis=0))).astype(np.int64) for kind in SPATIAL
         }
-        drained = split["column"][:, :outputs].prod(axis=1)
+        drained = split["column"][:outputs].prod(axis=0)
         partial = drained * hardware.bits.accumulator
         time = halvings["column"] * (cycles.move + cycles.add) + self.layer.post * cycles.post
         time += halvings["bank"] * (_ceil(partial, bandwidth.bank) + cycles.add)
@@ -186,12 +184,12 @@ class _Estimate:
 
     def total(self, split: dict[Kind, Ints], temporal: Ints, order: tuple[Dim, ...]) -> Ints:
         spatial = split["column"] * split["bank"] * split["channel"]
-        banks = (split["bank"] * split["channel"]).prod(axis=1)
-        reached = np.ones(len(temporal), np.int64)
+        banks = (split["bank"] * split["channel"]).prod(axis=0)
+        reached = np.ones(temporal.shape[1], np.int64)
         loads, drains = reached.copy(), reached.copy()
-        reducing, reloads = np.zeros(len(temporal), bool), np.zeros(len(temporal), bool)
+        reducing, reloads = np.zeros(temporal.shape[1], bool), np.zeros(temporal.shape[1], bool)
         for dim in order:
-            bound = temporal[:, DIMS.index(dim)]
+            bound = temporal[DIMS.index(dim)]
             reached = reached * bound
             if dim in self.layer.read_dims:
                 loads = np.where(bound > 1, reached, loads)
@@ -206,22 +204,28 @@ class _Estimate:
 
 
 def _splits(layer: Layer, hardware: Hardware, shape: Shape) -> Iterator[tuple[dict[Kind, Ints], Ints, Ints]]:
-    """Yield many (split, temporal bounds, estimate of the least own latency), each row one mapping."""
+    """Yield many (split, temporal bounds, estimate of the least own latency), each column one mapping."""
     bounds = np.array(layer.bounds, np.int64)
+    needed = bounds[:, None]
     estimate = _Estimate(layer, hardware)
     for channel, bank in _arrays(bounds, shape):
+        array = (channel * bank)[:, None]
         column = _column_choices(_ceil(bounds, channel * bank), hardware.columns_per_bank)
-        temporal = _ceil(bounds, channel * bank * column)
+        temporal = _ceil(needed, array * column)
         # The smallest bounds that still cover, so that the mapping is valid.
-        column = _ceil(bounds, temporal * channel * bank)
-        banks = _ceil(bounds, temporal * column * channel)
-        channels = _ceil(bounds, temporal * column * banks)
+        column = _ceil(needed, temporal * array)
+        banks = _ceil(needed, temporal * column * channel[:, None])
+        channels = _ceil(needed, temporal * column * banks)
         fits = estimate.rows(temporal) <= hardware.rows_per_bank
-        split: dict[Kind, Ints] = {"channel": channels[fits], "bank": banks[fits], "column": column[fits]}
-        temporal = temporal[fits]
-        if len(temporal):
+        split: dict[Kind, Ints] = {
+            "channel": channels[:, fits],
+            "bank": banks[:, fits],
+            "column": column[:, fits],
+        }
+        temporal = temporal[:, fits]
+        if temporal.size:
             totals = [estimate.total(split, temporal, order) for order in temporal_orders(layer)[:2]]
-            yield split, temporal, np.minimum(*totals) if len(totals) == 2 else totals[0]
+            yield split, temporal, np.min(totals, axis=0).astype(np.int64)
 
 
 def candidates(layer: Layer, hardware: Hardware, shape: Shape) -> list[Mapping]:
@@ -232,8 +236,8 @@ def candidates(layer: Layer, hardware: Hardware, shape: Shape) -> list[Mapping]:
         best = np.argsort(total, kind="stable")[:SPLITS]
         frugal = np.lexsort((total, rows))[:2]
         for i in dict.fromkeys([*best.tolist(), *frugal.tolist()]):
-            row: dict[Kind, Ints] = {kind: bounds[i] for kind, bounds in split.items()}
-            ranked.append((float(total[i]), int(rows[i]), row, temporal[i]))
+            row: dict[Kind, Ints] = {kind: bounds[:, i] for kind, bounds in split.items()}
+            ranked.append((float(total[i]), int(rows[i]), row, temporal[:, i]))
     ranked.sort(key=lambda entry: entry[0])
     by_rows = sorted(ranked, key=lambda entry: (entry[1], entry[0]))
     kept = ranked[:SPLITS] + by_rows[:2]

@@ -86,8 +86,8 @@ def block_maxima(values: Cycles, group: Group, bounds: tuple[int, ...], read: tu
     for (_, coefficient), bound in zip(group.terms, bounds, strict=True):
         index = index[..., None] + np.arange(bound, dtype=np.int64) * coefficient
     inside = (index >= 0) & (index < len(values))
-    table = values[np.where(inside, index, 0)]
-    table[~inside] = NOTHING
+    kept = inside.reshape(inside.shape + (1,) * (values.ndim - 1))
+    table = np.where(kept, values[np.where(inside, index, 0)], NOTHING)
     axis = 0
     for bound, loops in zip(bounds, read, strict=True):
         table = _dim_maxima(table, axis, bound, loops)
