@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from solver.banks import Banks, Ledger, pack
 from solver.problem import Problem
 from solver.profile import Profile
-from solver.timeline import LayerTimes, Orders, Timeline, evaluate, next_layer
+from solver.timeline import LayerTimes, Orders, Timeline, evaluate, next_layer, unchanged
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +42,7 @@ class Plan:
 def overlap_static(
     problem: Problem, profiles: Sequence[Profile], previous: Timeline | None = None
 ) -> Plan | None:
-    """Start every layer as early as its inputs allow, each on banks of its own; None if the banks do not fit."""
+    """Start every layer as its inputs allow, each on banks of its own; None if the banks do not fit."""
     if sum(profile.banks for profile in profiles) > problem.hardware.banks:
         return None
     banks = pack(problem.hardware, profiles)
@@ -93,14 +93,14 @@ def place(
     previous: Timeline | None = None,
 ) -> tuple[LayerTimes, Banks] | None:
     """Find the earliest release at which banks are free for as long as the layer holds them."""
-    times = next_layer(problem, layer, profile, 0, done, previous=previous)
-    if punctual:
-        times = next_layer(problem, layer, profile, int(times.delays[-1]), done, previous=previous)
-    for release in [times.release, *ledger.releases_after(times.start)]:
-        times = next_layer(problem, layer, profile, release, done, previous=previous)
+    natural = next_layer(problem, layer, profile, 0, done)
+    earliest = int(natural.delays[-1]) if punctual else 0
+    old = None if previous is None else previous.layers[layer]
+    for release in [earliest, *ledger.releases_after(max(natural.start, earliest))]:
+        times = natural.postponed(release)
         banks = ledger.free(profile, times.start, times.end)
         if banks is not None:
-            return times, banks
+            return times if old is None else unchanged(old, times), banks
     return None
 
 

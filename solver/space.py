@@ -76,6 +76,10 @@ def _ceil(a: Ints, b: Ints | int) -> Ints:
     return np.asarray(-(-a // b))
 
 
+def _halvings(widths: Ints) -> Ints:
+    return np.asarray(np.ceil(np.log2(widths)), np.int64)
+
+
 def _spread(count: int, bounds: Ints) -> Ints:
     """Return ways to spread `count` units over one or two dims; shape (ways, dims)."""
     active = [i for i, bound in enumerate(bounds) if bound > 1]
@@ -110,7 +114,7 @@ def _arrays(bounds: Ints, shape: Shape) -> list[tuple[Ints, Ints]]:
 
 
 def _options(bound: int, most: int) -> list[int]:
-    """Return the parallel widths of a dim that save a step, thinned to about `most`, 1 and the bound among them."""
+    """Return the widths of a dim that save a step, thinned to about `most`, from 1 to the bound."""
     useful = [bound]
     while useful[-1] > 1:
         # The next smaller width, as small as its number of steps allows.
@@ -171,9 +175,7 @@ class _Estimate:
         """Return the cycles of a drain, and those of reading partial sums back."""
         hardware, outputs = self.hardware, len(OUTPUT_DIMS)
         cycles, bandwidth = hardware.cycles, hardware.bits_per_cycle
-        halvings = {
-            kind: np.ceil(np.log2(split[kind][outputs:].prod(axis=0))).astype(np.int64) for kind in SPATIAL
-        }
+        halvings = {kind: _halvings(split[kind][outputs:].prod(axis=0)) for kind in SPATIAL}
         drained = split["column"][:outputs].prod(axis=0)
         partial = drained * hardware.bits.accumulator
         time = halvings["column"] * (cycles.move + cycles.add) + self.layer.post * cycles.post
@@ -199,8 +201,8 @@ class _Estimate:
             else:
                 reducing |= bound > 1
         drain, reload = self.drain(split)
-        time: Ints = reached * self.hardware.mac_cycles + loads * self.load(spatial, banks)
-        return time + drains * (drain + reloads * reload)
+        time = reached * self.hardware.mac_cycles + loads * self.load(spatial, banks)
+        return np.asarray(time + drains * (drain + reloads * reload), np.int64)
 
 
 def _splits(layer: Layer, hardware: Hardware, shape: Shape) -> Iterator[tuple[dict[Kind, Ints], Ints, Ints]]:

@@ -5,6 +5,14 @@ from __future__ import annotations
 import threading
 import time
 from dataclasses import dataclass, field
+from typing import Protocol
+
+
+class Flag(Protocol):
+    """Something that another thread or process can set: an event."""
+
+    def is_set(self) -> bool:
+        """Whether it is set."""
 
 
 @dataclass
@@ -16,7 +24,7 @@ class Stop:
 
     seconds: float | None = None
     iterations: int | None = None
-    interrupt: threading.Event = field(default_factory=threading.Event)
+    interrupt: Flag = field(default_factory=threading.Event)
     started: float = field(default_factory=time.monotonic)
     steps: int = 0
 

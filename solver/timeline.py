@@ -8,7 +8,7 @@ those blocks (docs/model.md, "Waiting").
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -54,6 +54,17 @@ class LayerTimes:
         starts = self.profile.block_starts
         delays: Cycles = self.delays[np.searchsorted(self.steps, starts, side="right") - 1]
         return starts + delays
+
+    def postponed(self, release: int) -> LayerTimes:
+        """Return the times with a later release."""
+        delays = np.maximum(self.delays, release)
+        sources = np.where(self.delays < release, -1, self.sources)
+        start, end = max(self.start, release), max(self.end, self.profile.last_finish + release)
+        times = replace(self, release=release, delays=delays, sources=sources, start=start, end=end)
+        if self.order is None:
+            return times
+        grid = finish_grid(self.profile, times.block_starts(), self.order)
+        return replace(times, end=last_finish(grid, self.profile))
 
     @property
     def waited(self) -> int:
@@ -127,8 +138,7 @@ def layer_times(
         end = profile.last_finish + int(delays[np.searchsorted(step, profile.last_finish, side="left") - 1])
         return LayerTimes(profile, release, step, delays, name, None, first, end)
     times = LayerTimes(profile, release, step, delays, name, order, first, 0)
-    end = last_finish(finish_grid(profile, times.block_starts(), order), profile)
-    return LayerTimes(profile, release, step, delays, name, order, first, end)
+    return times.postponed(release)
 
 
 def evaluate(
@@ -165,7 +175,7 @@ def next_layer(
     order: Order | None = None,
     previous: Timeline | None = None,
 ) -> LayerTimes:
-    """Run one layer after its producers, which are in `done`; return the previous times if nothing changed."""
+    """Run one layer after its producers, which are in `done`; the previous times if nothing changed."""
     edges = problem.edges[layer]
     old = None if previous is None else previous.layers[layer]
     if old is not None and previous is not None and old.profile is profile and old.order is order:
@@ -174,14 +184,14 @@ def next_layer(
             return old
     sources = [done[edge.producer] for edge in edges]
     new = layer_times(profile, release, sources, edges, problem.hardware.cycles.transfer, order)
-    if (
-        old is not None
-        and old.profile is profile
-        and old.order is order
-        and np.array_equal(old.delays, new.delays)
-    ):
-        return old if old.release == release and np.array_equal(old.steps, new.steps) else new
-    return new
+    return new if old is None else unchanged(old, new)
+
+
+def unchanged(old: LayerTimes, new: LayerTimes) -> LayerTimes:
+    """Return `old` if it says the same as `new`, so that those who read it see that nothing changed."""
+    same = old.profile is new.profile and old.order is new.order and old.release == new.release
+    same = same and np.array_equal(old.delays, new.delays) and np.array_equal(old.steps, new.steps)
+    return old if same else new
 
 
 def _check_order(profile: Profile, order: Order) -> None:

@@ -20,7 +20,7 @@ Indices = npt.NDArray[np.int64]
 
 
 def _interval(group: Group, which: int) -> tuple[Indices, Indices]:
-    """Return the first and last coordinate read on one axis for each value of the form; an empty one has first > last."""
+    """Return the first and last coordinate read for each value of the form; first > last if none."""
     low = np.arange(group.extents[which], dtype=np.int64)
     high = low.copy()
     for scale, shift, width, extent in group.windows[which]:

@@ -62,7 +62,7 @@ def last_finish(grid: Cycles, profile: Profile) -> int:
 
 
 def grid_need(grid: Cycles, producer: Profile, consumer: Profile, edge: Edge) -> Cycles:
-    """Return the largest real finish of what each block of the consumer reads; NOTHING if it reads nothing."""
+    """Return the largest real finish of what each block of the consumer reads, or NOTHING."""
     rank = len(consumer.block_shape)
     # The remaining axes of the producer stand first, the block loops of the groups that are done last.
     need, left = grid, list(range(grid.ndim))

@@ -109,7 +109,9 @@ class Descent:
         kind = self.random.random()
         if kind < 0.1 and not self.static:
             return self._reschedule(state, layer)
-        profile = self._resize(profiles[layer], layer) if kind < 0.5 else self._reshape(profiles[layer], layer)
+        profile = (
+            self._resize(profiles[layer], layer) if kind < 0.5 else self._reshape(profiles[layer], layer)
+        )
         if profile is None:
             return None
         profiles[layer] = profile
@@ -132,7 +134,9 @@ class Descent:
 
     def _resize(self, profile: Profile, layer: int) -> Profile | None:
         """Draw another mapping, on a shape of about the same size."""
-        size = next((i for i, (c, b) in enumerate(self.shapes) if c * b >= profile.banks), len(self.shapes) - 1)
+        size = next(
+            (i for i, (c, b) in enumerate(self.shapes) if c * b >= profile.banks), len(self.shapes) - 1
+        )
         size = min(max(0, size + self.random.choice((-2, -1, 0, 0, 1, 2))), len(self.shapes) - 1)
         pool = self.space.pool(layer, self.shapes[size])
         if not pool:

@@ -59,7 +59,7 @@ def _divide(loops: list[Loop], rng: random.Random) -> list[Loop]:
 
 
 def _tighten(layer: Layer, loops: list[Loop]) -> list[Loop]:
-    """Give every dim loops that just cover it: a longer temporal loop if they fall short, shorter ones if not."""
+    """Give every dim loops that just cover it: longer in time if they fall short."""
     for dim in DIMS:
         own = [i for i, loop in enumerate(loops) if loop.dim == dim]
         covered = math.prod(loops[i].bound for i in own)

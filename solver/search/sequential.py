@@ -119,10 +119,11 @@ def _why_no_mapping(problem: Problem, layer: int) -> str:
     if least > hardware.rows_per_bank:
         more = least - hardware.rows_per_bank
         return (
-            f"layer '{record.name}' needs {least} rows in each lane even if it is spread over the whole chip, "
+            f"layer '{record.name}' needs {least} rows in each lane even on the whole chip, "
             f"{more} more than the {hardware.rows_per_bank} of '{hardware.name}'"
         )
-    return f"layer '{record.name}': no mapping was found that keeps to {hardware.rows_per_bank} rows in each lane"
+    limit = hardware.rows_per_bank
+    return f"layer '{record.name}': no mapping was found that keeps to {limit} rows in each lane"
 
 
 def _why_too_large(space: Space) -> str:
@@ -136,7 +137,7 @@ def _why_too_large(space: Space) -> str:
         what, limit, unit = sum(least), hardware.rows_per_bank, "rows of every bank"
     largest = max(layers, key=least.__getitem__)
     return (
-        f"'{problem.network.name}' does not fit on '{hardware.name}' with {hardware.weights} weights: its layers need "
-        f"{what} {unit} together, {max(what - limit, 1)} more than there are; the largest is "
+        f"'{problem.network.name}' does not fit on '{hardware.name}' with {hardware.weights} weights: "
+        f"its layers need {what} {unit} together, {max(what - limit, 1)} more than there are; the largest is "
         f"layer '{problem.layers[largest].name}' with {least[largest]}"
     )

@@ -1,0 +1,38 @@
+"""Overlap-driven mapping of neural networks onto processing-in-memory chips.
+
+>>> import overlapim
+>>> network, hardware = overlapim.load_network("toy"), overlapim.load_hardware("toy")
+>>> result = overlapim.solve(network, hardware, method="layerwise")
+>>> result.latency <= result.sequential
+True
+"""
+
+from hw.hardware import Hardware
+from hw.library import load_hardware
+from models.library import load_network
+from models.network import Layer, Network, Operand
+from overlapim_files import InputError
+from solver.mapping import Loop, Mapping
+from solver.solution import Solution, read_verified, verify
+from solver.solve import METHODS, Improvement, Result, solve
+from solver.stop import Stop
+
+__all__ = [
+    "METHODS",
+    "Hardware",
+    "Improvement",
+    "InputError",
+    "Layer",
+    "Loop",
+    "Mapping",
+    "Network",
+    "Operand",
+    "Result",
+    "Solution",
+    "Stop",
+    "load_hardware",
+    "load_network",
+    "read_verified",
+    "solve",
+    "verify",
+]

@@ -1,0 +1,95 @@
+"""Several descents side by side, each in a process of its own with a seed of its own."""
+
+from __future__ import annotations
+
+import multiprocessing
+import queue
+import signal
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from multiprocessing.queues import Queue
+from multiprocessing.synchronize import Event
+
+from solver.banks import Banks
+from solver.mapping import Mapping
+from solver.problem import Problem
+from solver.schedule import Plan
+from solver.search.descent import Descent
+from solver.space import Space
+from solver.stop import Stop
+from solver.timeline import Order, evaluate
+
+POLL_SECONDS = 0.1
+FAREWELL_SECONDS = 2.0
+
+
+@dataclass(frozen=True)
+class _Message:
+    """A plan on its way between processes; no plan means that the worker has ended."""
+
+    worker: int
+    mappings: tuple[Mapping, ...] = ()
+    releases: tuple[int, ...] = ()
+    orders: tuple[Order | None, ...] = ()
+    banks: tuple[Banks, ...] = ()
+
+    @classmethod
+    def of(cls, worker: int, plan: Plan) -> _Message:
+        mappings = tuple(profile.mapping for profile in plan.profiles)
+        return cls(worker, mappings, plan.releases, tuple(plan.orders), plan.banks)
+
+    def plan(self, problem: Problem) -> Plan:
+        profiles = [problem.profile(i, mapping) for i, mapping in enumerate(self.mappings)]
+        return Plan(evaluate(problem, profiles, self.releases, self.orders), self.banks)
+
+
+def _work(
+    problem: Problem, start: _Message, stop: Stop, seed: int, ended: Event, messages: Queue[_Message]
+) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    own = replace(stop, interrupt=ended, steps=0)
+    search = Descent(Space(problem), seed)
+    search.run(start.plan(problem), own, lambda plan: messages.put(_Message.of(start.worker, plan)))
+    messages.put(_Message(start.worker))
+
+
+def descend(
+    space: Space, start: Plan, stop: Stop, seed: int, workers: int, found: Callable[[Plan], None]
+) -> None:
+    """Search with `workers` descents, seeded `seed`, `seed + 1`, ..; `found` hears of every better plan."""
+    if workers == 1:
+        Descent(space, seed).run(start, stop, found)
+        return
+    # Forking shares what is imported already; elsewhere than on Linux it is not safe.
+    context = (
+        multiprocessing.get_context("fork")
+        if sys.platform == "linux"
+        else multiprocessing.get_context("spawn")
+    )
+    ended, messages = context.Event(), context.Queue()
+    portable = replace(stop, interrupt=ended)
+    processes = []
+    for worker in range(workers):
+        message = _Message.of(worker, start)
+        arguments = (space.problem, message, portable, seed + worker, ended, messages)
+        processes.append(context.Process(target=_work, args=arguments, daemon=True))
+        processes[-1].start()
+    running = set(range(workers))
+    try:
+        while running and not (stop.interrupt.is_set() or stop.remaining() < -FAREWELL_SECONDS):
+            try:
+                message = messages.get(timeout=POLL_SECONDS)
+            except queue.Empty:
+                running -= {i for i in running if not processes[i].is_alive() and messages.empty()}
+                continue
+            if not message.mappings:
+                running.discard(message.worker)
+                continue
+            found(message.plan(space.problem))
+    finally:
+        ended.set()
+        for process in processes:
+            process.join(FAREWELL_SECONDS)
+            process.kill()

@@ -1,0 +1,205 @@
+"""Solutions as files: writing, reading, and recomputing everything that a file claims."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+import numpy as np
+from pydantic import Field, model_validator
+
+from hw.hardware import Hardware
+from models.network import Dim, Network
+from overlapim_files import FileModel, InputError, load, nearest
+from solver.banks import Banks
+from solver.mapping import Kind, Loop, Mapping, check
+from solver.problem import MAX_LATENCY, Problem
+from solver.schedule import Plan
+from solver.timeline import Timeline, evaluate
+
+BoundScope = Literal["mapspace", "pool"]
+Status = Literal["feasible", "optimal"]
+Cycle = Annotated[int, Field(ge=0, le=MAX_LATENCY)]
+
+
+class LoopRecord(FileModel):
+    """One loop of a mapping."""
+
+    dim: Dim
+    bound: Annotated[int, Field(ge=1, le=2**40)]
+    kind: Kind
+
+
+class LayerRecord(FileModel):
+    """What a solution says of one layer; `loops` stand outermost first."""
+
+    loops: tuple[LoopRecord, ...] = Field(strict=False, max_length=1024)
+    banks: tuple[Annotated[int, Field(ge=0)], ...] = Field(strict=False)
+    release: Cycle
+    start: Cycle
+    end: Cycle
+    order: tuple[Annotated[int, Field(ge=0)], ...] | None = Field(default=None, strict=False)
+
+
+class Solution(FileModel):
+    """A whole answer: network, hardware, and for each layer its mapping, banks and times."""
+
+    format: Literal["overlapim/solution/1"]
+    network: Network
+    hardware: Hardware
+    latency: Cycle
+    bound: Cycle | None = None
+    bound_scope: BoundScope = "mapspace"
+    status: Status = "feasible"
+    method: str
+    seed: int
+    layers: dict[str, LayerRecord]
+
+    @model_validator(mode="after")
+    def _every_layer_once(self) -> Self:
+        names = list(self.network.index)
+        for name in self.layers:
+            if name not in self.network.index:
+                raise ValueError(f"layers: '{name}' is no layer of the network{nearest(name, names)}")
+        for name in names:
+            if name not in self.layers:
+                raise ValueError(f"layers: '{name}' is missing")
+        return self
+
+    @property
+    def mappings(self) -> list[Mapping]:
+        """The mapping of each layer, in the order of the network."""
+        records = (self.layers[layer.name] for layer in self.network.layers)
+        return [Mapping(tuple(Loop(x.dim, x.bound, x.kind) for x in record.loops)) for record in records]
+
+
+def from_plan(
+    problem: Problem, plan: Plan, method: str, seed: int, bound: int | None, scope: BoundScope
+) -> Solution:
+    """Return the solution that states a plan; it is optimal if its latency is the bound."""
+    layers = {}
+    for layer, times, banks in zip(problem.layers, plan.timeline.layers, plan.banks, strict=True):
+        layers[layer.name] = LayerRecord(
+            loops=tuple(LoopRecord(**loop._asdict()) for loop in times.profile.mapping.loops),
+            banks=tuple(banks.tolist()),
+            release=times.release,
+            start=times.start,
+            end=times.end,
+            order=None if times.order is None else tuple(times.order.tolist()),
+        )
+    return Solution(
+        format="overlapim/solution/1",
+        network=problem.network,
+        hardware=problem.hardware,
+        latency=plan.latency,
+        bound=bound,
+        bound_scope=scope,
+        status="optimal" if bound == plan.latency else "feasible",
+        method=method,
+        seed=seed,
+        layers=layers,
+    )
+
+
+@dataclass(frozen=True)
+class Recomputed:
+    """A solution's plan, computed anew, and every way in which the file disagrees with it."""
+
+    problem: Problem
+    plan: Plan
+    differences: list[str]
+
+
+def recompute(solution: Solution) -> Recomputed:
+    """Compute a solution's times anew and compare.
+
+    Raises
+    ------
+    InputError
+        if a mapping is not valid, an order is not allowed, or the banks are not free; names the layer.
+    """
+    problem = Problem(solution.network, solution.hardware)
+    records = [solution.layers[layer.name] for layer in problem.layers]
+    for layer, mapping in zip(problem.layers, solution.mappings, strict=True):
+        check(layer, mapping, problem.hardware)
+    profiles = [problem.profile(i, mapping) for i, mapping in enumerate(solution.mappings)]
+    orders = [None if record.order is None else np.array(record.order, np.int64) for record in records]
+    timeline = evaluate(problem, profiles, [record.release for record in records], orders)
+    banks = tuple(np.array(record.banks, np.int64) for record in records)
+    _check_banks(problem, timeline, banks)
+    differences = []
+    for layer, record, times in zip(problem.layers, records, timeline.layers, strict=True):
+        for what, stated, found in (("start", record.start, times.start), ("end", record.end, times.end)):
+            if stated != found:
+                differences.append(f"layer '{layer.name}': {what} is {found}, the file says {stated}")
+    if solution.latency != timeline.latency:
+        differences.append(f"latency is {timeline.latency}, the file says {solution.latency}")
+    if solution.bound is not None and solution.bound > timeline.latency:
+        differences.append(f"bound {solution.bound} is above the latency {timeline.latency}")
+    return Recomputed(problem, Plan(timeline, banks), differences)
+
+
+def read_verified(path: str | Path) -> tuple[Solution, Plan]:
+    """Read a solution file and recompute it.
+
+    Raises
+    ------
+    InputError
+        if the file is not a solution, or says anything that is not so; names the layer.
+    """
+    solution = load(path, Solution)
+    try:
+        found = recompute(solution)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+    if found.differences:
+        raise InputError(f"{path}: {found.differences[0]}")
+    return solution, found.plan
+
+
+def verify(solution: Solution) -> None:
+    """Raise `InputError` that says what is wrong with a solution, if anything is."""
+    differences = recompute(solution).differences
+    if differences:
+        raise InputError(differences[0])
+
+
+def _check_banks(problem: Problem, timeline: Timeline, banks: Sequence[Banks]) -> None:
+    hardware = problem.hardware
+    for layer, times, given in zip(problem.layers, timeline.layers, banks, strict=True):
+        mapping = times.profile.mapping
+        if len(set(given.tolist())) != len(given) or len(given) != mapping.banks:
+            raise InputError(f"layer '{layer.name}': its mapping needs {mapping.banks} different banks")
+        if given.max() >= hardware.banks:
+            raise InputError(
+                f"layer '{layer.name}': there is no bank {given.max()}, the last is {hardware.banks - 1}"
+            )
+        used = np.bincount(given // hardware.banks_per_channel)
+        if set(used[used > 0].tolist()) != {mapping.banks_per_channel}:
+            shape = f"{mapping.banks_per_channel} banks in each of {mapping.channels} channels"
+            raise InputError(f"layer '{layer.name}': its banks are not {shape}")
+    holders: dict[int, list[int]] = {}
+    for layer_index, given in enumerate(banks):
+        for bank in given.tolist():
+            holders.setdefault(bank, []).append(layer_index)
+    for bank, layers in sorted(holders.items()):
+        _check_bank(problem, timeline, bank, layers)
+
+
+def _check_bank(problem: Problem, timeline: Timeline, bank: int, layers: list[int]) -> None:
+    hardware, times = problem.hardware, timeline.layers
+    layers = sorted(layers, key=lambda i: (times[i].start, times[i].end))
+    for first, second in pairwise(layers):
+        names = f"'{problem.layers[first].name}' and '{problem.layers[second].name}'"
+        if hardware.weights == "static":
+            raise InputError(f"bank {bank} is given to {names}; with static weights it can serve one layer")
+        if times[second].start < times[first].end:
+            raise InputError(f"bank {bank}: {names} hold it at the same time, from {times[second].start} on")
+    rows = sum(times[i].profile.rows for i in layers)
+    if rows > hardware.rows_per_bank:
+        last = problem.layers[layers[-1]].name
+        more = rows - hardware.rows_per_bank
+        raise InputError(f"bank {bank} up to layer '{last}' needs {rows} rows, {more} more than it has")
