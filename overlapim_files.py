@@ -343,7 +343,7 @@ _NEEDED = {
     "a list": ("tuple_type", "list_type"),
     "a mapping of keys to values": ("dict_type", "model_type", "model_attributes_type"),
     "at least {ge}": ("greater_than_equal",),
-    "more than {gt}": ("greater_than",),
+    "more than {gt:g}": ("greater_than",),
     "at most {le}": ("less_than_equal",),
     "less than {lt}": ("less_than",),
     "non-empty text": ("string_too_short",),
@@ -373,6 +373,11 @@ class _Dumper(_BaseDumper):  # type: ignore[misc]
     def ignore_aliases(self, data: Any) -> bool:
         return True
 
+    def represent_str(self, data: str) -> yaml.Node:
+        literal = "\n" in data and all(c.isprintable() or c == "\n" for c in data)
+        node: yaml.Node = self.represent_scalar(_TAG + "str", data, "|" if literal else None)
+        return node
+
     def represent_mapping(self, tag: str, mapping: Any, flow_style: bool | None = None) -> yaml.Node:
         node: yaml.Node = super().represent_mapping(tag, mapping, _fits_line(mapping))
         return node
@@ -381,6 +386,9 @@ class _Dumper(_BaseDumper):  # type: ignore[misc]
         scalars = not any(isinstance(item, (dict, list)) for item in sequence)
         node: yaml.Node = super().represent_sequence(tag, sequence, scalars)
         return node
+
+
+_Dumper.add_representer(str, _Dumper.represent_str)
 
 
 def _fits_line(value: Any) -> bool:

@@ -1,0 +1,290 @@
+"""Network files: what is refused and how, and whether the built-in networks have the sizes they should."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from models.library import load_network, network_names
+from models.network import Layer, Network
+from overlapim_files import InputError, dump, parse
+
+TINY = """\
+format: overlapim/network/1
+name: tiny
+inputs:
+  - {name: image, shape: [1, 3, 32, 32]}
+layers:
+  - name: conv1
+    dims: {K: 16, C: 3, P: 32, Q: 32, R: 3, S: 3}
+    post: 1
+    operands:
+      - from: image
+        axes:
+          n: {terms: {N: 1}}
+          ch: {terms: {G: 3, C: 1}}
+          h: {terms: {P: 1, R: 1}, offset: -1}
+          w: {terms: {Q: 1, S: 1}, offset: -1}
+  - name: conv2
+    dims: {K: 32, C: 16, P: 16, Q: 16, R: 3, S: 3}
+    operands:
+      - from: conv1
+        axes:
+          n: {terms: {N: 1}}
+          ch: {terms: {G: 16, C: 1}}
+          h: {terms: {P: 1, R: 1}, offset: -1, extent: 16, windows: [{scale: 2, shift: 0, width: 2}]}
+          w: {terms: {Q: 1, S: 1}, offset: -1, extent: 16, windows: [{scale: 2, shift: 0, width: 2}]}
+  - name: fc
+    dims: {K: 10, C: 8192}
+    operands:
+      - {from: conv2, axes: {n: {terms: {N: 1}}}, flatten: {terms: {C: 1}, shape: [32, 16, 16]}}
+"""
+POOL = "extent: 16, windows: [{scale: 2, shift: 0, width: 2}]"
+FLAT = "{from: conv2, axes: {n: {terms: {N: 1}}}, flatten: {terms: {C: 1}, shape: [32, 16, 16]}}"
+DIMS2 = "dims: {K: 32, C: 16, P: 16, Q: 16, R: 3, S: 3}"
+CONCAT = """\
+      - {from: conv2, axes: {ch: {terms: {C: 1}}}, concat: both, sum: a}
+      - {from: conv2, axes: {ch: {terms: {C: 1}, offset: -32}}, concat: both}
+"""
+
+WRONG = {
+    # shape of the file
+    "misspelt key": ("post: 1", "pots: 1", "8: layers[0]: unknown key 'pots'; did you mean 'post'?"),
+    "unknown dim": (
+        "Q: 32, R: 3",
+        "X: 32, R: 3",
+        "7: layers[0].dims: unknown key 'X'; known: N, G, K, P, Q, C",
+    ),
+    "lower-case dim": ("{K: 16", "{k: 16", "7: layers[0].dims: unknown key 'k'"),
+    "boolean bound": ("{K: 16", "{K: true", "7: layers[0].dims.K: must be an integer, found true"),
+    "boolean extent": ("[1, 3, 32, 32]", "[true, 3, 32, 32]", "4: inputs[0].shape[0]: must be an integer"),
+    "float extent": ("[1, 3, 32, 32]", "[1.0, 3, 32, 32]", "4: inputs[0].shape[0]: must be an integer"),
+    "text extent": ("[1, 3, 32, 32]", "['1', 3, 32, 32]", "4: inputs[0].shape[0]: must be an integer"),
+    "short shape": ("[1, 3, 32, 32]", "[1, 3, 32]", "4: inputs[0].shape: item [3] is missing"),
+    "long shape": ("[1, 3, 32, 32]", "[1, 3, 32, 32, 1]", "4: inputs[0].shape: must be a list of at most 4"),
+    "zero bound": ("{K: 16", "{K: 0", "7: layers[0].dims.K: must be at least 1, found 0"),
+    "zero coefficient": (
+        "{P: 1, R: 1}, offset: -1}",
+        "{P: 0}}",
+        "14: layers[0].operands[0].axes.h.terms.P: must",
+    ),
+    "no operands": (
+        f"- {FLAT}",
+        "[]",
+        "27: layers[2].operands: must be a list of at least 1, found an empty list",
+    ),
+    "no producer": ("{from: conv2, ", "{", "28: layers[2].operands[0]: the key 'from' is missing"),
+    "window of two kinds": (
+        POOL,
+        "extent: 16, windows: [{all: true, block: 2}]",
+        "23: layers[1].operands[0].axes.h.windows[0]: a window is",
+    ),
+    "half a window": (POOL, "extent: 16, windows: [{scale: 2}]", "axes.h.windows[0]: a window is"),
+    "all: false": (POOL, "extent: 16, windows: [{all: false}]", "windows[0].all: must be true, found false"),
+    # the graph
+    "name twice": ("name: conv2", "name: conv1", "16: layers[1].name: the name 'conv1' is given twice"),
+    "name of an input": ("name: conv2", "name: image", "16: layers[1].name: the name 'image' is given twice"),
+    "unknown producer": (
+        "from: conv1",
+        "from: conv",
+        "19: layers[1].operands[0].from: layer 'conv2' reads 'conv'",
+    ),
+    "cycle": (
+        "from: image",
+        "from: conv2",
+        "6: layers[0]: these layers wait for each other: 'conv1' reads 'conv2'",
+    ),
+    "reads itself": ("from: conv1", "from: conv2", "'conv2' reads 'conv2'"),
+    # sizes
+    "outputs": (
+        "{K: 16, C",
+        "{K: 1024, G: 2048, C",
+        "7: layers[0].dims: layer 'conv1' has 2097152 output channels",
+    ),
+    "work": (
+        "{K: 16, C: 3, P: 32, Q: 32, R: 3, S: 3}",
+        "{K: 1048576, C: 1048576, R: 1048576}",
+        "multiply-accumulates; the limit is",
+    ),
+    "output elements": (
+        "{K: 16, C: 3, P: 32, Q: 32, R: 3, S: 3}",
+        "{K: 1048576, P: 1048576, Q: 2}",
+        "2199023255552 output elements; the limit is",
+    ),
+    "form": (
+        "{K: 16, C: 3, P: 32",
+        "{G: 2048, C: 4096, P: 32",
+        "combinations; the limit is",
+    ),
+    # what operands read
+    "dim twice": (
+        "{Q: 1, S: 1}, offset: -1}",
+        "{P: 1}}",
+        "15: layers[0].operands[0].axes.w: layer 'conv1': dim P",
+    ),
+    "dim on n and flatten": (
+        "{n: {terms: {N: 1}}}, flatten",
+        "{n: {terms: {C: 1}}}, flatten",
+        "dim C stands on n",
+    ),
+    "channels": (
+        DIMS2,
+        DIMS2.replace("C: 16", "C: 20"),
+        "layer 'conv2' reads channels 0..19 of 'conv1', which has 16",
+    ),
+    "negative channel": ("{G: 16, C: 1}", "{C: 1}, offset: -1", "reads channels -1..14 of 'conv1'"),
+    "images": ("{N: 1}}", "{K: 1}}", "12: layers[0].operands[0].axes.n: layer 'conv1' reads images 0..15"),
+    "flattened": ("C: 8192", "C: 8193", "reads elements 0..8192 of 'conv2', which has 8192"),
+    "only padding": (
+        "offset: -1}",
+        "offset: -40}",
+        "14: layers[0].operands[0].axes.h: layer 'conv1' reads nothing",
+    ),
+    "window beyond": (POOL, POOL.replace("shift: 0", "shift: 32"), "layer 'conv2' reads nothing of 'conv1'"),
+    "no extent": (
+        f", {POOL}",
+        ", windows: [{all: true}]",
+        "23: layers[1].operands[0].axes.h: layer 'conv2': axis h",
+    ),
+    "wrong extent": (
+        "{P: 1, R: 1}, offset: -1}",
+        "{P: 1, R: 1}, extent: 31}",
+        "14: layers[0].operands[0].axes.h.extent: layer 'conv1': axis h of 'image' has extent 32, not 31",
+    ),
+    "window without extent": (
+        POOL,
+        POOL.replace("}]", "}, {all: true}]"),
+        "23: layers[1].operands[0].axes.h.windows[0]: layer 'conv2': a window before the last needs 'extent'",
+    ),
+    "last window": (POOL, POOL.replace("width: 2", "width: 2, extent: 9"), "has extent 32, not 9"),
+    "flattened shape": (
+        "[32, 16, 16]",
+        "[32, 16, 17]",
+        "28: layers[2].operands[0].flatten.shape: layer 'fc': axis w",
+    ),
+    "form beside flatten": (
+        "{n: {terms: {N: 1}}}, flatten",
+        "{h: {terms: {P: 1}}}, flatten",
+        "28: layers[2].operands[0].axes.h: layer 'fc': beside 'flatten'",
+    ),
+    "large flatten": (
+        "[32, 16, 16]",
+        "[1024, 1024, 1024]",
+        "the flattened shape has more than 4194304 elements",
+    ),
+    "sums within a concatenation": (
+        f"      - {FLAT}\n",
+        CONCAT,
+        "29: layers[2].operands[1]: layer 'fc': the parts",
+    ),
+}
+
+
+@pytest.mark.parametrize(("old", "new", "message"), WRONG.values(), ids=WRONG)
+def test_wrong_files(old: str, new: str, message: str) -> None:
+    assert old in TINY
+    with pytest.raises(InputError) as error:
+        parse(TINY.replace(old, new, 1), Network, "net.yaml")
+    assert str(error.value).startswith("net.yaml:")
+    assert message in str(error.value)
+    assert str(error.value).isprintable()
+    assert len(str(error.value)) < 400
+
+
+def test_the_tiny_network_is_valid() -> None:
+    tiny = parse(TINY, Network, "net.yaml")
+    assert [layer.shape for layer in tiny.layers] == [(1, 16, 32, 32), (1, 32, 16, 16), (1, 10, 1, 1)]
+    assert parse(dump(tiny), Network, "net.yaml") == tiny
+
+
+RIGHT = {
+    "reading a part of the channels": (DIMS2, DIMS2.replace("C: 16", "C: 4")),
+    "padding below": ("offset: -1}", "offset: -3}"),
+    "pooled flatten": (
+        "{n: {terms: {N: 1}}}, flatten: {terms: {C: 1}, shape: [32, 16, 16]}",
+        "{h: {windows: [{scale: 1, shift: 0, width: 1}]}}, flatten: {terms: {C: 1}, shape: [32, 16, 16]}",
+    ),
+    "two windows": (POOL, "extent: 16, windows: [{scale: 2, shift: 0, width: 2, extent: 32}, {block: 4}]"),
+    "no terms": ("ch: {terms: {G: 16, C: 1}}", "ch: {extent: 1, windows: [{all: true}]}"),
+    "a concatenation": (f"      - {FLAT}\n", CONCAT.replace(", sum: a", "")),
+    "a whole number of items": ("[1, 3, 32, 32]", "[2, 3, 32, 32]"),
+}
+
+
+@pytest.mark.parametrize(("old", "new"), RIGHT.values(), ids=RIGHT)
+def test_right_files(old: str, new: str) -> None:
+    assert old in TINY
+    parse(TINY.replace(old, new, 1), Network, "net.yaml")
+
+
+def test_layers_may_stand_in_any_order() -> None:
+    tiny = parse(TINY, Network, "net.yaml")
+    turned = Network(format=tiny.format, name="x", inputs=tiny.inputs, layers=tiny.layers[::-1])
+    assert turned.topological == (2, 1, 0)
+
+
+# Built-in networks
+
+SIZES = {
+    "resnet18": (21, 1_814_073_344, 11_678_912),
+    "resnet50": (54, 4_089_184_256, 25_502_912),
+    "vgg16": (16, 15_470_264_320, 138_344_128),
+    "toy": (4, 24_144, 936),
+}
+
+
+@pytest.mark.parametrize("name", network_names())
+def test_sizes(name: str) -> None:
+    network = load_network(name)
+    assert (len(network.layers), network.macs, network.weights) == SIZES[name]
+    assert network.name == name
+
+
+def layer(network: Network, name: str) -> Layer:
+    return network.layers[network.index[name]]
+
+
+def read(layer: Layer) -> list[str]:
+    return [operand.producer for operand in layer.operands]
+
+
+def test_resnet18_reads_whole_sums() -> None:
+    network = load_network("resnet18")
+    assert read(layer(network, "layer1.0.conv1")) == ["conv1"]
+    assert read(layer(network, "layer1.1.conv1")) == ["layer1.0.conv2", "conv1"]
+    chain = ["layer1.1.conv2", "layer1.0.conv2", "conv1"]
+    assert read(layer(network, "layer2.0.conv1")) == chain
+    assert read(layer(network, "layer2.0.downsample")) == chain
+    assert read(layer(network, "fc")) == ["layer4.1.conv2", "layer4.0.conv2", "layer4.0.downsample"]
+    assert {x.sum for x in layer(network, "fc").operands} == {"residual"}
+    assert layer(network, "fc").additions == 2
+
+
+def test_resnet50_has_its_stride_in_the_middle() -> None:
+    network = load_network("resnet50")
+    assert layer(network, "layer2.0.conv1").shape == (1, 128, 56, 56)
+    assert layer(network, "layer2.0.conv2").shape == (1, 128, 28, 28)
+    assert layer(network, "layer2.0.conv2").operands[0].axes.h.terms == {"P": 2, "R": 1}
+    assert len(layer(network, "layer3.5.conv1").operands) == 6
+
+
+def test_the_stem_is_pooled_by_its_readers() -> None:
+    operand = layer(load_network("resnet18"), "layer1.0.conv1").operands[0]
+    (window,) = operand.axes.h.windows
+    assert (window.scale, window.shift, window.width, operand.axes.h.extent) == (2, -1, 3, 56)
+
+
+def test_vgg16_flattens_what_it_has_pooled() -> None:
+    operand = layer(load_network("vgg16"), "fc1").operands[0]
+    assert operand.flatten is not None
+    assert operand.flatten.shape == (512, 7, 7)
+    assert math.prod(operand.flatten.shape) == layer(load_network("vgg16"), "fc1").bound("C")
+    assert [w.width for w in operand.axes.w.windows] == [2]
+
+
+def test_unknown_network_names_the_nearest_and_all() -> None:
+    with pytest.raises(InputError) as error:
+        load_network("resnet-18")
+    assert "did you mean 'resnet18'?" in str(error.value)
+    assert all(name in str(error.value) for name in network_names())
