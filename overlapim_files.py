@@ -173,18 +173,17 @@ def _check_regular(path: Path, status: os.stat_result) -> None:
 
 def _decode(raw: bytes, path: Path) -> str:
     try:
-        text = raw.decode("utf-8-sig")
+        return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
         raise InputError(f"{path}:{line}: not a text file: this is not UTF-8") from None
-    if found := _NOT_TEXT.search(text):
-        line = text.count("\n", 0, found.start()) + 1
-        raise InputError(f"{path}:{line}: not a text file: it holds the character {found[0]!r}")
-    return text
 
 
 def _compose(text: str, name: str) -> yaml.Node:
     """Return the root node, once the events show that there is nothing in it that could do harm."""
+    if found := _NOT_TEXT.search(text):
+        line = text.count("\n", 0, found.start()) + 1
+        raise InputError(f"{name}:{line}: not a text file: it holds the character {found[0]!r}")
     depth = values = documents = 0
     for event in yaml.parse(text, Loader=_Loader):
         documents += isinstance(event, yaml.DocumentStartEvent)
@@ -245,9 +244,9 @@ def _scalar(node: yaml.Node, name: str) -> str | int | float | bool | None:
     if node.tag == _TAG + "int" and _INTEGER.fullmatch(text):
         if len(text) > MAX_DIGITS:
             raise InputError(f"{name}:{_at(node)}: an integer of {len(text)} digits is too large")
-        return int(text)
+        return int(text.replace("_", ""))
     if node.tag == _TAG + "float" and ":" not in text:
-        return float(re.sub(r"^([-+]?)\.(inf|nan)$", r"\1\2", text.lower()))
+        return float(re.sub(r"^([-+]?)\.(inf|nan)$", r"\1\2", text.lower().replace("_", "")))
     if node.tag == _TAG + "bool":
         return text.lower() in ("yes", "true", "on")
     return None if node.tag == _TAG + "null" else text

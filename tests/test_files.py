@@ -150,6 +150,20 @@ def test_any_bytes_give_one_line(tmp_path_factory: pytest.TempPathFactory, raw: 
     load_failure(path)
 
 
+@given(st.text(st.characters() | st.sampled_from("0123456789_.eE+-:[]{}&*!|>'\"#%@ \n"), max_size=80))
+def test_any_text_gives_one_line(text: str) -> None:
+    failure(text)
+    failure(f"format: {text}")
+    failure(TOY.replace("clock_ns: 1.0", f"clock_ns: [{text}]"))
+
+
+@pytest.mark.parametrize(
+    "number", ["1_", "1_.5", "1._", ".5_", "1_0", "-.inf", "+.inf", ".nan", "1:30.5", "0b1_", "0x_"]
+)
+def test_odd_numbers(number: str) -> None:
+    failure(f"format: {number}")
+
+
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
