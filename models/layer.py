@@ -97,6 +97,11 @@ class Operand(FileModel):
         return [(("n",), self.axes.n), (("ch", "h", "w"), self.flatten)]
 
     @cached_property
+    def terms(self) -> tuple[tuple[tuple[Dim, int], ...], ...]:
+        """The (dim, coefficient) of each form, one form after the other."""
+        return tuple(tuple(form.terms.items()) for _, form in self.forms())
+
+    @cached_property
     def dims(self) -> frozenset[Dim]:
         """The dims that the operand reads."""
         return frozenset(dim for _, form in self.forms() for dim in form.terms)

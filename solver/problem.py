@@ -33,6 +33,11 @@ class Group:
     extents: tuple[int, ...]
     windows: tuple[tuple[tuple[int, int, int, int], ...], ...]
 
+    @cached_property
+    def dims(self) -> tuple[int, ...]:
+        """Positions in `DIMS` of the dims of the form."""
+        return tuple(dim for dim, _ in self.terms)
+
 
 @dataclass(frozen=True, eq=False)
 class Edge:

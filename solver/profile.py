@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hw.hardware import Hardware
-from models.network import AXIS_DIMS, DIMS, OUTPUT_DIMS, REDUCTION_DIMS, Dim, Layer, Operand
+from models.network import AXIS_DIMS, DIMS, OUTPUT_DIMS, Dim, Layer, Operand
 from solver.mapping import Loop, Mapping, rows_needed
 
 Cycles = npt.NDArray[np.int64]
@@ -162,17 +162,18 @@ def _distinct(form: tuple[tuple[int, int, tuple[tuple[int, bool], ...]], ...]) -
 
 def _tile_elements(layer: Layer, operand: Operand, loops: dict[Dim, tuple[tuple[int, bool], ...]]) -> int:
     """Return the distinct elements of an operand that all banks read in the first step, padding ignored."""
-    return math.prod(
-        _distinct(tuple((layer.bound(d), c, loops.get(d, ())) for d, c in form.terms.items()))
-        for _, form in operand.forms()
-    )
+    elements = 1
+    for terms in operand.terms:
+        if terms:
+            elements *= _distinct(tuple([(layer.bound(d), c, loops.get(d, ())) for d, c in terms]))
+    return elements
 
 
 def _load_cycles(layer: Layer, mapping: Mapping, hardware: Hardware) -> int:
     """Return t_in, the cycles of loading one tile of every operand and adding up those of each sum."""
     loops: dict[Dim, tuple[tuple[int, bool], ...]] = {}
-    for loop in mapping.loops:
-        loops[loop.dim] = (*loops.get(loop.dim, ()), (loop.bound, loop.kind != "temporal"))
+    for dim, bound, kind in mapping.loops:
+        loops[dim] = (*loops.get(dim, ()), (bound, kind != "temporal"))
     bits = hardware.bits.activation
     bandwidth = mapping.banks * hardware.bits_per_cycle.load
     time = 0
@@ -184,14 +185,18 @@ def _load_cycles(layer: Layer, mapping: Mapping, hardware: Hardware) -> int:
 
 def _drain_cycles(layer: Layer, mapping: Mapping, hardware: Hardware, reloads: bool) -> int:
     """Return t_out, the cycles of reducing one result over lanes, banks and channels and draining it."""
+    reduced = {"column": 1, "bank": 1, "channel": 1, "temporal": 1}
+    outputs = 1
+    for dim, bound, kind in mapping.loops:
+        if dim not in OUTPUTS:
+            reduced[kind] *= bound
+        elif kind == "column":
+            outputs *= bound
     bits, cycles, bandwidth = hardware.bits, hardware.cycles, hardware.bits_per_cycle
-    outputs = mapping.product("column", OUTPUTS)
     partial = outputs * bits.accumulator
-    time = ceil_log2(mapping.product("column", REDUCTION_DIMS)) * (cycles.move + cycles.add)
-    over_banks = ceil_log2(mapping.product("bank", REDUCTION_DIMS))
-    time += over_banks * (ceil_div(partial, bandwidth.bank) + cycles.add)
-    over_channels = ceil_log2(mapping.product("channel", REDUCTION_DIMS))
-    time += over_channels * (ceil_div(partial, bandwidth.channel) + cycles.add)
+    time = ceil_log2(reduced["column"]) * (cycles.move + cycles.add)
+    time += ceil_log2(reduced["bank"]) * (ceil_div(partial, bandwidth.bank) + cycles.add)
+    time += ceil_log2(reduced["channel"]) * (ceil_div(partial, bandwidth.channel) + cycles.add)
     time += ceil_div(outputs * bits.activation, bandwidth.drain) + layer.post * cycles.post
     return time + (ceil_div(partial, bandwidth.drain) if reloads else 0)
 

@@ -7,7 +7,7 @@ those blocks (docs/model.md, "Waiting").
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -25,13 +25,26 @@ Orders = Sequence[Order | None]
 
 
 @dataclass(frozen=True, eq=False, slots=True)
+class Wait:
+    """What one operand of a layer makes it wait for: from the ideal time `steps[i]` on, for `delays[i]`."""
+
+    producer: int
+    steps: Cycles
+    delays: Cycles
+
+    def pairs(self) -> Iterator[tuple[int, int]]:
+        """Yield (ideal time, delay) as integers."""
+        return zip(self.steps.tolist(), self.delays.tolist(), strict=True)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
 class LayerTimes:
     """When one layer runs.
 
     Attributes
     ----------
     steps, delays : real minus ideal time is `delays[i]` from the ideal time `steps[i]` on; `delays` rises.
-    sources : for each step the layer that it waits for, -1 for the release.
+    waits : what each operand asks for; `delays` is the largest of them and the release so far.
     order : the permutation of the blocks, or None for the loops' own order.
     """
 
@@ -39,15 +52,14 @@ class LayerTimes:
     release: int
     steps: Cycles
     delays: Cycles
-    sources: npt.NDArray[np.int64]
+    waits: tuple[Wait, ...]
     order: Order | None
     start: int
     end: int
 
-    def real(self, ideal: Cycles) -> Cycles:
-        """Return the real time of ideal finish times (> 0)."""
-        delays: Cycles = self.delays[np.searchsorted(self.steps, ideal, side="left") - 1]
-        return ideal + delays
+    def delay_at(self, ideal: Cycles) -> Cycles:
+        """Return real minus ideal time at ideal finish times (> 0)."""
+        return self.delays[self.steps.searchsorted(ideal) - 1]
 
     def block_starts(self) -> Cycles:
         """Return the real start of each block, in the order of execution."""
@@ -57,19 +69,29 @@ class LayerTimes:
 
     def postponed(self, release: int) -> LayerTimes:
         """Return the times with a later release."""
-        delays = np.maximum(self.delays, release)
-        sources = np.where(self.delays < release, -1, self.sources)
-        start, end = max(self.start, release), max(self.end, self.profile.last_finish + release)
-        times = replace(self, release=release, delays=delays, sources=sources, start=start, end=end)
-        if self.order is None:
-            return times
-        grid = finish_grid(self.profile, times.block_starts(), self.order)
-        return replace(times, end=last_finish(grid, self.profile))
+        return _times(self.profile, release, self.waits, self.order)
 
     @property
     def waited(self) -> int:
         """Cycles that the layer waits after its first block has started."""
         return int(self.delays[-1]) - self.start
+
+    def waited_for(self) -> dict[int, int]:
+        """Return for each producer the cycles that the layer, once started, waits for it."""
+        total: dict[int, int] = {}
+        reached = self.start
+        asked = sorted((step, wait.producer, delay) for wait in self.waits for step, delay in wait.pairs())
+        for _, producer, delay in asked:
+            if delay > reached:
+                total[producer] = total.get(producer, 0) + delay - reached
+                reached = delay
+        return total
+
+    @property
+    def critical(self) -> int:
+        """The producer that the layer waits for last, -1 if it never waits beyond its release."""
+        decisive = [wait for wait in self.waits if len(wait.delays) and wait.delays.max() == self.delays[-1]]
+        return decisive[0].producer if decisive and self.delays[-1] > self.release else -1
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -90,26 +112,26 @@ def order_allowed(profile: Profile) -> bool:
 
 
 @lru_cache(maxsize=2**12)
-def edge_records(producer: Profile, consumer: Profile, edge: Edge) -> tuple[Cycles, Cycles]:
-    """Return (ideal start, ideal finish needed) of the consumer's blocks that can wait for the producer."""
-    return need_records(producer, consumer, edge)
+def edge_records(producer: Profile, consumer: Profile, edge: Edge) -> tuple[Cycles, Cycles, Cycles]:
+    """Return (ideal start, ideal finish needed, the latter minus the former) of blocks that can wait."""
+    starts, need = need_records(producer, consumer, edge)
+    return starts, need, need - starts
 
 
-def _arrivals(
-    source: LayerTimes, consumer: Profile, edge: Edge, order: Order | None
-) -> tuple[Cycles, Cycles]:
-    """Return (ideal start, real finish needed) of the blocks that can wait for one producer."""
+def _wait(source: LayerTimes, consumer: Profile, edge: Edge, order: Order | None, transfer: int) -> Wait:
+    """Return what one operand makes a layer wait for, given when its producer runs."""
     if source.order is None and order is None:
-        starts, need = edge_records(source.profile, consumer, edge)
-        return starts, source.real(need)
+        starts, need, lag = edge_records(source.profile, consumer, edge)
+        return Wait(edge.producer, starts, lag + source.delay_at(need) + transfer)
     if source.order is None:
         need = ideal_need(source.profile, consumer, edge)
         read = need != NOTHING
-        need[read] = source.real(need[read])
+        need[read] += source.delay_at(need[read])
     else:
         grid = finish_grid(source.profile, source.block_starts(), source.order)
         need = grid_need(grid, source.profile, consumer, edge)
-    return rising(consumer.block_starts, need if order is None else need[order])
+    starts, need = rising(consumer.block_starts, need if order is None else need[order])
+    return Wait(edge.producer, starts, need - starts + transfer)
 
 
 def layer_times(
@@ -121,24 +143,32 @@ def layer_times(
     order: Order | None = None,
 ) -> LayerTimes:
     """Run one layer: `sources[i]` is the producer that `edges[i]` reads."""
-    zero = np.zeros(1, np.int64)
-    steps, waits, names = [zero], [zero + release], [zero - 1]
-    for source, edge in zip(sources, edges, strict=True):
-        starts, arrivals = _arrivals(source, profile, edge, order)
-        steps.append(starts)
-        waits.append(arrivals + transfer - starts)
-        names.append(np.full(len(starts), edge.producer))
-    step, wait, name = np.concatenate(steps), np.concatenate(waits), np.concatenate(names)
-    if len(steps) > 2:
-        by_start = np.argsort(step, kind="stable")
-        step, wait, name = step[by_start], wait[by_start], name[by_start]
-    delays = np.maximum.accumulate(wait)
-    first = int(delays[np.searchsorted(step, 0, side="right") - 1])
+    waits = [
+        _wait(source, profile, edge, order, transfer) for source, edge in zip(sources, edges, strict=True)
+    ]
+    return _times(profile, release, tuple(waits), order)
+
+
+def _times(profile: Profile, release: int, waits: tuple[Wait, ...], order: Order | None) -> LayerTimes:
+    """Bring what the operands and the release ask for together: the largest so far, step by step."""
+    if len(waits) == 1 and len(waits[0].steps) and waits[0].steps[0] == 0:
+        steps, delays = waits[0].steps, np.maximum.accumulate(np.maximum(waits[0].delays, release))
+        start = int(delays[0])
+    else:
+        steps = np.concatenate([np.zeros(1, np.int64), *(wait.steps for wait in waits)])
+        delays = np.concatenate([np.full(1, release), *(wait.delays for wait in waits)])
+        if len(waits) > 1:
+            by_step = np.argsort(steps, kind="stable")
+            steps, delays = steps[by_step], delays[by_step]
+        delays = np.maximum.accumulate(np.maximum(delays, release))
+        start = int(delays[np.searchsorted(steps, 0, side="right") - 1])
+    # Every step is the start of a block whose outputs are still to come, so the last delay is that of the end.
+    times = LayerTimes(
+        profile, release, steps, delays, waits, order, start, profile.last_finish + int(delays[-1])
+    )
     if order is None:
-        end = profile.last_finish + int(delays[np.searchsorted(step, profile.last_finish, side="left") - 1])
-        return LayerTimes(profile, release, step, delays, name, None, first, end)
-    times = LayerTimes(profile, release, step, delays, name, order, first, 0)
-    return times.postponed(release)
+        return times
+    return replace(times, end=last_finish(finish_grid(profile, times.block_starts(), order), profile))
 
 
 def evaluate(

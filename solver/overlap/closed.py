@@ -17,6 +17,7 @@ from solver.problem import Edge, Group
 from solver.profile import NOTHING, Cycles, Digits, Profile, axis_finish, digit_sums
 
 Indices = npt.NDArray[np.int64]
+FIRST = np.zeros(1, np.int64)
 
 
 def _interval(group: Group, which: int) -> tuple[Indices, Indices]:
@@ -122,12 +123,6 @@ def to_block_axes(table: Cycles, read: tuple[Digits, ...], rank: int) -> Cycles:
     return table.reshape(shape)
 
 
-def dims_read(group: Group, consumer: Profile) -> tuple[tuple[int, ...], tuple[Digits, ...]]:
-    """Return the bounds and the loops of the dims of a group's form."""
-    bounds, digits = consumer.layer.bounds, consumer.read_digits
-    return tuple([bounds[dim] for dim, _ in group.terms]), tuple([digits[dim] for dim, _ in group.terms])
-
-
 @lru_cache(maxsize=2**12)
 def _group_need(
     group: Group,
@@ -153,18 +148,18 @@ def compact_need(producer: Profile, consumer: Profile, edge: Edge) -> Cycles:
     An axis has length 1 where the need does not depend on the loop. Negative where nothing is read.
     """
     rank = len(consumer.block_shape)
-    need: Cycles | None = None
+    bounds, digits = consumer.layer.bounds, consumer.read_digits
+    need: Cycles | int = producer.finish_base
     for group in edge.groups:
-        part = _group_need(
+        need = need + _group_need(
             group,
             tuple([producer.axis_bounds[axis] for axis in group.axes]),
             tuple([producer.axis_digits[axis] for axis in group.axes]),
-            *dims_read(group, consumer),
+            tuple([bounds[dim] for dim in group.dims]),
+            tuple([digits[dim] for dim in group.dims]),
             rank,
         )
-        need = part if need is None else need + part
-    assert need is not None
-    return need + producer.finish_base
+    return np.asarray(need)
 
 
 def ideal_need(producer: Profile, consumer: Profile, edge: Edge) -> Cycles:
@@ -194,7 +189,7 @@ def need_records(producer: Profile, consumer: Profile, edge: Edge) -> tuple[Cycl
 def rising(starts: Cycles, need: Cycles) -> tuple[Cycles, Cycles]:
     """Keep the entries whose need is read at all and larger than that of all entries before them."""
     highest = np.maximum.accumulate(need)
-    chosen = np.flatnonzero(highest[1:] > np.maximum(highest[:-1], 0)) + 1
-    if highest[0] >= 0:
-        chosen = np.concatenate(([0], chosen))
-    return starts[chosen], need[chosen]
+    chosen = np.concatenate((FIRST, np.flatnonzero(highest[1:] > highest[:-1]) + 1))
+    starts, need = starts[chosen], need[chosen]
+    unread = int(np.searchsorted(need, 0))
+    return starts[unread:], need[unread:]

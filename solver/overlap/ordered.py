@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from models.network import OUTPUT_DIMS
-from solver.overlap.closed import block_maxima, dims_read, range_maximum, to_block_axes, window_intervals
+from solver.overlap.closed import block_maxima, range_maximum, to_block_axes, window_intervals
 from solver.problem import Edge, Group
 from solver.profile import AXIS_OUTPUTS, NOTHING, Cycles, Profile, axis_finish
 
@@ -71,11 +71,12 @@ def grid_need(grid: Cycles, producer: Profile, consumer: Profile, edge: Edge) ->
         need = np.moveaxis(need, where, range(len(where)))
         left = [axis for axis in left if axis not in group.axes]
         values = _form_values(need, group, producer)
-        bounds, read = dims_read(group, consumer)
+        bounds = tuple(consumer.layer.bounds[dim] for dim in group.dims)
+        read = tuple(consumer.read_digits[dim] for dim in group.dims)
         need = block_maxima(values, group, bounds, read)
         blocks = sum(position >= 0 for loops in read for _, position in loops)
         need = np.moveaxis(need, range(blocks), range(need.ndim - blocks, need.ndim))
-    reads = tuple(loops for group in edge.groups for loops in dims_read(group, consumer)[1])
+    reads = tuple(consumer.read_digits[dim] for group in edge.groups for dim in group.dims)
     result = np.broadcast_to(to_block_axes(need, reads, rank), consumer.block_shape).ravel().copy()
     if (idle := consumer.idle_blocks()) is not None:
         result[idle] = NOTHING

@@ -48,8 +48,7 @@ def critical_path(timeline: Timeline) -> list[int]:
     path = []
     while i >= 0:
         path.append(i)
-        times = timeline.layers[i]
-        i = int(times.sources[times.delays.argmax()])
+        i = timeline.layers[i].critical
     return path
 
 
