@@ -16,13 +16,11 @@ Banks = npt.NDArray[np.int64]
 class Ledger:
     """Which layer holds which banks from when to when.
 
-    Under static weights a bank that was given once is never free again; under shared weights it is free while
-    no layer holds it, as long as the rows of all its layers fit together.
+    For shared weights: a bank is free while no layer holds it, if the rows of all its layers fit together.
     """
 
     def __init__(self, hardware: Hardware) -> None:
         self._shape = (hardware.channels, hardware.banks_per_channel)
-        self._static = hardware.weights == "static"
         self._rows = np.full(self._shape, hardware.rows_per_bank, np.int64)
         self._held: list[tuple[int, int, Banks]] = []
 
@@ -31,7 +29,7 @@ class Ledger:
         available = self._rows >= profile.rows
         flat = available.reshape(-1)
         for held_from, held_until, banks in self._held:
-            if self._static or (held_from < end and start < held_until):
+            if held_from < end and start < held_until:
                 flat[banks] = False
         width = profile.mapping.banks_per_channel
         counts = available.sum(axis=1)
@@ -54,16 +52,21 @@ class Ledger:
 
 def pack(hardware: Hardware, profiles: Sequence[Profile]) -> list[Banks] | None:
     """Give every layer banks of its own, the widest shapes first; None if they do not fit this way."""
-    ledger = Ledger(hardware)
+    width = hardware.banks_per_channel
+    free = [width] * hardware.channels
     given: dict[int, Banks] = {}
 
     def size(i: int) -> tuple[int, int]:
         return -profiles[i].mapping.banks_per_channel, -profiles[i].mapping.channels
 
     for i in sorted(range(len(profiles)), key=size):
-        banks = ledger.free(profiles[i], 0, 1)
-        if banks is None:
+        mapping = profiles[i].mapping
+        fullest = sorted((left, c) for c, left in enumerate(free) if left >= mapping.banks_per_channel)
+        if len(fullest) < mapping.channels:
             return None
-        ledger.hold(profiles[i], 0, 1, banks)
-        given[i] = banks
+        chosen = sorted(c for _, c in fullest[: mapping.channels])
+        first = np.array([(c + 1) * width - free[c] for c in chosen])
+        given[i] = (first[:, None] + np.arange(mapping.banks_per_channel)).ravel()
+        for c in chosen:
+            free[c] -= mapping.banks_per_channel
     return [given[i] for i in range(len(profiles))]

@@ -11,6 +11,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -25,9 +26,11 @@ Ints = npt.NDArray[np.int64]
 Shape = tuple[int, int]
 """Channels, and banks in each of them."""
 
-ARRAYS = 8
+ARRAYS = 6
 COLUMN_OPTIONS = 3000
 SPLITS = 12
+MOST_STEPS = 1.5
+UNREACHED = 2**62
 WEIGHT_POSITIONS = [i for i, dim in enumerate(DIMS) if dim in WEIGHT_DIMS]
 
 
@@ -80,7 +83,8 @@ def _halvings(widths: Ints) -> Ints:
     return np.asarray(np.ceil(np.log2(widths)), np.int64)
 
 
-def _spread(count: int, bounds: Ints) -> Ints:
+@lru_cache(maxsize=2**10)
+def _spread(count: int, bounds: tuple[int, ...]) -> Ints:
     """Return ways to spread `count` units over one or two dims; shape (ways, dims)."""
     active = [i for i, bound in enumerate(bounds) if bound > 1]
     ways = {(1,) * len(bounds)}
@@ -88,16 +92,17 @@ def _spread(count: int, bounds: Ints) -> Ints:
     for i, j in itertools.product(active, active):
         for first in divisors if i != j else [count]:
             way = [1] * len(bounds)
-            way[i] = min(first, int(bounds[i]))
+            way[i] = min(first, bounds[i])
             if i != j:
-                way[j] = min(count // first, int(bounds[j]))
+                way[j] = min(count // first, bounds[j])
             ways.add(tuple(way))
     return np.array(sorted(ways), np.int64)
 
 
 def _arrays(bounds: Ints, shape: Shape) -> list[tuple[Ints, Ints]]:
     """Return the most even ways to spread a shape over the dims, as (channel bounds, bank bounds)."""
-    channels, banks = _spread(shape[0], bounds), _spread(shape[1], bounds)
+    work = tuple(bounds.tolist())
+    channels, banks = _spread(shape[0], work), _spread(shape[1], work)
     pairs = channels[:, None, :] * banks[None, :, :]
     used = pairs.prod(axis=-1)
     waste = (_ceil(bounds, pairs) * pairs / bounds).prod(axis=-1) * (shape[0] * shape[1] / used)
@@ -127,8 +132,10 @@ def _options(bound: int, most: int) -> list[int]:
     return sorted({useful[i] for i in places} | set(powers))
 
 
-def _column_choices(bounds: Ints, columns: int) -> Ints:
+@lru_cache(maxsize=2**10)
+def _column_choices(work: tuple[int, ...], columns: int) -> Ints:
     """Return ways to fill at least half of the columns that can be filled; shape (dims, ways)."""
+    bounds = np.array(work)
     active = int((bounds > 1).sum())
     most = max(6, int(COLUMN_OPTIONS ** (1 / max(active, 1))))
     ways = np.ones((0, 1), np.int64)
@@ -212,19 +219,17 @@ def _splits(layer: Layer, hardware: Hardware, shape: Shape) -> Iterator[tuple[di
     estimate = _Estimate(layer, hardware)
     for channel, bank in _arrays(bounds, shape):
         array = (channel * bank)[:, None]
-        column = _column_choices(_ceil(bounds, channel * bank), hardware.columns_per_bank)
+        column = _column_choices(tuple(_ceil(bounds, channel * bank).tolist()), hardware.columns_per_bank)
         temporal = _ceil(needed, array * column)
+        steps = temporal.prod(axis=0)
+        fits = estimate.rows(temporal) <= hardware.rows_per_bank
+        worth = fits & (steps <= MOST_STEPS * steps[fits].min(initial=UNREACHED))
+        column, temporal = column[:, worth], temporal[:, worth]
         # The smallest bounds that still cover, so that the mapping is valid.
         column = _ceil(needed, temporal * array)
         banks = _ceil(needed, temporal * column * channel[:, None])
         channels = _ceil(needed, temporal * column * banks)
-        fits = estimate.rows(temporal) <= hardware.rows_per_bank
-        split: dict[Kind, Ints] = {
-            "channel": channels[:, fits],
-            "bank": banks[:, fits],
-            "column": column[:, fits],
-        }
-        temporal = temporal[:, fits]
+        split: dict[Kind, Ints] = {"channel": channels, "bank": banks, "column": column}
         if temporal.size:
             totals = [estimate.total(split, temporal, order) for order in temporal_orders(layer)[:2]]
             yield split, temporal, np.min(totals, axis=0).astype(np.int64)
