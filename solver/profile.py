@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
 
 from hw.hardware import Hardware
 from models.network import AXIS_DIMS, DIMS, OUTPUT_DIMS, Dim, Layer, Operand
+from solver.kept import kept
 from solver.mapping import Loop, Mapping, rows_needed
 
 Cycles = npt.NDArray[np.int64]
@@ -117,7 +117,7 @@ def ceil_log2(n: int) -> int:
     return (n - 1).bit_length()
 
 
-@lru_cache(maxsize=2**12)
+@kept
 def digit_sums(bound: int, digits: Digits) -> Cycles:
     """Return for each coordinate below `bound` the sum of digit * weight over the loops; shape (bound,)."""
     sums = np.zeros(1, np.int64)
@@ -126,7 +126,7 @@ def digit_sums(bound: int, digits: Digits) -> Cycles:
     return sums[:bound]
 
 
-@lru_cache(maxsize=2**12)
+@kept
 def axis_finish(bounds: tuple[int, ...], digits: tuple[Digits, ...]) -> Cycles:
     """Return the finish table of one axis: the outer sum over the dims that make up its coordinate."""
     table = digit_sums(bounds[0], digits[0])
@@ -135,7 +135,7 @@ def axis_finish(bounds: tuple[int, ...], digits: tuple[Digits, ...]) -> Cycles:
     return table
 
 
-@lru_cache(maxsize=2**12)
+@kept
 def _first_coordinates(bound: int, loops: tuple[tuple[int, bool], ...]) -> Cycles:
     """Return the coordinates that the lanes touch while all temporal digits are 0."""
     sums, stride = np.zeros(1, np.int64), 1
@@ -146,7 +146,7 @@ def _first_coordinates(bound: int, loops: tuple[tuple[int, bool], ...]) -> Cycle
     return sums[sums < bound]
 
 
-@lru_cache(maxsize=2**12)
+@kept
 def _distinct(form: tuple[tuple[int, int, tuple[tuple[int, bool], ...]], ...]) -> int:
     """Count the values of sum(coefficient * coordinate) over (bound, coefficient, loops) of each dim."""
     if not form:
@@ -275,6 +275,8 @@ def profile(layer: Layer, mapping: Mapping, hardware: Hardware) -> Profile:
     )
 
 
-@lru_cache(maxsize=2**12)
 def _last(bounds: tuple[int, ...], digits: tuple[Digits, ...]) -> int:
+    """Return the largest entry of an axis's finish table."""
+    if all(math.prod(b for b, _ in loops) == bound for bound, loops in zip(bounds, digits, strict=True)):
+        return sum((b - 1) * weight for loops in digits for b, weight in loops)
     return int(axis_finish(bounds, digits).max())

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
 
 from overlapim_files import InputError
+from solver.kept import kept
 from solver.overlap.closed import ideal_need, need_records, rising
 from solver.overlap.ordered import finish_grid, grid_need, last_finish
 from solver.problem import Edge, Problem
@@ -111,7 +111,7 @@ def order_allowed(profile: Profile) -> bool:
     return all(loop.dim in OUTPUTS for loop in profile.temporal[: profile.depth])
 
 
-@lru_cache(maxsize=2**12)
+@kept
 def edge_records(producer: Profile, consumer: Profile, edge: Edge) -> tuple[Cycles, Cycles, Cycles]:
     """Return (ideal start, ideal finish needed, the latter minus the former) of blocks that can wait."""
     starts, need = need_records(producer, consumer, edge)
@@ -141,10 +141,12 @@ def layer_times(
     edges: Sequence[Edge],
     transfer: int,
     order: Order | None = None,
+    known: Mapping[int, Wait] | None = None,
 ) -> LayerTimes:
-    """Run one layer: `sources[i]` is the producer that `edges[i]` reads."""
+    """Run one layer: `sources[i]` is the producer that `edges[i]` reads; `known[i]` is its wait if known."""
     waits = [
-        _wait(source, profile, edge, order, transfer) for source, edge in zip(sources, edges, strict=True)
+        known[i] if known and i in known else _wait(source, profile, edge, order, transfer)
+        for i, (source, edge) in enumerate(zip(sources, edges, strict=True))
     ]
     return _times(profile, release, tuple(waits), order)
 
@@ -205,16 +207,21 @@ def next_layer(
     order: Order | None = None,
     previous: Timeline | None = None,
 ) -> LayerTimes:
-    """Run one layer after its producers, which are in `done`; the previous times if nothing changed."""
+    """Run one layer after its producers, all in `done`; the previous times if nothing changed."""
     edges = problem.edges[layer]
-    old = None if previous is None else previous.layers[layer]
-    if old is not None and previous is not None and old.profile is profile and old.order is order:
-        same = all(done[edge.producer] is previous.layers[edge.producer] for edge in edges)
-        if same and old.release == release:
-            return old
     sources = [done[edge.producer] for edge in edges]
-    new = layer_times(profile, release, sources, edges, problem.hardware.cycles.transfer, order)
-    return new if old is None else unchanged(old, new)
+    transfer = problem.hardware.cycles.transfer
+    old = None if previous is None else previous.layers[layer]
+    if old is None or previous is None or old.profile is not profile or old.order is not order:
+        return layer_times(profile, release, sources, edges, transfer, order)
+    known = {
+        i: old.waits[i]
+        for i, (source, edge) in enumerate(zip(sources, edges, strict=True))
+        if source is previous.layers[edge.producer]
+    }
+    if len(known) == len(edges) and old.release == release:
+        return old
+    return unchanged(old, layer_times(profile, release, sources, edges, transfer, order, known))
 
 
 def unchanged(old: LayerTimes, new: LayerTimes) -> LayerTimes:

@@ -8,11 +8,11 @@ looked up by the digits of the block alone (docs/model.md, "Overlap in closed fo
 from __future__ import annotations
 
 import math
-from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
 
+from solver.kept import kept
 from solver.problem import Edge, Group
 from solver.profile import NOTHING, Cycles, Digits, Profile, axis_finish, digit_sums
 
@@ -55,7 +55,7 @@ def range_maximum(table: Cycles, low: Indices, high: Indices) -> Cycles:
     return result
 
 
-@lru_cache(maxsize=2**12)
+@kept
 def window_intervals(group: Group) -> tuple[tuple[Indices, Indices] | None, ...]:
     """Return for each axis of a group its intervals; None where a value is its own coordinate."""
     return tuple(_interval(group, i) if windows else None for i, windows in enumerate(group.windows))
@@ -83,32 +83,25 @@ def block_maxima(values: Cycles, group: Group, bounds: tuple[int, ...], read: tu
     -------
     (block loops of the first dim .., of the second dim .., further axes of `values`).
     """
-    index: Indices = np.array(group.offset)
-    for (_, coefficient), bound in zip(group.terms, bounds, strict=True):
-        index = index[..., None] + np.arange(bound, dtype=np.int64) * coefficient
-    inside = (index >= 0) & (index < len(values))
-    kept = inside.reshape(inside.shape + (1,) * (values.ndim - 1))
-    table = np.where(kept, values[np.where(inside, index, 0)], NOTHING)
-    axis = 0
-    for bound, loops in zip(bounds, read, strict=True):
-        table = _dim_maxima(table, axis, bound, loops)
-        axis += sum(position >= 0 for _, position in loops)
-    return table
-
-
-def _dim_maxima(table: Cycles, axis: int, bound: int, loops: Digits) -> Cycles:
-    """Replace one axis of coordinates by one axis for each block loop, taking maxima over the other loops."""
-    if all(position < 0 for _, position in loops):
-        return np.asarray(table.max(axis=axis))
-    before, after = table.shape[:axis], table.shape[axis + 1 :]
-    covered = math.prod(b for b, _ in loops)
-    if covered > bound:
-        padded = np.full((*before, covered, *after), NOTHING, np.int64)
-        padded[(slice(None),) * axis + (slice(bound),)] = table
-        table = padded
-    table = table.reshape(*before, *(b for b, _ in loops), *after)
-    inner = tuple(axis + i for i, (_, position) in enumerate(loops) if position < 0)
+    index = _form_index(group, bounds, tuple([tuple([b for b, _ in loops]) for loops in read]))
+    nothing = np.full((1, *values.shape[1:]), NOTHING, np.int64)
+    table = np.concatenate((values, nothing))[index]
+    positions = [position for loops in read for _, position in loops]
+    inner = tuple([axis for axis, position in enumerate(positions) if position < 0])
     return np.asarray(table.max(axis=inner)) if inner else table
+
+
+@kept
+def _form_index(group: Group, bounds: tuple[int, ...], loops: tuple[tuple[int, ...], ...]) -> Indices:
+    """Return the value of the form for all digits of all loops; where there is none, the number of values."""
+    values = math.prod(group.extents)
+    index: Indices = np.array(group.offset)
+    idle: npt.NDArray[np.bool_] = np.array(False)
+    for (_, coefficient), bound, own in zip(group.terms, bounds, loops, strict=True):
+        coordinate = np.arange(math.prod(own), dtype=np.int64).reshape(own)
+        index = index.reshape(index.shape + (1,) * len(own)) + coordinate * coefficient
+        idle = idle.reshape(idle.shape + (1,) * len(own)) | (coordinate >= bound)
+    return np.where(idle | (index < 0) | (index >= values), values, index)
 
 
 def to_block_axes(table: Cycles, read: tuple[Digits, ...], rank: int) -> Cycles:
@@ -123,7 +116,7 @@ def to_block_axes(table: Cycles, read: tuple[Digits, ...], rank: int) -> Cycles:
     return table.reshape(shape)
 
 
-@lru_cache(maxsize=2**12)
+@kept
 def _group_need(
     group: Group,
     axis_bounds: tuple[tuple[int, ...], ...],
@@ -135,10 +128,11 @@ def _group_need(
     """Return the group's part of `compact_need`; an axis along which nothing changes has length 1."""
     tables = [axis_finish(b, digits) for b, digits in zip(axis_bounds, finish, strict=True)]
     need = to_block_axes(block_maxima(form_values(group, tables), group, bounds, read), read, rank)
-    for axis in range(rank):
-        first = need.take([0], axis)
-        if need.shape[axis] > 1 and (need == first).all():
-            need = first
+    for axis, length in enumerate(need.shape):
+        if length > 1:
+            first = need[(slice(None),) * axis + (slice(1),)]
+            if (need == first).all():
+                need = first
     return need
 
 
