@@ -239,7 +239,7 @@ class _Builder:
     def windows(self, extent: int) -> tuple[list[Json], int]:
         """Draw a chain of windows on an axis; return it with the extent of the form before it."""
         chain: list[Json] = []
-        for _ in range(2 if self.flip(0.4) else 1):
+        for _ in range(self.rng.choice((1, 1, 2, 2, 3))):
             kind = self.rng.choice(("pool", "pool", "pool", "all", "block"))
             window: Json = {}
             read = extent
@@ -248,9 +248,10 @@ class _Builder:
             elif kind == "block":
                 window = {"block": self.rng.randint(1, extent + 1)}
             else:
-                scale, width, pad = self.rng.randint(1, 3), self.rng.randint(1, 3), self.rng.randint(0, 1)
-                window = {"scale": scale, "shift": -pad, "width": width}
-                extent = max((read + 2 * pad - width) // scale + 1, 1) + (self.flip(0.1))
+                scale, width = self.rng.randint(1, 3), self.rng.randint(1, 3)
+                shift = self.rng.choice((-2, -1, 0, 0, 1))
+                window = {"scale": scale, "shift": shift, "width": width}
+                extent = max((read - shift - width) // scale + 1, 1) + self.flip(0.2)
             if chain:
                 window["extent"] = read
             chain.insert(0, window)
@@ -260,7 +261,7 @@ class _Builder:
         """Perhaps put windows before the forms: the start of each axis's access, and the extents to index."""
         accesses: list[Json] = [{}, {}, {}, {}]
         extents = list(shape)
-        chance = self.rng.choice((0.0, 0.0, 0.6))
+        chance = self.rng.choice((0.0, 0.6))
         for axis in range(4):
             if self.flip(chance if axis >= 2 else chance * 0.3):
                 windows, extents[axis] = self.windows(shape[axis])

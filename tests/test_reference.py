@@ -246,6 +246,9 @@ def test_windows() -> None:
     # Of rows p and p + 1 the last window reads rows 2p - 1 to 2p + 1, the last row aside.
     chain = [{"scale": 1, "shift": 0, "width": 2, "extent": 3}, {**first, "width": 1}]
     assert needs(3, {**pooled, "extent": 3, "windows": chain}) == [41, 75, 75]
+    # What the first window leaves nothing of, the second one does not bring back.
+    chain = [{"scale": 1, "shift": -1, "width": 1, "extent": 3}, {"scale": 1, "shift": 0, "width": 3}]
+    assert needs(3, {**pooled, "extent": 3, "windows": chain}) == [0, 58, 75]
 
 
 def test_flatten() -> None:
