@@ -1,0 +1,37 @@
+"""Where output goes: answers to standard output, everything else to standard error."""
+
+from __future__ import annotations
+
+import sys
+from typing import TextIO
+
+from rich.console import Console
+
+PLAIN_WIDTH = 160
+"""Characters of a line of a table where no terminal sets a limit."""
+
+
+def console(file: TextIO | None = None) -> Console:
+    """Return a console that prints names as they are, for standard output or another stream.
+
+    Names come from files, so nothing in them is taken for markup. Off a terminal lines are not broken.
+    """
+    stream = file or sys.stdout
+    width = None if stream.isatty() else PLAIN_WIDTH
+    return Console(file=stream, width=width, markup=False, emoji=False, highlight=False)
+
+
+def say(text: str) -> None:
+    """Print one line to standard error."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def error(text: str) -> None:
+    """Print one line that says what is wrong to standard error."""
+    say(f"error: {' '.join(text.split())}")
+
+
+def printable(name: str, limit: int = 40) -> str:
+    """Return a name fit for a cell of a table: on one line and not too long."""
+    text = "".join(c if c.isprintable() else repr(c)[1:-1] for c in name)
+    return text if len(text) <= limit else f"{text[: limit - 13]}...{text[-10:]}"

@@ -1,0 +1,129 @@
+"""The command line: which commands there are, and how it ends when something is wrong.
+
+What a command needs is imported when it runs, so that help is there at once.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any
+
+import typer
+
+from cli import console
+from cli.bench import app as bench_app
+from cli.catalogue import hardware_app, networks_app
+from cli.clock import process_started
+from cli.evaluate import evaluate, simulate
+from cli.solve import SolveCommand, solve
+
+NAME = "overlapim"
+WRONG = 2
+INTERRUPTED = 130
+
+ClickException: type[Exception] = next(
+    c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException"
+)
+"""Errors of the command line itself; depending on its version typer has them from click or of its own."""
+
+
+def paragraphs(command: Callable[..., None]) -> str:
+    """Return a docstring as help text: paragraphs on one line each, which are wrapped when they are shown."""
+    parts = inspect.cleandoc(command.__doc__ or "").split("\n\n")
+    return "\n\n".join(part if part.startswith(" ") else " ".join(part.split()) for part in parts)
+
+
+app = typer.Typer(
+    name=NAME,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command(cls=SolveCommand, help=paragraphs(solve))(solve)
+app.command(help=paragraphs(evaluate))(evaluate)
+app.command(help=paragraphs(simulate))(simulate)
+app.add_typer(hardware_app, name="hw")
+app.add_typer(networks_app, name="models")
+app.add_typer(bench_app, name="bench")
+
+Version = Annotated[bool, typer.Option("--version", is_eager=True, help="Print the version.")]
+
+
+@app.callback(invoke_without_command=True)
+def overlapim(context: typer.Context, version: Version = False) -> None:
+    """Map neural networks onto processing-in-memory chips so that their layers overlap.
+
+    Examples:
+
+      overlapim solve resnet18 -o results
+      overlapim evaluate results/solution.yaml
+      overlapim hw list
+    """
+    if version:
+        from cli.result import DISTRIBUTION, installed
+
+        print(f"{NAME} {installed(DISTRIBUTION) or '(not installed)'}")
+        raise typer.Exit
+    if context.invoked_subcommand is None:
+        print(context.get_help())
+
+
+def run(arguments: Sequence[str], started: float) -> int:
+    """Run one command and return its exit code; `started` is when, by `time.monotonic`, its time began."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+    command: Any = typer.main.get_command(app)
+    try:
+        code = command.main(list(arguments), prog_name=NAME, standalone_mode=False, obj=started)
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        return _interrupted()
+    except typer.Abort:
+        return _interrupted()
+    except ClickException as error:
+        return _misused(error)
+    except BrokenPipeError:
+        return _unread()
+    except OSError as error:
+        console.error(str(error))
+        return 1
+    except ValueError as error:
+        from overlapim_files import InputError  # not before: it takes longer than all of the help
+
+        if not isinstance(error, InputError):
+            raise
+        console.error(str(error))
+        return WRONG
+    return code if isinstance(code, int) else 0
+
+
+def _misused(error: Any) -> int:
+    """Say in one line what is wrong with the command line, and where help is."""
+    context = getattr(error, "ctx", None)
+    path = context.command_path if context else NAME
+    console.error(f"{error.format_message().rstrip('.')} (see {path} --help)")
+    return WRONG
+
+
+def _interrupted() -> int:
+    console.say("interrupted")
+    return INTERRUPTED
+
+
+def _unread() -> int:
+    """End quietly when nobody reads the output any more, as in `overlapim models list | head -1`."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 1
+
+
+def main() -> None:
+    """Run the command of this process and end it."""
+    sys.exit(run(sys.argv[1:], process_started()))
+
+
+if __name__ == "__main__":
+    main()

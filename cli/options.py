@@ -1,0 +1,93 @@
+"""Options that several commands share, and numbers that say their range when they are wrong."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+MAX_SECONDS = 1_000_000
+MAX_WORKERS = 256
+MAX_SEED = 2**31 - 1
+ALL_CORES = min(os.cpu_count() or 1, MAX_WORKERS)
+
+
+def integer(low: int, high: int) -> Callable[[object], int]:
+    """Return a parser of integers from `low` to `high`."""
+
+    def parse(given: object) -> int:
+        try:
+            value = int(str(given))
+        except ValueError:
+            value = low - 1
+        if not low <= value <= high:
+            raise typer.BadParameter(f"must be an integer from {low} to {high}, not {str(given)[:40]!r}")
+        return value
+
+    return parse
+
+
+def seconds(given: object) -> float:
+    """Return a time limit in seconds."""
+    try:
+        value = float(str(given))
+    except ValueError:
+        value = math.nan
+    if not 0.1 <= value <= MAX_SECONDS:
+        text = f"must be a number of seconds from 0.1 to {MAX_SECONDS}, not {str(given)[:40]!r}"
+        raise typer.BadParameter(text)
+    return value
+
+
+def one_of(*words: str) -> Callable[[object], str]:
+    """Return a parser that takes some words only."""
+
+    def parse(given: object) -> str:
+        if given not in words:
+            raise typer.BadParameter(f"must be {' or '.join(words)}, not {str(given)[:40]!r}")
+        return str(given)
+
+    return parse
+
+
+NetworkName = Annotated[
+    str, typer.Argument(metavar="NETWORK", help="A built-in network (`overlapim models list`) or a file.")
+]
+SolutionFile = Annotated[
+    Path, typer.Argument(metavar="SOLUTION", help="A solution file, as `overlapim solve --out` writes it.")
+]
+HardwareName = Annotated[
+    str,
+    typer.Option("--hw", "-w", metavar="NAME|FILE", help="A built-in chip (`overlapim hw list`) or a file."),
+]
+OutDirectory = Annotated[
+    Path | None,
+    typer.Option("--out", "-o", metavar="DIR", help="Write the results here; made if there is none."),
+]
+TimeLimit = Annotated[
+    float,
+    typer.Option(
+        "--time-limit", "-t", parser=seconds, metavar="SECONDS", help="Wall time of the whole command."
+    ),
+]
+Seed = Annotated[
+    int,
+    typer.Option(
+        "--seed", "-s", parser=integer(0, MAX_SEED), metavar="N", help="Seed of every random choice."
+    ),
+]
+Workers = Annotated[
+    int,
+    typer.Option(
+        "--workers",
+        "-j",
+        parser=integer(1, MAX_WORKERS),
+        metavar="N",
+        show_default="all cores",
+        help="Processes that search side by side.",
+    ),
+]
