@@ -1,0 +1,128 @@
+"""`overlapim bench`: measurements of the program itself."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from solver.bench.overlap import OverlapReport, OverlapRow
+
+app = typer.Typer(
+    no_args_is_help=True, help="Measure the program: raw results as JSON, tables on the screen."
+)
+
+Network = Annotated[str, typer.Option("--network", "-n", help="Built-in network or network file.")]
+HardwareOption = Annotated[str, typer.Option("--hw", help="Hardware preset or hardware file.")]
+Out = Annotated[Path | None, typer.Option("--out", "-o", help="Folder for the raw results.")]
+
+
+@app.command()
+def overlap(network: Network = "resnet18", hw: HardwareOption = "hbm2-bitsimd", out: Out = None) -> None:
+    """Closed form against pairwise comparison on every edge: same answers, ratio of times side by side.
+
+    Both start from the same two mapped layers and nothing else. The second table cuts one edge into more and
+    more data spaces and shows how both ways grow with them.
+    """
+    from rich.console import Console
+
+    from hw.library import load_hardware
+    from models.library import load_network
+    from solver.bench.overlap import bench_overlap
+
+    loaded, chip = load_network(network), load_hardware(hw)
+    target = _target(out, "overlap.json")
+    progress = Console(stderr=True)
+
+    def show(row: OverlapRow) -> None:
+        progress.print(f"{row.producer} -> {row.consumer}: {row.ratio:,.0f} x", markup=False, highlight=False)
+
+    report = bench_overlap(loaded, chip, show)
+    _write(target, report.as_json())
+    _print_overlap(report)
+    if not report.all_equal:
+        raise typer.Exit(1)
+
+
+def _print_overlap(report: OverlapReport) -> None:
+    from rich.console import Console
+
+    console = Console()
+    console.print(_overlap_table(f"{report.network} on {report.hardware}", report.rows))
+    console.print(_overlap_table("one edge, more and more data spaces", report.growth))
+    closed, pairwise = report.exponents()
+    console.print(
+        f"median ratio {report.median_ratio:,.1f}, all equal: {'yes' if report.all_equal else 'NO'}"
+    )
+    console.print(
+        f"time grows with (pairs of data spaces)^x: closed form x = {closed:.2f}, pairwise x = {pairwise:.2f}"
+    )
+
+
+def _overlap_table(title: str, rows: tuple[OverlapRow, ...]) -> Table:
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(title=escape(title))
+    for heading in ("producer", "consumer"):
+        table.add_column(heading)
+    for heading in ("data spaces", "pairs", "closed form, us", "pairwise, us", "ratio", "equal"):
+        table.add_column(heading, justify="right")
+    for row in rows:
+        spaces = f"{row.producer_spaces:,} x {row.consumer_spaces:,}"
+        times = f"{1e6 * row.closed_s:,.0f}", f"{1e6 * row.pairwise_s:,.0f}"
+        equal = "yes" if row.equal else "NO"
+        names = escape(row.producer), escape(row.consumer)
+        table.add_row(*names, spaces, f"{row.pairs:.2g}", *times, f"{row.ratio:,.0f}", equal)
+    return table
+
+
+@app.command()
+def speed(network: Network = "resnet18", hw: HardwareOption = "hbm2-bitsimd", out: Out = None) -> None:
+    """Time profiles, evaluations and candidates in this process, and whole commands from outside."""
+    from dataclasses import asdict
+
+    from rich.console import Console
+    from rich.table import Table
+
+    from cli.commands_timed import first_solution, help_seconds
+    from hw.library import load_hardware
+    from models.library import load_network
+    from solver.bench.speed import bench_speed
+
+    target = _target(out, "speed.json")
+    report = asdict(bench_speed(load_network(network), load_hardware(hw)))
+    report["help_s"] = help_seconds()
+    report["first_solution_s"], report["peak_mib"] = first_solution("resnet50", hw)
+    _write(target, report)
+    table = Table(title="medians on this machine")
+    table.add_column("what")
+    table.add_column("value", justify="right")
+    for name, value in report.items():
+        table.add_row(name, f"{value:,.3f}" if isinstance(value, float) else str(value))
+    Console().print(table)
+
+
+def _target(out: Path | None, name: str) -> Path | None:
+    """Make the folder for results before anything is measured."""
+    if out is None:
+        return None
+    from overlapim_files import InputError
+
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{out}: cannot be made into a folder: {error.strerror}") from None
+    return out / name
+
+
+def _write(target: Path | None, report: dict[str, object]) -> None:
+    if target is not None:
+        from overlapim_files import write_text
+
+        write_text(target, json.dumps(report, indent=2) + "\n")

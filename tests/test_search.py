@@ -1,0 +1,215 @@
+"""Every method on every network that a chip can hold: verified solutions, and refusals that say why."""
+
+from __future__ import annotations
+
+import random
+import threading
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from generators import draw_hardware, draw_network
+
+from hw.hardware import Hardware
+from hw.library import load_hardware, preset_names
+from models.library import load_network, network_names
+from overlapim_files import InputError, dump
+from solver.banks import Ledger, pack
+from solver.problem import Problem
+from solver.reference import simulate
+from solver.search.sequential import sequential, share_out
+from solver.solution import Solution, read_verified, verify
+from solver.solve import METHODS, solve
+from solver.space import Space
+from solver.stop import Stop
+
+
+def few_steps(count: int = 60) -> Stop:
+    return Stop(iterations=count)
+
+
+QUICK = [("toy", preset) for preset in preset_names()]
+QUICK += [("resnet18", "hbm2-bitsimd"), ("resnet18", "toy")]
+EVERYTHING = [(network, preset) for network in network_names() for preset in preset_names()]
+
+
+@pytest.mark.parametrize("weights", ["static", "shared"])
+@pytest.mark.parametrize(
+    ("network", "hardware"),
+    [*QUICK, *(pytest.param(*pair, marks=pytest.mark.slow) for pair in EVERYTHING if pair not in QUICK)],
+)
+def test_every_method_verifies_or_refuses(network: str, hardware: str, weights: str) -> None:
+    chip = load_hardware(hardware).with_weights(weights)  # type: ignore[arg-type]
+    latencies = {}
+    try:
+        for method in METHODS:
+            result = solve(load_network(network), chip, method, few_steps(20))
+            verify(result.solution)
+            latencies[method] = result.latency
+    except InputError as error:
+        assert "layer" in str(error) and any(character.isdigit() for character in str(error))
+        assert "\n" not in str(error)
+        return
+    assert latencies["descent"] <= min(latencies.values())
+
+
+@pytest.mark.parametrize("seed", range(40))
+@pytest.mark.parametrize("weights", ["static", "shared"])
+def test_random_networks_verify_and_agree_with_the_simulator(seed: int, weights: str) -> None:
+    rng = random.Random(seed)
+    network = draw_network(rng, rng.randint(1, 5))
+    chip = draw_hardware(rng, network).with_weights(weights)  # type: ignore[arg-type]
+    best = None
+    for method in METHODS:
+        try:
+            result = solve(network, chip, method, few_steps(40), seed=seed)
+        except InputError as error:
+            assert "\n" not in str(error)
+            return
+        plan = result.plan
+        simulated = simulate(network, chip, result.solution.mappings, plan.releases, [None] * len(plan.banks))
+        assert [x.end for x in simulated] == [x.end for x in plan.timeline.layers]
+        assert [x.start for x in simulated] == [x.start for x in plan.timeline.layers]
+        best = result.latency if best is None else min(best, result.latency)
+    assert result.latency == best
+
+
+def test_sequential_does_not_overlap() -> None:
+    result = solve(load_network("resnet18"), load_hardware("hbm2-bitsimd"), "sequential")
+    order = Problem(load_network("resnet18"), load_hardware("hbm2-bitsimd")).network.topological
+    times = [result.plan.timeline.layers[i] for i in order]
+    assert all(a.end <= b.start for a, b in pairwise(times))
+    assert all(layer.waited == 0 for layer in times)
+
+
+def test_the_same_seed_and_iterations_give_the_same_solution() -> None:
+    network, chip = load_network("toy"), load_hardware("toy").with_weights("static")
+    first = solve(network, chip, "descent", Stop(iterations=2000), seed=3)
+    again = solve(network, chip, "descent", Stop(iterations=2000), seed=3)
+    assert first.solution == again.solution
+
+
+def test_workers_find_a_verified_plan() -> None:
+    network, chip = load_network("toy"), load_hardware("toy")
+    result = solve(network, chip, "descent", Stop(iterations=300), workers=2)
+    assert result.latency <= solve(network, chip, "layerwise").latency
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_an_interrupt_keeps_the_best_so_far(workers: int) -> None:
+    interrupt = threading.Event()
+    heard = []
+
+    def listen(improvement: object) -> None:
+        heard.append(improvement)
+        interrupt.set()
+
+    stop = Stop(interrupt=interrupt)
+    result = solve(
+        load_network("toy"), load_hardware("toy"), "descent", stop, workers=workers, on_improvement=listen
+    )
+    verify(result.solution)
+    assert heard[-1].latency == result.latency  # type: ignore[attr-defined]
+
+
+def test_the_trace_falls() -> None:
+    result = solve(load_network("toy"), load_hardware("toy"), "descent", few_steps(3000))
+    latencies = [entry.latency for entry in result.trace]
+    assert latencies == sorted(set(latencies), reverse=True)
+    assert latencies[-1] == result.latency
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_banks_are_shared_out_as_well_as_by_trying_everything(seed: int) -> None:
+    rng = random.Random(seed)
+    problem = Problem(load_network("toy"), load_hardware("toy"))
+    space = Space(problem)
+    options = [rng.sample(space.pool(i, (2, 4)), min(3, len(space.pool(i, (2, 4))))) for i in range(3)]
+    capacity = rng.randrange(3, 20)
+    costs = [
+        a.total + b.total + c.total
+        for a in options[0]
+        for b in options[1]
+        for c in options[2]
+        if a.banks + b.banks + c.banks <= capacity
+    ]
+    chosen = share_out(options, capacity, 0.0)
+    assert (None if chosen is None else sum(p.total for p in chosen)) == min(costs, default=None)
+
+
+def small_chip(**changes: object) -> Hardware:
+    return load_hardware("toy").model_copy(update=changes)
+
+
+def test_what_does_not_fit_is_refused_with_limit_layer_and_amount() -> None:
+    with pytest.raises(InputError, match=r"layer 'conv1' needs 1224 rows.*1194 more than the 30"):
+        solve(load_network("resnet18"), small_chip(rows_per_bank=30, columns_per_bank=8), "sequential")
+    with pytest.raises(InputError, match=r"need 21 banks together, 13 more than there are.*layer '"):
+        chip = small_chip(rows_per_bank=2**30).with_weights("static")
+        solve(load_network("resnet18"), chip, "sequential")
+
+
+def test_unknown_method_names_the_nearest() -> None:
+    with pytest.raises(InputError, match="did you mean 'descent'"):
+        solve(load_network("toy"), load_hardware("toy"), "decent")
+
+
+def test_pack_and_ledger_give_shapes_without_overlap() -> None:
+    problem = Problem(load_network("toy"), load_hardware("toy"))
+    profiles = sequential(Space(problem)).profiles
+    banks = pack(problem.hardware, [profiles[-1]] * 1)
+    assert banks is not None and len(banks[0]) == profiles[-1].banks
+    ledger = Ledger(problem.hardware)
+    first = ledger.free(profiles[0], 0, 10)
+    assert first is not None
+    ledger.hold(profiles[0], 0, 10, first)
+    later = ledger.free(profiles[0], 5, 15)
+    assert later is None or not set(later.tolist()) & set(first.tolist())
+    after = ledger.free(profiles[0], 10, 15)
+    assert after is not None
+
+
+@pytest.fixture(scope="module")
+def solution() -> Solution:
+    chip = load_hardware("toy").with_weights("shared")
+    return solve(load_network("toy"), chip, "descent", few_steps(300)).solution
+
+
+def test_a_solution_reads_back(solution: Solution, tmp_path: Path) -> None:
+    path = tmp_path / "solution.yaml"
+    path.write_text(dump(solution))
+    again, plan = read_verified(path)
+    assert again == solution
+    assert plan.latency == solution.latency
+
+
+def tampered(solution: Solution, name: str, **changes: object) -> Solution:
+    layers = solution.layers | {name: solution.layers[name].model_copy(update=changes)}
+    return solution.model_copy(update={"layers": layers})
+
+
+def test_tampering_is_found_and_the_layer_named(solution: Solution) -> None:
+    name, record = next((n, r) for n, r in reversed(solution.layers.items()) if len(r.loops) > 1)
+    cases = {
+        "end": tampered(solution, name, end=record.end + 1),
+        "start": tampered(solution, name, start=record.start + 1),
+        "cover": tampered(solution, name, loops=record.loops[1:]),
+        "different banks": tampered(solution, name, banks=(*record.banks, record.banks[0])),
+        "no bank 99": tampered(solution, name, banks=(*record.banks[:-1], 99)),
+        "release": tampered(solution, name, release=record.end + 7),
+        "permutation": tampered(solution, name, order=(5, 5, 5)),
+    }
+    for case, broken in cases.items():
+        with pytest.raises(InputError, match=f"'{name}'") as found:
+            verify(broken)
+        assert case == "release" or case in str(found.value)
+    with pytest.raises(InputError, match="latency"):
+        verify(solution.model_copy(update={"latency": solution.latency - 1}))
+
+
+def test_two_layers_on_one_bank_at_once_are_refused(solution: Solution) -> None:
+    static = solution.model_copy(update={"hardware": solution.hardware.with_weights("static")})
+    names = list(solution.layers)
+    assert set(solution.layers[names[0]].banks) & set(solution.layers[names[1]].banks)
+    with pytest.raises(InputError, match="static weights"):
+        verify(static)

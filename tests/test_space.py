@@ -1,0 +1,97 @@
+"""What the pools and moves hand out: valid mappings, good ones among them, and never a shape too large."""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import pytest
+from generators import draw_hardware, draw_mapping, draw_network
+
+from hw.library import load_hardware
+from models.library import load_network
+from solver.mapping import Loop, Mapping, problems
+from solver.problem import Problem
+from solver.search.moves import neighbour
+from solver.space import Space, _Estimate, _options, candidates, shapes, temporal_orders
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_candidates_are_valid_and_within_their_shape(seed: int) -> None:
+    rng = random.Random(seed)
+    network = draw_network(rng, rng.randint(1, 5))
+    hardware = draw_hardware(rng, network)
+    problem = Problem(network, hardware)
+    for i, layer in enumerate(network.layers):
+        for shape in shapes(hardware):
+            for profile in Space(problem).pool(i, shape):
+                assert problems(layer, profile.mapping, hardware) == []
+                assert profile.mapping.channels <= shape[0]
+                assert profile.mapping.banks_per_channel <= shape[1]
+
+
+@pytest.mark.parametrize("name", ["toy", "resnet18", "vgg16"])
+def test_pools_hold_the_fastest_first(name: str) -> None:
+    problem = Problem(load_network(name), load_hardware("hbm2-bitsimd"))
+    space = Space(problem)
+    for i in range(len(problem.layers)):
+        totals = [profile.total for profile in space.pool(i, (1, 4))]
+        assert totals == sorted(totals) and totals
+
+
+def test_more_banks_are_never_slower() -> None:
+    problem = Problem(load_network("resnet18"), load_hardware("hbm2-bitsimd"))
+    space = Space(problem)
+    one, all_of_them = space.pool(1, (1, 1))[0], space.pool(1, (8, 16))[0]
+    assert all_of_them.total * 100 < one.total
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_the_estimate_is_the_profile_where_nothing_is_idle(seed: int) -> None:
+    """Convolutions whose bounds divide evenly: the estimate that ranks candidates is then exact."""
+    rng = random.Random(seed)
+    problem = Problem(load_network("resnet18"), load_hardware("hbm2-bitsimd"))
+    i = rng.randrange(1, 20)
+    layer = problem.layers[i]
+    mapping = rng.choice(candidates(layer, problem.hardware, rng.choice(shapes(problem.hardware))))
+    order = temporal_orders(layer)[0]
+    dims = "NGKPQCRS"
+
+    def bounds(kind: str) -> np.ndarray:
+        return np.array([[mapping.product(kind, (dim,))] for dim in dims])  # type: ignore[arg-type]
+
+    covered = [mapping.product(k, (d,)) for d in dims for k in ("temporal", "channel", "bank", "column")]
+    assert all(covered)
+    split = {kind: bounds(kind) for kind in ("channel", "bank", "column")}
+    temporal = bounds("temporal")
+    loops = [Loop(dim, mapping.product("temporal", (dim,)), "temporal") for dim in order]
+    loops += [loop for loop in mapping.loops if loop.kind != "temporal"]
+    canonical = Mapping(tuple(loops))
+    exact = all(
+        np.prod([loop.bound for loop in canonical.loops if loop.dim == dim]) == layer.bound(dim)
+        for dim in dims
+    )
+    if exact:
+        estimate = int(_Estimate(layer, problem.hardware).total(split, temporal, order)[0])  # type: ignore[arg-type]
+        assert estimate == pytest.approx(problem.profile(i, canonical).total, rel=0.02)
+
+
+def test_options_are_the_widths_that_save_a_step() -> None:
+    for bound in range(1, 200):
+        steps = {-(-bound // width) for width in range(1, bound + 1)}
+        assert _options(bound, bound + 1) == sorted({-(-bound // n) for n in steps})
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_neighbours_are_valid_and_different(seed: int) -> None:
+    rng = random.Random(seed)
+    network = draw_network(rng, rng.randint(1, 5))
+    hardware = draw_hardware(rng, network)
+    for layer in network.layers:
+        mapping = draw_mapping(rng, layer, hardware)
+        for _ in range(20):
+            moved = neighbour(layer, mapping, hardware, rng)
+            if moved is not None:
+                assert problems(layer, moved, hardware) == []
+                assert moved != mapping
+                mapping = moved
