@@ -1,0 +1,310 @@
+"""The command line as a person uses it: answers, files, and mistakes that cost one line each."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from cli.main import run
+from overlapim_files import digest, dump, load
+from solver.solution import Solution, read_verified
+
+COMMAND = [sys.executable, "-m", "cli.main"]
+TOY = ["toy", "--hw", "toy"]
+
+
+def call(*arguments: str) -> int:
+    return run(arguments, time.monotonic())
+
+
+@pytest.fixture(scope="module")
+def solved(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The directory with what one run has written."""
+    out = tmp_path_factory.mktemp("solved") / "deep" / "results"
+    assert call("solve", *TOY, "--weights", "static", "-m", "layerwise", "-s", "7", "-o", str(out)) == 0
+    return out
+
+
+# Answers
+
+
+def test_solve_writes_a_solution_that_verifies(solved: Path) -> None:
+    solution, plan = read_verified(solved / "solution.yaml")
+    assert solution.latency == plan.latency
+    assert (solution.method, solution.seed, solution.hardware.weights) == ("layerwise", 7, "static")
+    assert sorted(path.name for path in solved.iterdir()) == ["result.json", "solution.yaml"]
+
+
+def test_result_file(solved: Path) -> None:
+    result = json.loads((solved / "result.json").read_text())
+    solution = load(solved / "solution.yaml", Solution)
+    assert result["latency"] == solution.latency <= result["sequential"]
+    assert result["trace"][-1][1] == result["latency"]
+    assert [latency for _, latency, _ in result["trace"]] == sorted(
+        (latency for _, latency, _ in result["trace"]), reverse=True
+    )
+    assert all(0 <= seconds <= result["wall_s"] for seconds, _, _ in result["trace"])
+    assert result["inputs"] == {"network": digest(solution.network), "hardware": digest(solution.hardware)}
+    assert {"python", "overlapim", "numpy"} <= set(result["versions"])
+    assert 0 < result["utilisation"] <= 1
+    assert 0 < result["bottleneck"] <= result["latency"]
+    known = {"bound", "bound_scope", "gap", "status", "method", "seed", "interrupted"}
+    assert known <= set(result)
+    assert (result["bound"] is None) == (result["gap"] is None)
+
+
+def test_table(solved: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    solution, plan = read_verified(solved / "solution.yaml")
+    assert call("evaluate", str(solved / "solution.yaml")) == 0
+    out = capsys.readouterr().out
+    assert out.rstrip().endswith("agrees")
+    rows = {line.split()[0]: line.split() for line in out.splitlines() if line.split()}
+    for layer, times in zip(solution.network.layers, plan.timeline.layers, strict=True):
+        row = rows[layer.name]
+        held = (times.end - times.start) * times.profile.banks * solution.hardware.columns_per_bank
+        assert row[1] == str(times.profile.banks)
+        assert row[2] == f"{layer.macs * solution.hardware.mac_cycles / held:.1%}"
+        assert row[3:6] == [f"{value:,}" for value in (times.start, times.end, times.waited)]
+        waited = times.waited_for()
+        longest = solution.network.layers[max(waited, key=waited.__getitem__)].name if waited else "-"
+        assert row[6] == longest
+    assert rows["latency"][1] == f"{solution.latency:,}"
+
+
+def test_simulate_agrees(solved: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("simulate", str(solved / "solution.yaml")) == 0
+    assert capsys.readouterr().out.rstrip().endswith("agrees")
+
+
+def test_anytime_search_tells_of_improvements(capsys: pytest.CaptureFixture[str]) -> None:
+    started = time.monotonic()
+    assert call("solve", *TOY, "--weights", "static", "-t", "1.5", "-j", "1") == 0
+    assert time.monotonic() - started < 2.5
+    captured = capsys.readouterr()
+    latencies = [
+        int(re.findall(r"([\d,]+) cycles", line)[0].replace(",", "")) for line in captured.err.splitlines()
+    ]
+    assert latencies == sorted(latencies, reverse=True)
+    assert f"latency     {latencies[-1]:,} cycles" in captured.out
+    assert "x as fast as sequential" in captured.out
+    assert "no bound yet" in captured.out or "bound" in captured.out
+
+
+def test_nothing_is_written_without_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert call("solve", *TOY, "-m", "sequential") == 0
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_files_in_place_of_names(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    chip, net = tmp_path / "chip.yaml", tmp_path / "net.yaml"
+    for command, file in (("hw", chip), ("models", net)):
+        assert call(command, "show", "toy", "--file") == 0
+        file.write_text(capsys.readouterr().out)
+        assert call(command, "check", str(file)) == 0
+        assert "valid       yes" in capsys.readouterr().out
+    assert call("solve", str(net), "--hw", str(chip), "-m", "sequential") == 0
+
+
+@pytest.mark.parametrize("command", ["hw", "models"])
+def test_catalogue(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call(command, "list") == 0
+    names = [line.split()[0] for line in capsys.readouterr().out.splitlines()[2:]]
+    assert "toy" in names
+    for name in names:
+        assert call(command, "show", name) == 0
+        assert name in capsys.readouterr().out
+
+
+def test_totals(capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("hw", "check", "toy") == 0
+    assert call("models", "check", "toy") == 0
+    out = capsys.readouterr().out
+    # 8 banks of 16 lanes of 2048 bits; 12 cycles of 1 ns for a multiply-accumulate.
+    for fact in (
+        "262,144 bits",
+        "128 (16 a bank)",
+        "1.067e+10 MAC/s",
+        "24,144",
+        "936",
+        "head 1 x 10 x 1 x 1",
+    ):
+        assert fact in out
+
+
+@pytest.mark.parametrize("command", [[], ["solve"], ["evaluate"], ["simulate"], ["hw", "show"], ["bench"]])
+def test_help(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert call(*command, "--help") == 0
+    assert "Usage: overlapim" in capsys.readouterr().out
+
+
+def test_help_of_solve_names_the_methods(capsys: pytest.CaptureFixture[str]) -> None:
+    from solver.solve import METHODS
+
+    call("solve", "--help")
+    out = capsys.readouterr().out
+    assert all(method in out for method in METHODS)
+
+
+def test_help_is_there_without_the_solver() -> None:
+    program = "import sys, cli.main; print([m for m in ('numpy', 'pydantic', 'solver') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+# Mistakes
+
+MISTAKES = {
+    "unknown command": (["sovle"], "'solve'"),
+    "no network": (["solve"], "NETWORK"),
+    "two networks": (["solve", "toy", "toy"], "toy"),
+    "unknown option": (["solve", "toy", "--outt", "x"], "--out"),
+    "option without value": (["solve", "toy", "--hw"], "--hw"),
+    "unknown network": (["solve", "resnet19", "-o", "out"], "did you mean 'resnet18'"),
+    "unknown chip": (["solve", "toy", "--hw", "tory", "-o", "out"], "did you mean 'toy'"),
+    "unknown method": (["solve", *TOY, "-m", "layerwse", "-o", "out"], "layerwise"),
+    "unknown weights": (["solve", *TOY, "--weights", "both", "-o", "out"], "static or shared"),
+    "negative time": (["solve", *TOY, "-t", "-1", "-o", "out"], "--time-limit"),
+    "no time": (["solve", *TOY, "--time-limit", "0", "-o", "out"], "from 0.1 to"),
+    "time is nan": (["solve", *TOY, "-t", "nan", "-o", "out"], "--time-limit"),
+    "endless time": (["solve", *TOY, "-t", "inf", "-o", "out"], "--time-limit"),
+    "no workers": (["solve", *TOY, "--workers", "0", "-o", "out"], "from 1 to 256"),
+    "many workers": (["solve", *TOY, "-j", "100000", "-o", "out"], "from 1 to 256"),
+    "seed is text": (["solve", *TOY, "-s", "x", "-o", "out"], "--seed"),
+    "negative seed": (["solve", *TOY, "--seed", "-3", "-o", "out"], "--seed"),
+    "does not fit": (["solve", "resnet18", "--hw", "toy", "-o", "out/deep"], "rows"),
+    "out is a file": (["solve", *TOY, "-o", "file.txt"], "--out"),
+    "out below a file": (["solve", *TOY, "-o", "file.txt/out"], "--out"),
+    "network is missing": (["solve", "missing.yaml"], "missing.yaml"),
+    "network is text": (["solve", "./file.txt"], "file.txt:1"),
+    "solution is missing": (["evaluate", "missing.yaml"], "missing.yaml"),
+    "solution is a directory": (["simulate", "."], "directory"),
+    "solution is text": (["evaluate", "file.txt"], "file.txt:1"),
+    "hw without command": (["hw"], "Missing command"),
+    "chip is text": (["hw", "check", "./file.txt"], "file.txt:1"),
+    "unknown chip to show": (["hw", "show", "toi"], "did you mean 'toy'"),
+    "network of the wrong kind": (["models", "check", "chip.yaml"], "overlapim/network/1"),
+    "unknown network to show": (["models", "show", "vgg"], "did you mean 'vgg16'"),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_is_one_line(
+    mistake: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments, told = MISTAKES[mistake]
+    monkeypatch.chdir(tmp_path)
+    Path("file.txt").write_text("just text\n")
+    Path("chip.yaml").write_text("format: overlapim/hardware/1\n")
+    assert call(*arguments) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    (line,) = captured.err.splitlines()
+    assert line.startswith("error: ")
+    assert told in line
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["chip.yaml", "file.txt"]
+
+
+def test_errors_of_the_process_are_one_line_too() -> None:
+    done = subprocess.run([*COMMAND, "solve", "toy", "-t", "x"], capture_output=True, text=True, timeout=30)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+
+
+@pytest.mark.parametrize("command", ["evaluate", "simulate"])
+@pytest.mark.parametrize("key", ["start", "end"])
+def test_tampered_times_are_refused(
+    command: str, key: str, solved: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    solution = load(solved / "solution.yaml", Solution)
+    record = solution.layers["left"]
+    changed = record.model_copy(update={key: getattr(record, key) + 1})
+    forged = solution.model_copy(update={"layers": {**solution.layers, "left": changed}})
+    file = tmp_path / "forged.yaml"
+    file.write_text(dump(forged))
+    assert call(command, str(file)) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"layer 'left': {key} is {getattr(record, key)}" in line
+
+
+@pytest.mark.parametrize("command", ["evaluate", "simulate"])
+def test_an_impossible_mapping_is_refused(
+    command: str, solved: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    solution = load(solved / "solution.yaml", Solution)
+    record = solution.layers["right"]
+    changed = record.model_copy(update={"loops": record.loops[1:]})
+    forged = solution.model_copy(update={"layers": {**solution.layers, "right": changed}})
+    file = tmp_path / "forged.yaml"
+    file.write_text(dump(forged))
+    assert call(command, str(file)) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    (line,) = captured.err.splitlines()
+    assert str(file) in line
+    assert "layer 'right'" in line
+
+
+def test_every_difference_is_told(solved: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    solution = load(solved / "solution.yaml", Solution)
+    layers = {name: record.model_copy(update={"end": 1}) for name, record in solution.layers.items()}
+    file = tmp_path / "forged.yaml"
+    file.write_text(dump(solution.model_copy(update={"layers": layers, "latency": 1})))
+    assert call("evaluate", str(file)) == 2
+    assert len(capsys.readouterr().err.splitlines()) == len(layers) + 1
+
+
+def test_names_from_files_are_not_markup(
+    solved: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = (solved / "solution.yaml").read_text()
+    file = tmp_path / "odd.yaml"
+    file.write_text(re.sub(r"\bhead\b", '"[bold]h\\\\n"', text))
+    assert call("evaluate", str(file)) == 0
+    assert r"[bold]h\n" in capsys.readouterr().out
+
+
+# Signals
+
+
+def _interrupted(out: Path, number: int) -> tuple[int, str, str]:
+    """Start a long search, send a signal once there is an answer, and return how it ends."""
+    arguments = ["solve", "toy", "--weights", "static", "-t", "100", "-j", "2", "-o", str(out)]
+    with subprocess.Popen(
+        [*COMMAND, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stderr is not None
+        assert "cycles" in process.stderr.readline()
+        process.send_signal(number)
+        stdout, stderr = process.communicate(timeout=30)
+    return process.returncode, stdout, stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_search_with_what_it_has(number: signal.Signals, tmp_path: Path) -> None:
+    code, stdout, stderr = _interrupted(tmp_path / "out", number)
+    assert code == 0
+    assert "latency" in stdout
+    assert f"interrupted by {number.name}" in stderr
+    solution, _ = read_verified(tmp_path / "out" / "solution.yaml")
+    result = json.loads((tmp_path / "out" / "result.json").read_text())
+    assert result["interrupted"]
+    assert result["latency"] == solution.latency
+    assert result["wall_s"] < 50
+
+
+def test_output_that_nobody_reads() -> None:
+    with subprocess.Popen(
+        [*COMMAND, "models", "show", "resnet50", "--file"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None and process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 1
