@@ -22,6 +22,7 @@ from solver.profile import NOTHING, OUTPUTS, Cycles, Profile
 
 Order = npt.NDArray[np.int64]
 Orders = Sequence[Order | None]
+AT_ONCE = np.zeros(1, np.int64)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -157,14 +158,14 @@ def _times(profile: Profile, release: int, waits: tuple[Wait, ...], order: Order
         steps, delays = waits[0].steps, np.maximum.accumulate(np.maximum(waits[0].delays, release))
         start = int(delays[0])
     else:
-        steps = np.concatenate([np.zeros(1, np.int64), *(wait.steps for wait in waits)])
-        delays = np.concatenate([np.full(1, release), *(wait.delays for wait in waits)])
+        steps = np.concatenate([AT_ONCE, *[wait.steps for wait in waits]])
+        delays = np.concatenate([AT_ONCE, *[wait.delays for wait in waits]])
         if len(waits) > 1:
             by_step = np.argsort(steps, kind="stable")
             steps, delays = steps[by_step], delays[by_step]
         delays = np.maximum.accumulate(np.maximum(delays, release))
         start = int(delays[np.searchsorted(steps, 0, side="right") - 1])
-    # Every step is the start of a block whose outputs are still to come, so the last delay is that of the end.
+    # Every step starts a block whose outputs are still to come, so the last delay is that of the end.
     times = LayerTimes(
         profile, release, steps, delays, waits, order, start, profile.last_finish + int(delays[-1])
     )

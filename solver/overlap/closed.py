@@ -143,9 +143,8 @@ def compact_need(producer: Profile, consumer: Profile, edge: Edge) -> Cycles:
     """
     rank = len(consumer.block_shape)
     bounds, digits = consumer.layer.bounds, consumer.read_digits
-    need: Cycles | int = producer.finish_base
-    for group in edge.groups:
-        need = need + _group_need(
+    parts = [
+        _group_need(
             group,
             tuple([producer.axis_bounds[axis] for axis in group.axes]),
             tuple([producer.axis_digits[axis] for axis in group.axes]),
@@ -153,7 +152,18 @@ def compact_need(producer: Profile, consumer: Profile, edge: Edge) -> Cycles:
             tuple([digits[dim] for dim in group.dims]),
             rank,
         )
-    return np.asarray(need)
+        for group in edge.groups
+    ]
+    # The smallest first: few sums are as large as all blocks.
+    parts.sort(key=_entries)
+    need: Cycles = parts[0] + producer.finish_base
+    for part in parts[1:]:
+        need = need + part
+    return need
+
+
+def _entries(table: Cycles) -> int:
+    return table.size
 
 
 def ideal_need(producer: Profile, consumer: Profile, edge: Edge) -> Cycles:
