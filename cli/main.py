@@ -6,6 +6,7 @@ What a command needs is imported when it runs, so that help is there at once.
 from __future__ import annotations
 
 import inspect
+import io
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -89,7 +90,7 @@ def run(arguments: Sequence[str], started: float) -> int:
     except BrokenPipeError:
         return _unread()
     except OSError as error:
-        console.error(str(error))
+        console.error((error.strerror or str(error)).lower())
         return 1
     except ValueError as error:
         from overlapim_files import InputError  # not before: it takes longer than all of the help
@@ -122,6 +123,8 @@ def _unread() -> int:
 
 def main() -> None:
     """Run the command of this process and end it."""
+    sys.stdout = sys.stdout or io.StringIO()  # None if the caller has closed it
+    sys.stderr = sys.stderr or io.StringIO()
     sys.exit(run(sys.argv[1:], process_started()))
 
 

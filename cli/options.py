@@ -54,6 +54,13 @@ def one_of(*words: str) -> Callable[[object], str]:
     return parse
 
 
+def directory(given: object) -> Path:
+    """Return the path of a directory; an empty name is more likely a mistake than the current directory."""
+    if not str(given):
+        raise typer.BadParameter("must name a directory ('.' for this one), not ''")
+    return Path(str(given))
+
+
 NetworkName = Annotated[
     str, typer.Argument(metavar="NETWORK", help="A built-in network (`overlapim models list`) or a file.")
 ]
@@ -66,7 +73,13 @@ HardwareName = Annotated[
 ]
 OutDirectory = Annotated[
     Path | None,
-    typer.Option("--out", "-o", metavar="DIR", help="Write the results here; made if there is none."),
+    typer.Option(
+        "--out",
+        "-o",
+        parser=directory,
+        metavar="DIR",
+        help="Write the results here; the directory is made if need be.",
+    ),
 ]
 TimeLimit = Annotated[
     float,

@@ -180,6 +180,7 @@ MISTAKES = {
     "seed is text": (["solve", *TOY, "-s", "x", "-o", "out"], "--seed"),
     "negative seed": (["solve", *TOY, "--seed", "-3", "-o", "out"], "--seed"),
     "does not fit": (["solve", "resnet18", "--hw", "toy", "-o", "out/deep"], "rows"),
+    "out is empty": (["solve", *TOY, "--out", ""], "--out"),
     "out is a file": (["solve", *TOY, "-o", "file.txt"], "--out"),
     "out below a file": (["solve", *TOY, "-o", "file.txt/out"], "--out"),
     "network is missing": (["solve", "missing.yaml"], "missing.yaml"),
