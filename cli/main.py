@@ -106,7 +106,9 @@ def _misused(error: Any) -> int:
     """Say in one line what is wrong with the command line, and where help is."""
     context = getattr(error, "ctx", None)
     path = context.command_path if context else NAME
-    console.error(f"{error.format_message().rstrip('.')} (see {path} --help)")
+    message = error.format_message().rstrip(".")
+    if message:  # none if all of the help has been shown instead
+        console.error(f"{message} (see {path} --help)")
     return WRONG
 
 

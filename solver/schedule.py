@@ -104,11 +104,20 @@ def place(
     return None
 
 
-def one_after_another(problem: Problem, profiles: Sequence[Profile]) -> Plan | None:
-    """Run the layers without overlap, each when the one before it and all its inputs are done."""
+def one_after_another(problem: Problem, profiles: Sequence[Profile], apart: bool) -> Plan | None:
+    """Run the layers without overlap, each when the one before it and all its inputs are done.
+
+    Parameters
+    ----------
+    apart : every layer has banks of its own.
+
+    Returns
+    -------
+    None if the banks, or the rows of all layers in them, do not suffice.
+    """
     ledger = Ledger(problem.hardware)
-    packed = pack(problem.hardware, profiles) if problem.hardware.weights == "static" else None
-    if packed is None and problem.hardware.weights == "static":
+    packed = pack(problem.hardware, profiles) if apart else None
+    if apart and packed is None:
         return None
     done: dict[int, LayerTimes] = {}
     banks: dict[int, Banks] = {}

@@ -146,7 +146,7 @@ def solve(
     stop = stop or Stop(seconds=10.0)
     problem = Problem(network, hardware)
     run = Run(problem, Space(problem), stop, seed, workers, on_improvement)
-    start = sequential(run.space)
+    start = sequential(run.space, stop)
     METHODS[method](run, start)
     assert run.best is not None
     solution = from_plan(problem, run.best, method, seed, None, "mapspace")

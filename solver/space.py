@@ -30,6 +30,7 @@ ARRAYS = 6
 COLUMN_OPTIONS = 3000
 SPLITS = 12
 MOST_STEPS = 1.5
+FAVOURITES = 8
 UNREACHED = 2**62
 WEIGHT_POSITIONS = [i for i, dim in enumerate(DIMS) if dim in WEIGHT_DIMS]
 
@@ -89,7 +90,7 @@ def _spread(count: int, bounds: tuple[int, ...]) -> Ints:
     active = [i for i, bound in enumerate(bounds) if bound > 1]
     ways = {(1,) * len(bounds)}
     divisors = [n for n in range(1, count + 1) if count % n == 0]
-    for i, j in itertools.product(active, active):
+    for i, j in itertools.combinations_with_replacement(active, 2):
         for first in divisors if i != j else [count]:
             way = [1] * len(bounds)
             way[i] = min(first, bounds[i])
@@ -266,13 +267,22 @@ class Space:
         """Return profiles of good mappings on at most `shape`, the fastest first; empty if none fits."""
         key = (layer, shape)
         if key not in self._pools:
-            record = self.problem.layers[layer]
-            kind = (
-                record.model_dump_json(exclude={"name": True, "operands": {"__all__": {"producer"}}}),
-                shape,
-            )
-            if kind not in self._mappings:
-                self._mappings[kind] = candidates(record, self.problem.hardware, shape)
-            profiles = [self.problem.profile(layer, mapping) for mapping in self._mappings[kind]]
-            self._pools[key] = tuple(sorted(profiles, key=lambda p: (p.total, p.banks, p.rows)))
+            self._pools[key] = self._profiles(layer, self._candidates(layer, shape))
         return self._pools[key]
+
+    def favourites(self, layer: int, shape: Shape) -> tuple[Profile, ...]:
+        """Return the profiles of the pool that were estimated best, the fastest first; soon made."""
+        if (layer, shape) in self._pools:
+            return self._pools[layer, shape]
+        return self._profiles(layer, self._candidates(layer, shape)[:FAVOURITES])
+
+    def _candidates(self, layer: int, shape: Shape) -> list[Mapping]:
+        record = self.problem.layers[layer]
+        look = record.model_dump_json(exclude={"name": True, "operands": {"__all__": {"producer"}}})
+        if (look, shape) not in self._mappings:
+            self._mappings[look, shape] = candidates(record, self.problem.hardware, shape)
+        return self._mappings[look, shape]
+
+    def _profiles(self, layer: int, mappings: list[Mapping]) -> tuple[Profile, ...]:
+        profiles = [self.problem.profile(layer, mapping) for mapping in mappings]
+        return tuple(sorted(profiles, key=lambda p: (p.total, p.banks, p.rows)))

@@ -156,7 +156,7 @@ def test_unknown_method_names_the_nearest() -> None:
 
 def test_pack_and_ledger_give_shapes_without_overlap() -> None:
     problem = Problem(load_network("toy"), load_hardware("toy"))
-    profiles = sequential(Space(problem)).profiles
+    profiles = sequential(Space(problem), Stop()).profiles
     banks = pack(problem.hardware, [profiles[-1]] * 1)
     assert banks is not None and len(banks[0]) == profiles[-1].banks
     ledger = Ledger(problem.hardware)

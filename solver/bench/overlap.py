@@ -18,6 +18,7 @@ from solver.problem import Edge, Problem
 from solver.profile import Cycles, Profile
 from solver.search.sequential import sequential
 from solver.space import Space
+from solver.stop import Stop
 
 REPEATS = 7
 GROWTH_HALVINGS = 5
@@ -116,7 +117,7 @@ def bench_overlap(
     """Measure every edge of a network under the mappings of the `sequential` method."""
     rows = []
     problem = Problem(network, hardware)
-    profiles = sequential(Space(problem)).profiles
+    profiles = sequential(Space(problem), Stop()).profiles
     for consumer, edges in enumerate(problem.edges):
         for edge in edges:
             rows.append(measure_edge(profiles[edge.producer], profiles[consumer], edge))
@@ -132,6 +133,6 @@ def _growth(network: Network, hardware: Hardware) -> Sequence[OverlapRow]:
         smaller = hardware.model_copy(update={"columns_per_bank": columns, "weights": "shared"})
         problem = Problem(network, smaller)
         consumer, edge = next((i, edges[0]) for i, edges in enumerate(problem.edges) if edges)
-        profiles = sequential(Space(problem)).profiles
+        profiles = sequential(Space(problem), Stop()).profiles
         rows.append(measure_edge(profiles[edge.producer], profiles[consumer], edge))
     return rows

@@ -60,7 +60,7 @@ def bench_speed(network: Network, hardware: Hardware, seed: int = 0) -> SpeedRep
     """Measure on the plan of the `layerwise` method, each layer on banks of its own."""
     problem = Problem(network, hardware.with_weights("static"))
     space = Space(problem)
-    plan = layerwise(space, sequential(space), Stop())
+    plan = layerwise(space, sequential(space, Stop()), Stop())
     releases = [0] * len(plan.profiles)
 
     def whole() -> None:

@@ -94,7 +94,9 @@ class Descent:
         if not self.static:
             return
         for work in WORK_SHARES:
-            for profiles in itertools.islice(static_choices(self.space, work), 8):
+            if stop.reached():
+                return
+            for profiles in itertools.islice(static_choices(self.space, self.shapes, work), 8):
                 plan = overlap_static(self.problem, profiles)
                 if plan is not None:
                     yield self._state(layerwise(self.space, plan, stop))

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from solver.banks import Ledger
 from solver.profile import Profile
 from solver.schedule import Plan, overlap_shared, overlap_static, place
 from solver.space import Space, shapes
 from solver.stop import Stop
 from solver.timeline import LayerTimes, next_layer
+
+SIZES = 4
+"""Shapes tried for each layer, the largest that it may have."""
+
+OPTIONS = 20
+"""Mappings tried on each shape when banks are shared, where trying one is slow."""
 
 
 def layerwise(space: Space, start: Plan, stop: Stop) -> Plan:
@@ -27,7 +31,7 @@ def _static(space: Space, start: Plan, stop: Stop) -> Plan:
     chosen: list[Profile] = list(start.profiles)
     done: dict[int, LayerTimes] = {}
     for i in problem.network.topological:
-        within = [s for s in shapes(problem.hardware) if s[0] * s[1] <= chosen[i].banks]
+        within = [s for s in shapes(problem.hardware) if s[0] * s[1] <= chosen[i].banks][-SIZES:]
         own = start.profiles[i].mapping
         options = [
             p
@@ -52,8 +56,8 @@ def _shared(space: Space, start: Plan, stop: Stop) -> Plan:
     done: dict[int, LayerTimes] = {}
     ledger = Ledger(problem.hardware)
     for i in problem.network.topological:
-        sizes: Sequence[tuple[int, int]] = [] if stop.reached() else shapes(problem.hardware)
-        options = [chosen[i], *(p for shape in sizes for p in space.pool(i, shape)[:20])]
+        sizes = [] if stop.reached() else shapes(problem.hardware)[-SIZES:]
+        options = [chosen[i], *(p for shape in sizes for p in space.pool(i, shape)[:OPTIONS])]
         placed = {p: result for p in options if (result := place(problem, ledger, i, p, done, True))}
         if not placed:
             return start

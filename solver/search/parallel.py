@@ -26,9 +26,10 @@ FAREWELL_SECONDS = 2.0
 
 @dataclass(frozen=True)
 class _Message:
-    """A plan on its way between processes; no plan means that the worker has ended."""
+    """A plan on its way between processes; one without mappings says that the worker has ended."""
 
     worker: int
+    steps: int = 0
     mappings: tuple[Mapping, ...] = ()
     releases: tuple[int, ...] = ()
     orders: tuple[Order | None, ...] = ()
@@ -37,7 +38,7 @@ class _Message:
     @classmethod
     def of(cls, worker: int, plan: Plan) -> _Message:
         mappings = tuple(profile.mapping for profile in plan.profiles)
-        return cls(worker, mappings, plan.releases, tuple(plan.orders), plan.banks)
+        return cls(worker, 0, mappings, plan.releases, tuple(plan.orders), plan.banks)
 
     def plan(self, problem: Problem) -> Plan:
         profiles = [problem.profile(i, mapping) for i, mapping in enumerate(self.mappings)]
@@ -52,7 +53,7 @@ def _work(
     own = replace(stop, interrupt=ended, steps=0)
     search = Descent(Space(problem), seed)
     search.run(start.plan(problem), own, lambda plan: messages.put(_Message.of(start.worker, plan)))
-    messages.put(_Message(start.worker))
+    messages.put(_Message(start.worker, own.steps))
 
 
 def descend(
@@ -86,6 +87,7 @@ def descend(
                 continue
             if not message.mappings:
                 running.discard(message.worker)
+                stop.steps += message.steps
                 continue
             found(message.plan(space.problem))
     finally:

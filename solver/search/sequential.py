@@ -12,35 +12,47 @@ from solver.mapping import WEIGHT_DIMS
 from solver.problem import Problem
 from solver.profile import Profile
 from solver.schedule import Plan, one_after_another
-from solver.space import Space, shapes
+from solver.space import Shape, Space, shapes
+from solver.stop import Stop
 
 ROW_PRICES = [0.0, *np.geomspace(1e-4, 1e4, 25).tolist()]
-UNREACHABLE = 2**62
+COARSE = 4
 
 
-def sequential(space: Space) -> Plan:
+def sequential(space: Space, stop: Stop) -> Plan:
     """Return the plan without overlap.
 
     Under shared weights each layer may have the whole chip. If the rows of all layers do not fit into a bank
-    together, rows are given a price that rises until they do. Under static weights the banks are shared out
-    so that the sum of the layers' latencies is lowest.
+    together, rows are given a price that rises until they do. If they never do, or under static weights, the
+    banks are shared out so that the sum of the layers' latencies is lowest; if time is short, only among
+    every fourth size.
 
     Raises
     ------
     InputError
         if the chip cannot hold the network; names the limit, the layer and the amount.
     """
-    problem = space.problem
-    choices = static_choices(space) if problem.hardware.weights == "static" else _shared_choices(space)
-    for profiles in choices:
-        plan = one_after_another(problem, profiles)
-        if plan is not None:
-            return plan
-    raise InputError(_why_too_large(space))
+    problem, sizes, began = space.problem, shapes(space.problem.hardware), stop.elapsed()
+    plan = None
+    if problem.hardware.weights == "shared":
+        plan = _first(problem, _shared_choices(space), apart=False)
+    if plan is None:
+        plan = _first(problem, static_choices(space, sizes[::-COARSE]), apart=True)
+        if plan is None or stop.remaining() > 2 * COARSE * (stop.elapsed() - began):
+            plan = _first(problem, static_choices(space, sizes), apart=True) or plan
+    if plan is None:
+        raise InputError(_why_too_large(space))
+    return plan
+
+
+def _first(problem: Problem, choices: Iterator[list[Profile]], apart: bool) -> Plan | None:
+    """Return the plan of the first choice for which there are banks."""
+    plans = (one_after_another(problem, profiles, apart) for profiles in choices)
+    return next((plan for plan in plans if plan is not None), None)
 
 
 def _shared_choices(space: Space) -> Iterator[list[Profile]]:
-    options = [_fitting(space, i, largest_only=True) for i in range(len(space.problem.layers))]
+    options = [_on_all_banks(space, i) for i in range(len(space.problem.layers))]
     seen: set[tuple[int, ...]] = set()
     for price in ROW_PRICES:
         chosen = [min(pool, key=lambda p: (p.total * (1 + price * p.rows), p.rows)) for pool in options]
@@ -50,27 +62,26 @@ def _shared_choices(space: Space) -> Iterator[list[Profile]]:
             yield chosen
 
 
-def static_choices(space: Space, work: float = 0.0) -> Iterator[list[Profile]]:
+def static_choices(space: Space, sizes: Sequence[Shape], work: float = 0.0) -> Iterator[list[Profile]]:
     """Yield the best ways to share out all the banks, then fewer and fewer, in case they do not pack.
 
     Parameters
     ----------
+    sizes : the shapes that a layer may have.
     work : 0 makes the sum of latencies lowest; towards 1 the longest ones count more and more.
     """
     options = []
     for i in range(len(space.problem.layers)):
         best: dict[int, Profile] = {}
-        for p in _fitting(space, i, largest_only=False):
+        for p in _on_any(space, i, sizes):
             if p.banks not in best or p.total < best[p.banks].total:
                 best[p.banks] = p
         options.append(sorted(best.values(), key=lambda p: p.banks))
     capacity = space.problem.hardware.banks
-    while True:
-        chosen = share_out(options, capacity, work)
-        if chosen is None:
-            return
+    while (chosen := share_out(options, capacity, work)) is not None:
         yield chosen
-        capacity = min(capacity - 1, sum(p.banks for p in chosen) - 1)
+        used = sum(p.banks for p in chosen)
+        capacity = min(capacity, used) - 1 - used // 64
 
 
 def share_out(options: Sequence[Sequence[Profile]], capacity: int, work: float) -> list[Profile] | None:
@@ -94,21 +105,18 @@ def share_out(options: Sequence[Sequence[Profile]], capacity: int, work: float) 
     return chosen[::-1]
 
 
-def _fitting(space: Space, layer: int, largest_only: bool) -> list[Profile]:
-    """Return the layer's candidates on the whole chip, or on all shapes if asked or if need be.
-
-    Raises
-    ------
-    InputError
-        if the chip's rows hold no mapping of the layer at all.
-    """
-    tried = shapes(space.problem.hardware)
-    pool = [*space.pool(layer, tried[-1])]
-    if not (largest_only and pool):
-        pool += [p for shape in tried[:-1] for p in space.pool(layer, shape)]
+def _on_all_banks(space: Space, layer: int) -> Sequence[Profile]:
+    """Return the layer's candidates on the whole chip."""
+    pool = space.pool(layer, shapes(space.problem.hardware)[-1])
     if not pool:
         raise InputError(_why_no_mapping(space.problem, layer))
     return pool
+
+
+def _on_any(space: Space, layer: int, sizes: Sequence[Shape]) -> list[Profile]:
+    """Return the layer's favourites on all shapes."""
+    pool = [p for shape in sizes for p in space.favourites(layer, shape)]
+    return pool or [*_on_all_banks(space, layer)]
 
 
 def _why_no_mapping(problem: Problem, layer: int) -> str:
@@ -129,15 +137,10 @@ def _why_no_mapping(problem: Problem, layer: int) -> str:
 def _why_too_large(space: Space) -> str:
     problem, hardware = space.problem, space.problem.hardware
     layers = range(len(problem.layers))
-    if hardware.weights == "static":
-        least = [min(p.banks for p in _fitting(space, i, largest_only=False)) for i in layers]
-        what, limit, unit = sum(least), hardware.banks, "banks"
-    else:
-        least = [min(p.rows for p in _fitting(space, i, largest_only=True)) for i in layers]
-        what, limit, unit = sum(least), hardware.rows_per_bank, "rows of every bank"
+    least = [min(p.banks for p in _on_any(space, i, shapes(hardware))) for i in layers]
     largest = max(layers, key=least.__getitem__)
     return (
         f"'{problem.network.name}' does not fit on '{hardware.name}' with {hardware.weights} weights: "
-        f"its layers need {what} {unit} together, {max(what - limit, 1)} more than there are; the largest is "
-        f"layer '{problem.layers[largest].name}' with {least[largest]}"
+        f"its layers need {sum(least)} banks together, {max(sum(least) - hardware.banks, 1)} more than there "
+        f"are; the largest is layer '{problem.layers[largest].name}' with {least[largest]}"
     )
