@@ -39,8 +39,9 @@ class Profile:
     depth : number of outermost temporal loops whose iterations are blocks.
     finish_base : cycles common to the finish of all outputs.
     axis_bounds : for each output axis the bounds of the dims that make it up, the slowest first.
-    axis_digits : for each of these dims its loops, as far as the finish of a coordinate depends on them.
-    read_digits : for each dim of `DIMS` its loops as (bound, position among the block loops or -1).
+    axis_digits : for each of these dims its loops; none if the finish does not depend on the coordinate.
+    read_digits : for each dim of `DIMS` its loops as (bound, position among the block loops or -1); none if
+        none of them is a block loop.
     last_finish : finish of the last output.
     """
 
@@ -119,7 +120,9 @@ def ceil_log2(n: int) -> int:
 
 @kept
 def digit_sums(bound: int, digits: Digits) -> Cycles:
-    """Return for each coordinate below `bound` the sum of digit * weight over the loops; shape (bound,)."""
+    """Return for each coordinate below `bound` the sum of digit * weight over its loops; shape (bound,)."""
+    if not digits:
+        return np.zeros(bound, np.int64)
     sums = np.zeros(1, np.int64)
     for b, weight in digits:
         sums = (sums[:, None] + np.arange(b, dtype=np.int64) * weight).ravel()
@@ -251,6 +254,9 @@ def profile(layer: Layer, mapping: Mapping, hardware: Hardware) -> Profile:
         read[dim] = (*read.get(dim, ()), (bound, block))
         finish[dim] = (*finish.get(dim, ()), (bound, cycles))
 
+    # Loops that do not matter are left out, so that more mappings share their tables.
+    finish = {dim: loops for dim, loops in finish.items() if any(cycles for _, cycles in loops)}
+    read = {dim: loops for dim, loops in read.items() if any(block >= 0 for _, block in loops)}
     axis_bounds = tuple([tuple([layer.bounds[i] for i in axis]) for axis in AXIS_OUTPUTS])
     axis_digits = tuple([tuple([finish.get(dim, ()) for dim in axis]) for axis in AXIS_DIMS])
     return Profile(
@@ -277,6 +283,7 @@ def profile(layer: Layer, mapping: Mapping, hardware: Hardware) -> Profile:
 
 def _last(bounds: tuple[int, ...], digits: tuple[Digits, ...]) -> int:
     """Return the largest entry of an axis's finish table."""
-    if all(math.prod(b for b, _ in loops) == bound for bound, loops in zip(bounds, digits, strict=True)):
+    pairs = zip(bounds, digits, strict=True)
+    if all(not loops or math.prod([b for b, _ in loops]) == bound for bound, loops in pairs):
         return sum((b - 1) * weight for loops in digits for b, weight in loops)
     return int(axis_finish(bounds, digits).max())

@@ -77,12 +77,13 @@ def block_maxima(values: Cycles, group: Group, bounds: tuple[int, ...], read: tu
     Parameters
     ----------
     values : (values of the form, ..); further axes are kept, at the end.
-    bounds, read : for each dim of the form its bound and its loops as (bound, position among blocks or -1).
+    bounds, read : for each dim of the form its bound and its loops, as in `Profile.read_digits`.
 
     Returns
     -------
     (block loops of the first dim .., of the second dim .., further axes of `values`).
     """
+    read = tuple([loops or ((bound, -1),) for bound, loops in zip(bounds, read, strict=True)])
     index = _form_index(group, bounds, tuple([tuple([b for b, _ in loops]) for loops in read]))
     nothing = np.full((1, *values.shape[1:]), NOTHING, np.int64)
     table = np.concatenate((values, nothing))[index]
