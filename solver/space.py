@@ -9,20 +9,18 @@ profiled exactly.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 
 import numpy as np
-import numpy.typing as npt
 
 from hw.hardware import Hardware
 from models.network import DIMS, OUTPUT_DIMS, REDUCTION_DIMS, Dim, Layer
-from solver.mapping import SPATIAL, WEIGHT_DIMS, Kind, Loop, Mapping
+from solver.estimate import Batch, Ints, ceil_divide
+from solver.mapping import Kind, Loop, Mapping
 from solver.problem import Problem
 from solver.profile import Profile
 
-Ints = npt.NDArray[np.int64]
 Shape = tuple[int, int]
 """Channels, and banks in each of them."""
 
@@ -31,8 +29,8 @@ COLUMN_OPTIONS = 3000
 SPLITS = 12
 MOST_STEPS = 1.5
 FAVOURITES = 8
+FRUGAL = 4
 UNREACHED = 2**62
-WEIGHT_POSITIONS = [i for i, dim in enumerate(DIMS) if dim in WEIGHT_DIMS]
 
 
 def shapes(hardware: Hardware) -> list[Shape]:
@@ -68,20 +66,18 @@ def temporal_orders(layer: Layer) -> list[tuple[Dim, ...]]:
     return list(dict.fromkeys(orders))
 
 
-def build(split: dict[Kind, Ints], temporal: Ints, order: tuple[Dim, ...]) -> Mapping:
-    """Return the mapping with the given bounds for each dim: temporal loops outermost, in the given order."""
-    loops = [Loop(dim, int(temporal[DIMS.index(dim)]), "temporal") for dim in order]
-    for kind in SPATIAL:
-        loops += [Loop(dim, int(bound), kind) for dim, bound in zip(DIMS, split[kind], strict=True)]
+def build(batch: Batch, i: int, order: tuple[Dim, ...]) -> Mapping:
+    """Return a batch's mapping number `i`: temporal loops outermost, in the given order."""
+    temporal = dict(zip(DIMS, batch.temporal[:, i].tolist(), strict=True))
+    loops = [Loop(dim, temporal[dim], "temporal") for dim in order]
+    kinds: list[tuple[Kind, Ints]] = [
+        ("channel", batch.channel),
+        ("bank", batch.bank),
+        ("column", batch.column),
+    ]
+    for kind, bounds in kinds:
+        loops += [Loop(dim, bound, kind) for dim, bound in zip(DIMS, bounds[:, i].tolist(), strict=True)]
     return Mapping(tuple(loops))
-
-
-def _ceil(a: Ints, b: Ints | int) -> Ints:
-    return np.asarray(-(-a // b))
-
-
-def _halvings(widths: Ints) -> Ints:
-    return np.asarray(np.ceil(np.log2(widths)), np.int64)
 
 
 @lru_cache(maxsize=2**10)
@@ -106,7 +102,7 @@ def _arrays(bounds: Ints, shape: Shape) -> list[tuple[Ints, Ints]]:
     channels, banks = _spread(shape[0], work), _spread(shape[1], work)
     pairs = channels[:, None, :] * banks[None, :, :]
     used = pairs.prod(axis=-1)
-    waste = (_ceil(bounds, pairs) * pairs / bounds).prod(axis=-1) * (shape[0] * shape[1] / used)
+    waste = (ceil_divide(bounds, pairs) * pairs / bounds).prod(axis=-1) * (shape[0] * shape[1] / used)
     reduction = len(OUTPUT_DIMS)
     waste *= 1 + 0.01 * np.log2(pairs[..., reduction:].prod(axis=-1))
     best = np.argsort(waste, axis=None, kind="stable")
@@ -152,107 +148,39 @@ def _column_choices(work: tuple[int, ...], columns: int) -> Ints:
     return ways
 
 
-@dataclass(frozen=True)
-class _Estimate:
-    """Own latency of many mappings at once, input tiles counted as if padding and idle lanes were read."""
-
-    layer: Layer
-    hardware: Hardware
-
-    def rows(self, temporal: Ints) -> Ints:
-        bits = self.hardware.bits
-        fixed = 2 * bits.activation * self.layer.operand_count + bits.accumulator
-        return np.asarray(bits.weight * temporal[WEIGHT_POSITIONS].prod(axis=0) + fixed)
-
-    def load(self, spatial: Ints, banks: Ints) -> Ints:
-        hardware = self.hardware
-        time = np.full(spatial.shape[1], self.layer.additions * hardware.cycles.add, np.int64)
-        for operand in self.layer.distinct_operands:
-            elements = np.ones(spatial.shape[1], np.int64)
-            for _, form in operand.forms():
-                widths = [(spatial[DIMS.index(dim)], c) for dim, c in form.terms.items()]
-                if widths:
-                    points = np.prod([width for width, _ in widths], axis=0)
-                    reach = 1 + np.sum([(width - 1) * c for width, c in widths], axis=0)
-                    elements *= np.minimum(points, reach)
-            time += _ceil(elements * hardware.bits.activation, banks * hardware.bits_per_cycle.load)
-            time += hardware.bits.activation * hardware.cycles.row_write
-        return time
-
-    def drain(self, split: dict[Kind, Ints]) -> tuple[Ints, Ints]:
-        """Return the cycles of a drain, and those of reading partial sums back."""
-        hardware, outputs = self.hardware, len(OUTPUT_DIMS)
-        cycles, bandwidth = hardware.cycles, hardware.bits_per_cycle
-        halvings = {kind: _halvings(split[kind][outputs:].prod(axis=0)) for kind in SPATIAL}
-        drained = split["column"][:outputs].prod(axis=0)
-        partial = drained * hardware.bits.accumulator
-        time = halvings["column"] * (cycles.move + cycles.add) + self.layer.post * cycles.post
-        time += halvings["bank"] * (_ceil(partial, bandwidth.bank) + cycles.add)
-        time += halvings["channel"] * (_ceil(partial, bandwidth.channel) + cycles.add)
-        time += _ceil(drained * hardware.bits.activation, bandwidth.drain)
-        return time, _ceil(partial, bandwidth.drain)
-
-    def total(self, split: dict[Kind, Ints], temporal: Ints, order: tuple[Dim, ...]) -> Ints:
-        spatial = split["column"] * split["bank"] * split["channel"]
-        banks = (split["bank"] * split["channel"]).prod(axis=0)
-        reached = np.ones(temporal.shape[1], np.int64)
-        loads, drains = reached.copy(), reached.copy()
-        reducing, reloads = np.zeros(temporal.shape[1], bool), np.zeros(temporal.shape[1], bool)
-        for dim in order:
-            bound = temporal[DIMS.index(dim)]
-            reached = reached * bound
-            if dim in self.layer.read_dims:
-                loads = np.where(bound > 1, reached, loads)
-            if dim in OUTPUT_DIMS:
-                drains = np.where(bound > 1, reached, drains)
-                reloads |= (bound > 1) & reducing
-            else:
-                reducing |= bound > 1
-        drain, reload = self.drain(split)
-        time = reached * self.hardware.mac_cycles + loads * self.load(spatial, banks)
-        return np.asarray(time + drains * (drain + reloads * reload), np.int64)
-
-
-def _splits(layer: Layer, hardware: Hardware, shape: Shape) -> Iterator[tuple[dict[Kind, Ints], Ints, Ints]]:
-    """Yield many (split, temporal bounds, estimate of the least own latency), each column one mapping."""
+def _ways(layer: Layer, hardware: Hardware, shape: Shape) -> Batch | None:
+    """Return the mappings with few steps on at most `shape` of banks; None if none keeps to the rows."""
     bounds = np.array(layer.bounds, np.int64)
     needed = bounds[:, None]
-    estimate = _Estimate(layer, hardware)
+    parts: list[tuple[Ints, Ints, Ints, Ints]] = []
     for channel, bank in _arrays(bounds, shape):
         array = (channel * bank)[:, None]
-        column = _column_choices(tuple(_ceil(bounds, channel * bank).tolist()), hardware.columns_per_bank)
-        temporal = _ceil(needed, array * column)
+        column = _column_choices(
+            tuple(ceil_divide(bounds, channel * bank).tolist()), hardware.columns_per_bank
+        )
+        temporal = ceil_divide(needed, array * column)
         steps = temporal.prod(axis=0)
-        fits = estimate.rows(temporal) <= hardware.rows_per_bank
+        fits = Batch(layer, hardware, array, array, column, temporal).rows <= hardware.rows_per_bank
         worth = fits & (steps <= MOST_STEPS * steps[fits].min(initial=UNREACHED))
-        column, temporal = column[:, worth], temporal[:, worth]
+        temporal = temporal[:, worth]
         # The smallest bounds that still cover, so that the mapping is valid.
-        column = _ceil(needed, temporal * array)
-        banks = _ceil(needed, temporal * column * channel[:, None])
-        channels = _ceil(needed, temporal * column * banks)
-        split: dict[Kind, Ints] = {"channel": channels, "bank": banks, "column": column}
-        if temporal.size:
-            totals = [estimate.total(split, temporal, order) for order in temporal_orders(layer)[:2]]
-            yield split, temporal, np.min(totals, axis=0).astype(np.int64)
+        column = ceil_divide(needed, temporal * array)
+        banks = ceil_divide(needed, temporal * column * channel[:, None])
+        parts.append((ceil_divide(needed, temporal * column * banks), banks, column, temporal))
+    batch = Batch(layer, hardware, *(np.concatenate(part, axis=1) for part in zip(*parts, strict=True)))
+    return batch if batch.temporal.size else None
 
 
 def candidates(layer: Layer, hardware: Hardware, shape: Shape) -> list[Mapping]:
     """Return good mappings of a layer on at most a shape of banks, roughly in the order of own latency."""
-    ranked: list[tuple[float, int, dict[Kind, Ints], Ints]] = []
-    for split, temporal, total in _splits(layer, hardware, shape):
-        rows = _Estimate(layer, hardware).rows(temporal)
-        best = np.argsort(total, kind="stable")[:SPLITS]
-        frugal = np.lexsort((total, rows))[:2]
-        for i in dict.fromkeys([*best.tolist(), *frugal.tolist()]):
-            row: dict[Kind, Ints] = {kind: bounds[:, i] for kind, bounds in split.items()}
-            ranked.append((float(total[i]), int(rows[i]), row, temporal[:, i]))
-    ranked.sort(key=lambda entry: entry[0])
-    by_rows = sorted(ranked, key=lambda entry: (entry[1], entry[0]))
-    kept = ranked[:SPLITS] + by_rows[:2]
-    built = (
-        build(split, temporal, order) for _, _, split, temporal in kept for order in temporal_orders(layer)
-    )
-    return list(dict.fromkeys(built))
+    batch = _ways(layer, hardware, shape)
+    if batch is None:
+        return []
+    orders = temporal_orders(layer)
+    total = np.min([batch.total(order) for order in orders[:2]], axis=0)
+    best, frugal = np.argsort(total, kind="stable")[:SPLITS], np.lexsort((total, batch.rows))[:FRUGAL]
+    chosen = dict.fromkeys([*best.tolist(), *frugal.tolist()])
+    return list(dict.fromkeys(build(batch, i, order) for i in chosen for order in orders))
 
 
 @dataclass

@@ -10,10 +10,11 @@ from generators import draw_hardware, draw_mapping, draw_network
 
 from hw.library import load_hardware
 from models.library import load_network
+from solver.estimate import Batch
 from solver.mapping import Loop, Mapping, problems
 from solver.problem import Problem
 from solver.search.moves import neighbour
-from solver.space import Space, _Estimate, _options, candidates, shapes, temporal_orders
+from solver.space import Space, _options, candidates, shapes, temporal_orders
 
 
 @pytest.mark.parametrize("seed", range(60))
@@ -62,8 +63,7 @@ def test_the_estimate_is_the_profile_where_nothing_is_idle(seed: int) -> None:
 
     covered = [mapping.product(k, (d,)) for d in dims for k in ("temporal", "channel", "bank", "column")]
     assert all(covered)
-    split = {kind: bounds(kind) for kind in ("channel", "bank", "column")}
-    temporal = bounds("temporal")
+    batch = Batch(layer, problem.hardware, *map(bounds, ("channel", "bank", "column", "temporal")))
     loops = [Loop(dim, mapping.product("temporal", (dim,)), "temporal") for dim in order]
     loops += [loop for loop in mapping.loops if loop.kind != "temporal"]
     canonical = Mapping(tuple(loops))
@@ -72,7 +72,7 @@ def test_the_estimate_is_the_profile_where_nothing_is_idle(seed: int) -> None:
         for dim in dims
     )
     if exact:
-        estimate = int(_Estimate(layer, problem.hardware).total(split, temporal, order)[0])  # type: ignore[arg-type]
+        estimate = int(batch.total(order)[0])  # type: ignore[arg-type]
         assert estimate == pytest.approx(problem.profile(i, canonical).total, rel=0.02)
 
 

@@ -38,7 +38,8 @@ def sequential(space: Space, stop: Stop) -> Plan:
         plan = _first(problem, _shared_choices(space), apart=False)
     if plan is None:
         plan = _first(problem, static_choices(space, sizes[::-COARSE]), apart=True)
-        if plan is None or stop.remaining() > 2 * COARSE * (stop.elapsed() - began):
+        in_time = not stop.reached() and stop.remaining() > COARSE * (stop.elapsed() - began)
+        if plan is None or in_time:
             plan = _first(problem, static_choices(space, sizes), apart=True) or plan
     if plan is None:
         raise InputError(_why_too_large(space))
