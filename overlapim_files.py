@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, TypeVar, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, model_validator
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 M = TypeVar("M", bound=BaseModel)
@@ -85,6 +85,10 @@ def fault(text: str, *at: Step) -> PydanticCustomError:
     return PydanticCustomError("fault", "{text}", {"text": text, "at": list(at)})
 
 
+FROM_FILE = {"from": "file"}
+"""Context of a validation: in a file a field goes by the name of its key alone, not by that of its attribute."""
+
+
 class FileModel(BaseModel):
     """A frozen record that stands in a file: no conversions, and unknown keys are errors with a hint."""
 
@@ -94,12 +98,12 @@ class FileModel(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _known_keys(cls, data: Any) -> Any:
+    def _known_keys(cls, data: Any, info: ValidationInfo) -> Any:
         if not isinstance(data, dict):
             return data
         known = [field.alias or name for name, field in cls.model_fields.items()]
         for key in data:
-            if key not in known and key not in cls.model_fields:
+            if key not in known and (info.context is FROM_FILE or key not in cls.model_fields):
                 hint = nearest(str(key), [name for name in known if name not in data] or known)
                 text = f"unknown key {shorten(repr(key))}{hint}"
                 raise PydanticCustomError("unknown_key", "{text}", {"text": text, "key": str(key)})
@@ -132,7 +136,7 @@ def parse(text: str, model: type[M], name: str) -> M:
         raise InputError(f"{name}: not valid YAML: {shorten(str(error), 200)}") from None
     _check_format(data, root, model, name)
     try:
-        return model.model_validate(data)
+        return model.model_validate(data, context=FROM_FILE)
     except ValidationError as error:
         raise InputError(_explain(error, root, name)) from None
 

@@ -275,3 +275,10 @@ def test_depth_limit_holds_in_a_small_stack() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "nested more than 40 deep" in done.stderr
+
+
+def test_a_field_goes_by_its_key_alone_in_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "net.yaml"
+    path.write_text(dump(load_network("toy")).replace("from: image", "producer: image"))
+    with pytest.raises(InputError, match="unknown key 'producer'"):
+        load(path, Network)
