@@ -86,7 +86,7 @@ def fault(text: str, *at: Step) -> PydanticCustomError:
 
 
 FROM_FILE = {"from": "file"}
-"""Context of a validation: in a file a field goes by the name of its key alone, not by that of its attribute."""
+"""Context of a validation: in a file a field goes by its key alone, not by the name of its attribute."""
 
 
 class FileModel(BaseModel):

@@ -11,7 +11,7 @@ import typer
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from solver.bench.overlap import OverlapReport, OverlapRow
+    from solver.bench.overlap import OverlapRow
 
 app = typer.Typer(
     no_args_is_help=True, help="Measure the program: raw results as JSON, tables on the screen."
@@ -27,7 +27,7 @@ def overlap(network: Network = "resnet18", hw: HardwareOption = "hbm2-bitsimd", 
     """Closed form against pairwise comparison on every edge: same answers, ratio of times side by side.
 
     Both start from the same two mapped layers and nothing else. The second table cuts one edge into more and
-    more data spaces and shows how both ways grow with them.
+    more data spaces and shows how both ways grow with them. Writes overlap.json and overlap.md.
     """
     from rich.console import Console
 
@@ -36,58 +36,53 @@ def overlap(network: Network = "resnet18", hw: HardwareOption = "hbm2-bitsimd", 
     from solver.bench.overlap import bench_overlap
 
     loaded, chip = load_network(network), load_hardware(hw)
-    target = _target(out, "overlap.json")
+    folder = _folder(out)
     progress = Console(stderr=True)
 
     def show(row: OverlapRow) -> None:
         progress.print(f"{row.producer} -> {row.consumer}: {row.ratio:,.0f} x", markup=False, highlight=False)
 
     report = bench_overlap(loaded, chip, show)
-    _write(target, report.as_json())
-    _print_overlap(report)
+    tables = [
+        _overlap_table(f"{report.network} on {report.hardware}", report.rows),
+        _overlap_table("One edge, more and more data spaces", report.growth),
+    ]
+    closed, pairwise = report.exponents()
+    notes = [
+        f"median ratio {report.median_ratio:,.1f}; all equal: {'yes' if report.all_equal else 'NO'}",
+        f"time grows with (pairs of data spaces)^x, x = {closed:.2f} closed, {pairwise:.2f} pairwise",
+    ]
+    _publish(folder, "overlap", report.as_json(), tables, notes)
     if not report.all_equal:
         raise typer.Exit(1)
-
-
-def _print_overlap(report: OverlapReport) -> None:
-    from rich.console import Console
-
-    console = Console()
-    console.print(_overlap_table(f"{report.network} on {report.hardware}", report.rows))
-    console.print(_overlap_table("one edge, more and more data spaces", report.growth))
-    closed, pairwise = report.exponents()
-    console.print(
-        f"median ratio {report.median_ratio:,.1f}, all equal: {'yes' if report.all_equal else 'NO'}"
-    )
-    console.print(
-        f"time grows with (pairs of data spaces)^x: closed form x = {closed:.2f}, pairwise x = {pairwise:.2f}"
-    )
 
 
 def _overlap_table(title: str, rows: tuple[OverlapRow, ...]) -> Table:
     from rich.markup import escape
     from rich.table import Table
 
-    table = Table(title=escape(title))
+    table = Table(title=escape(title), title_justify="left")
     for heading in ("producer", "consumer"):
         table.add_column(heading)
-    for heading in ("data spaces", "pairs", "closed form, us", "pairwise, us", "ratio", "equal"):
+    for heading in ("data spaces", "closed, us", "pairwise, us", "ratio", "equal"):
         table.add_column(heading, justify="right")
     for row in rows:
         spaces = f"{row.producer_spaces:,} x {row.consumer_spaces:,}"
         times = f"{1e6 * row.closed_s:,.0f}", f"{1e6 * row.pairwise_s:,.0f}"
         equal = "yes" if row.equal else "NO"
         names = escape(row.producer), escape(row.consumer)
-        table.add_row(*names, spaces, f"{row.pairs:.2g}", *times, f"{row.ratio:,.0f}", equal)
+        table.add_row(*names, spaces, *times, f"{row.ratio:,.0f}", equal)
     return table
 
 
 @app.command()
 def speed(network: Network = "resnet18", hw: HardwareOption = "hbm2-bitsimd", out: Out = None) -> None:
-    """Time profiles, evaluations and candidates in this process, and whole commands from outside."""
+    """Time profiles, evaluations and candidates in this process, and whole commands from outside.
+
+    The commands are `--help` and `solve resnet50` up to its first answer. Writes speed.json and speed.md.
+    """
     from dataclasses import asdict
 
-    from rich.console import Console
     from rich.table import Table
 
     from cli.commands_timed import first_solution, help_seconds
@@ -95,20 +90,20 @@ def speed(network: Network = "resnet18", hw: HardwareOption = "hbm2-bitsimd", ou
     from models.library import load_network
     from solver.bench.speed import bench_speed
 
-    target = _target(out, "speed.json")
-    report = asdict(bench_speed(load_network(network), load_hardware(hw)))
+    loaded, chip = load_network(network), load_hardware(hw)
+    folder = _folder(out)
+    report = asdict(bench_speed(loaded, chip))
     report["help_s"] = help_seconds()
     report["first_solution_s"], report["peak_mib"] = first_solution("resnet50", hw)
-    _write(target, report)
-    table = Table(title="medians on this machine")
+    table = Table(title="Medians on one machine", title_justify="left")
     table.add_column("what")
     table.add_column("value", justify="right")
     for name, value in report.items():
         table.add_row(name, f"{value:,.3f}" if isinstance(value, float) else str(value))
-    Console().print(table)
+    _publish(folder, "speed", report, [table], [])
 
 
-def _target(out: Path | None, name: str) -> Path | None:
+def _folder(out: Path | None) -> Path | None:
     """Make the folder for results before anything is measured."""
     if out is None:
         return None
@@ -118,11 +113,30 @@ def _target(out: Path | None, name: str) -> Path | None:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"{out}: cannot be made into a folder: {error.strerror}") from None
-    return out / name
+    return out
 
 
-def _write(target: Path | None, report: dict[str, object]) -> None:
-    if target is not None:
-        from overlapim_files import write_text
+def _publish(
+    folder: Path | None, name: str, report: dict[str, object], tables: list[Table], notes: list[str]
+) -> None:
+    """Print the tables and notes; with a folder, keep the raw results and the same tables as Markdown."""
+    from io import StringIO
 
-        write_text(target, json.dumps(report, indent=2) + "\n")
+    from rich.box import MARKDOWN, SIMPLE_HEAD
+    from rich.console import Console
+
+    from overlapim_files import write_text
+
+    if folder is not None:
+        page = StringIO()
+        console = Console(file=page, width=200)
+        for table in tables:
+            table.box = MARKDOWN
+            console.print(table)
+        console.print(*notes, sep="\n", highlight=False)
+        write_text(folder / f"{name}.json", json.dumps(report, indent=2) + "\n")
+        write_text(folder / f"{name}.md", page.getvalue())
+    for table in tables:
+        table.box = SIMPLE_HEAD
+        Console().print(table)
+    Console().print(*notes, sep="\n", highlight=False)
