@@ -1,4 +1,4 @@
-"""Ways to get a solution file wrong: each is one line on standard error that names the file, and exit code 2."""
+"""Ways to get a solution file wrong: each is one line on standard error that names it, and exit code 2."""
 
 from __future__ import annotations
 

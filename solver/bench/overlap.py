@@ -21,7 +21,7 @@ from solver.space import Space
 from solver.stop import Stop
 
 REPEATS = 7
-GROWTH_HALVINGS = 5
+GROWTH_DOUBLINGS = 5
 
 
 @dataclass(frozen=True)
@@ -126,12 +126,12 @@ def bench_overlap(
 
 
 def _growth(network: Network, hardware: Hardware) -> Sequence[OverlapRow]:
-    """Measure the network's first edge on chips with half, a quarter .. of the columns."""
+    """Measure the network's first edge on chips with ever fewer columns, down to those of the given chip."""
     rows = []
-    for halving in range(GROWTH_HALVINGS):
-        columns = max(1, hardware.columns_per_bank >> halving)
-        smaller = hardware.model_copy(update={"columns_per_bank": columns, "weights": "shared"})
-        problem = Problem(network, smaller)
+    for doublings in reversed(range(GROWTH_DOUBLINGS)):
+        columns = hardware.columns_per_bank << doublings
+        wider = hardware.model_copy(update={"columns_per_bank": columns, "weights": "shared"})
+        problem = Problem(network, wider)
         consumer, edge = next((i, edges[0]) for i, edges in enumerate(problem.edges) if edges)
         profiles = sequential(Space(problem), Stop()).profiles
         rows.append(measure_edge(profiles[edge.producer], profiles[consumer], edge))
