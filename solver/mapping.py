@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal, NamedTuple
 
 from hw.hardware import Hardware
-from models.network import OUTPUT_DIMS, REDUCTION_DIMS, Dim, Layer
+from models.network import DIMS, Dim, Layer
 from overlapim_files import InputError
 
 Kind = Literal["temporal", "channel", "bank", "column"]
 SPATIAL: tuple[Kind, ...] = ("channel", "bank", "column")
+ALL_DIMS: frozenset[Dim] = frozenset(DIMS)
 WEIGHT_DIMS: frozenset[Dim] = frozenset(("G", "K", "C", "R", "S"))
 
 
@@ -35,9 +36,13 @@ class Mapping:
         if any(loop.bound == 1 for loop in self.loops):
             object.__setattr__(self, "loops", tuple(loop for loop in self.loops if loop.bound != 1))
 
-    def product(self, kind: Kind, dims: Iterable[Dim] = OUTPUT_DIMS + REDUCTION_DIMS) -> int:
+    def product(self, kind: Kind, dims: Collection[Dim] = ALL_DIMS) -> int:
         """Return the product of the bounds of the loops of one kind on the given dims."""
-        return math.prod(loop.bound for loop in self.loops if loop.kind == kind and loop.dim in dims)
+        result = 1
+        for dim, bound, loop_kind in self.loops:
+            if loop_kind == kind and dim in dims:
+                result *= bound
+        return result
 
     @cached_property
     def channels(self) -> int:
@@ -65,7 +70,7 @@ def rows_needed(layer: Layer, mapping: Mapping, hardware: Hardware) -> int:
 def problems(layer: Layer, mapping: Mapping, hardware: Hardware) -> list[str]:
     """Return what makes a mapping invalid, a sentence for each rule that it breaks; empty if it is valid."""
     found = []
-    for dim in OUTPUT_DIMS + REDUCTION_DIMS:
+    for dim in DIMS:
         bound = layer.bound(dim)
         bounds = [loop.bound for loop in mapping.loops if loop.dim == dim]
         covered = math.prod(bounds)

@@ -9,10 +9,7 @@ from hw.hardware import Hardware
 from models.network import AXES, DIMS, AxisAccess, Flatten, Layer, Network, Operand
 from overlapim_files import InputError
 from solver.mapping import Mapping
-from solver.profile import Profile, profile
-
-MAX_LATENCY = 2**59
-"""Cycles; 64-bit sums stay exact below this."""
+from solver.profile import MAX_LATENCY, Profile, profile
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,12 +13,16 @@ import numpy.typing as npt
 
 from hw.hardware import Hardware
 from models.network import AXIS_DIMS, DIMS, OUTPUT_DIMS, Dim, Layer, Operand
+from overlapim_files import InputError
 from solver.kept import kept
 from solver.mapping import Loop, Mapping, rows_needed
 
 Cycles = npt.NDArray[np.int64]
 NOTHING = -(2**60)
 """The time of what nobody reads: below every time, and four of them still fit into 64 bits."""
+
+MAX_LATENCY = 2**59
+"""Cycles that a network, let alone a layer, may take: 64-bit sums stay exact."""
 
 OUTPUTS = frozenset(OUTPUT_DIMS)
 AXIS_OUTPUTS = tuple(tuple(OUTPUT_DIMS.index(dim) for dim in dims) for dims in AXIS_DIMS)
@@ -229,14 +233,24 @@ def _block_depth(bounds: list[int], ji: int, limit: int) -> int:
 
 
 def profile(layer: Layer, mapping: Mapping, hardware: Hardware) -> Profile:
-    """Compute the profile of a valid mapping of a layer on a chip."""
-    temporal = tuple(loop for loop in mapping.loops if loop.kind == "temporal")
+    """Compute the profile of a valid mapping of a layer on a chip.
+
+    Raises
+    ------
+    InputError
+        if the layer takes longer than 64-bit arithmetic can handle.
+    """
+    temporal = tuple([loop for loop in mapping.loops if loop.kind == "temporal"])
     bounds = [loop.bound for loop in temporal]
     ji, jo = _innermost(temporal, layer.read_dims), _innermost(temporal, OUTPUTS)
     t_in = _load_cycles(layer, mapping, hardware)
     reloads = any(loop.dim not in OUTPUTS for loop in temporal[:jo])
     t_out = _drain_cycles(layer, mapping, hardware, reloads)
     total, *weights = _iteration_times(bounds, ji, jo, hardware.mac_cycles, t_in, t_out)
+    if total > MAX_LATENCY:
+        raise InputError(
+            f"layer '{layer.name}' takes {total} cycles, more than the {MAX_LATENCY} that can be handled"
+        )
     depth = _block_depth(bounds, ji, hardware.sync_blocks)
 
     read: dict[Dim, Digits] = {}

@@ -16,7 +16,8 @@ from models.network import Dim, Network
 from overlapim_files import FileModel, InputError, load, nearest
 from solver.banks import Banks
 from solver.mapping import Kind, Loop, Mapping, check
-from solver.problem import MAX_LATENCY, Problem
+from solver.problem import Problem
+from solver.profile import MAX_LATENCY
 from solver.schedule import Plan
 from solver.timeline import Timeline, evaluate
 
