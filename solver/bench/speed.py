@@ -21,7 +21,7 @@ from solver.stop import Stop
 from solver.timeline import evaluate, next_layer
 
 REPEATS = 30
-CANDIDATES = 400
+CANDIDATES = 2000
 
 
 @dataclass(frozen=True)
