@@ -78,21 +78,6 @@ class Profile:
         """Start of each block in the loops' own order; shape (blocks,)."""
         return digit_sums(self.blocks, tuple(zip(self.block_shape, self.weights, strict=False)))
 
-    @property
-    def loads(self) -> int:
-        """How often an input tile is loaded."""
-        return math.prod(loop.bound for loop in self.temporal[: self.ji])
-
-    @property
-    def drains(self) -> int:
-        """How often outputs are reduced and drained."""
-        return math.prod(loop.bound for loop in self.temporal[: self.jo])
-
-    @property
-    def steps(self) -> int:
-        """Number of multiply-accumulate steps."""
-        return math.prod(loop.bound for loop in self.temporal)
-
     def idle_blocks(self) -> npt.NDArray[np.bool_] | None:
         """Return which blocks lie past the bound of some dim; None if no block does. Shape (blocks,)."""
         rank, idle = len(self.block_shape), None

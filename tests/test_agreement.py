@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections import Counter
 from functools import reduce
@@ -174,4 +175,4 @@ def test_layers_that_never_wait_element_by_element(seed: int) -> None:
             ready = need + releases[edge.producer] + hardware.cycles.transfer
             needs = np.maximum(needs, np.where(need == NOTHING, 0, ready))
         assert run.needs == needs.tolist()
-        assert data_spaces(profile) == profile.steps * profile.banks
+        assert data_spaces(profile) == math.prod(loop.bound for loop in profile.temporal) * profile.banks

@@ -94,9 +94,7 @@ class Descent:
         if not self.static:
             return
         for work in WORK_SHARES:
-            if stop.reached():
-                return
-            for profiles in itertools.islice(static_choices(self.space, self.shapes, work), 8):
+            for profiles in itertools.islice(static_choices(self.space, self.shapes, stop, work), 8):
                 plan = overlap_static(self.problem, profiles)
                 if plan is not None:
                     yield self._state(layerwise(self.space, plan, stop))

@@ -37,10 +37,11 @@ def sequential(space: Space, stop: Stop) -> Plan:
     if problem.hardware.weights == "shared":
         plan = _first(problem, _shared_choices(space), apart=False)
     if plan is None:
-        plan = _first(problem, static_choices(space, sizes[::-COARSE]), apart=True)
-        in_time = not stop.reached() and stop.remaining() > COARSE * (stop.elapsed() - began)
-        if plan is None or in_time:
-            plan = _first(problem, static_choices(space, sizes), apart=True) or plan
+        plan = _first(problem, static_choices(space, sizes[::-COARSE], Stop()), apart=True)
+        if plan is None:
+            plan = _first(problem, static_choices(space, sizes, Stop()), apart=True)
+        elif stop.remaining() > COARSE * (stop.elapsed() - began):
+            plan = _first(problem, static_choices(space, sizes, stop), apart=True) or plan
     if plan is None:
         raise InputError(_why_too_large(space))
     return plan
@@ -63,16 +64,21 @@ def _shared_choices(space: Space) -> Iterator[list[Profile]]:
             yield chosen
 
 
-def static_choices(space: Space, sizes: Sequence[Shape], work: float = 0.0) -> Iterator[list[Profile]]:
+def static_choices(
+    space: Space, sizes: Sequence[Shape], stop: Stop, work: float = 0.0
+) -> Iterator[list[Profile]]:
     """Yield the best ways to share out all the banks, then fewer and fewer, in case they do not pack.
 
     Parameters
     ----------
     sizes : the shapes that a layer may have.
+    stop : when reached while the layers are looked at, there is no choice.
     work : 0 makes the sum of latencies lowest; towards 1 the longest ones count more and more.
     """
     options = []
     for i in range(len(space.problem.layers)):
+        if stop.reached():
+            return
         best: dict[int, Profile] = {}
         for p in _on_any(space, i, sizes):
             if p.banks not in best or p.total < best[p.banks].total:
