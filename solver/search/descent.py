@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import random
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
@@ -65,31 +66,29 @@ class Descent:
     def run(self, start: Plan, stop: Stop, found: Callable[[Plan], None]) -> Plan:
         """Search until told to stop; `found` hears of every better plan. Never worse than `start`."""
         best = current = self._state(start)
-        fresh = self._starts(start, stop)
-        history = [current.cost] * HISTORY
+        fresh = self._starts(stop)
+        history = deque([current.cost] * HISTORY, maxlen=HISTORY)
         idle = 0
-        for step in itertools.count():
-            if stop.step():
-                return best.plan
+        while not stop.step():
             changed = self._change(current)
             idle += 1
-            if changed is not None and changed.cost <= max(current.cost, history[step % HISTORY]):
+            if changed is not None and changed.cost <= max(current.cost, history[0]):
                 current = changed
-            history[step % HISTORY] = current.cost
+            history.append(current.cost)
             if current.cost < best.cost:
                 if current.plan.latency < best.plan.latency:
                     found(current.plan)
                 best, idle = current, 0
             if idle > PATIENCE:
                 current, idle = next(fresh, best), 0
-                history = [current.cost * (1 + 0.02 * self.random.random()) for _ in range(HISTORY)]
-        raise AssertionError("unreachable")
+                history.extend(current.cost * (1 + 0.02 * self.random.random()) for _ in range(HISTORY))
+        return best.plan
 
     def _state(self, plan: Plan) -> _State:
         order = self.problem.network.topological
         return _State(plan, order, frozenset(order))
 
-    def _starts(self, start: Plan, stop: Stop) -> Iterator[_State]:
+    def _starts(self, stop: Stop) -> Iterator[_State]:
         """Yield other plans to begin with: the banks shared out by different rules, then a walk."""
         if not self.static:
             return
