@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from solver.banks import Banks, Ledger, pack
@@ -37,6 +37,12 @@ class Plan:
     def orders(self) -> Orders:
         """The order of each layer's blocks, None for the loops' own."""
         return tuple(layer.order for layer in self.timeline.layers)
+
+
+def assemble(done: Mapping[int, LayerTimes], banks: Mapping[int, Banks]) -> Plan:
+    """Return the plan of layers that have all been placed."""
+    layers = range(len(done))
+    return Plan(Timeline(tuple(done[i] for i in layers)), tuple(banks[i] for i in layers))
 
 
 def overlap_static(
@@ -79,8 +85,7 @@ def overlap_shared(
             return None
         done[i], banks[i] = placed
         ledger.hold(profiles[i], done[i].start, done[i].end, banks[i])
-    layers = range(len(profiles))
-    return Plan(Timeline(tuple(done[i] for i in layers)), tuple(banks[i] for i in layers))
+    return assemble(done, banks)
 
 
 def place(
@@ -131,5 +136,4 @@ def one_after_another(problem: Problem, profiles: Sequence[Profile], apart: bool
             return None
         ledger.hold(profiles[i], done[i].start, done[i].end, given)
         banks[i], release = given, done[i].end
-    layers = range(len(profiles))
-    return Plan(Timeline(tuple(done[i] for i in layers)), tuple(banks[i] for i in layers))
+    return assemble(done, banks)

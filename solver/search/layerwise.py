@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from solver.banks import Ledger
+from solver.banks import Banks, Ledger
 from solver.profile import Profile
-from solver.schedule import Plan, overlap_shared, overlap_static, place
+from solver.schedule import Plan, assemble, overlap_static, place
 from solver.space import Space, shapes
 from solver.stop import Stop
 from solver.timeline import LayerTimes, next_layer
@@ -54,6 +54,7 @@ def _shared(space: Space, start: Plan, stop: Stop) -> Plan:
     problem = space.problem
     chosen: list[Profile] = list(start.profiles)
     done: dict[int, LayerTimes] = {}
+    banks: dict[int, Banks] = {}
     ledger = Ledger(problem.hardware)
     for i in problem.network.topological:
         sizes = [] if stop.reached() else shapes(problem.hardware)[-SIZES:]
@@ -62,7 +63,6 @@ def _shared(space: Space, start: Plan, stop: Stop) -> Plan:
         if not placed:
             return start
         chosen[i] = min(placed, key=lambda p: (placed[p][0].end, p.banks * p.total))
-        done[i], banks = placed[chosen[i]]
-        ledger.hold(chosen[i], done[i].start, done[i].end, banks)
-    everyone = range(len(chosen))
-    return overlap_shared(problem, chosen, problem.network.topological, everyone) or start
+        done[i], banks[i] = placed[chosen[i]]
+        ledger.hold(chosen[i], done[i].start, done[i].end, banks[i])
+    return assemble(done, banks)
