@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cli.options import HardwareName, OutDirectory
+from cli.solve import DEFAULT_HARDWARE
+
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -18,12 +21,12 @@ app = typer.Typer(
 )
 
 Network = Annotated[str, typer.Option("--network", "-n", help="Built-in network or network file.")]
-HardwareOption = Annotated[str, typer.Option("--hw", help="Hardware preset or hardware file.")]
-Out = Annotated[Path | None, typer.Option("--out", "-o", help="Folder for the raw results.")]
 
 
 @app.command()
-def overlap(network: Network = "resnet18", hw: HardwareOption = "hbm2-bitsimd", out: Out = None) -> None:
+def overlap(
+    network: Network = "resnet18", hw: HardwareName = DEFAULT_HARDWARE, out: OutDirectory = None
+) -> None:
     """Closed form against pairwise comparison on every edge: same answers, ratio of times side by side.
 
     Both start from the same two mapped layers and nothing else. The second table cuts one edge into more and
@@ -31,18 +34,19 @@ def overlap(network: Network = "resnet18", hw: HardwareOption = "hbm2-bitsimd", 
     """
     from rich.console import Console
 
+    from cli.output import output_directory
     from hw.library import load_hardware
     from models.library import load_network
     from solver.bench.overlap import bench_overlap
 
     loaded, chip = load_network(network), load_hardware(hw)
-    folder = _folder(out)
     progress = Console(stderr=True)
 
     def show(row: OverlapRow) -> None:
         progress.print(f"{row.producer} -> {row.consumer}: {row.ratio:,.0f} x", markup=False, highlight=False)
 
-    report = bench_overlap(loaded, chip, show)
+    with output_directory(out):
+        report = bench_overlap(loaded, chip, show)
     tables = [
         _overlap_table(f"{report.network} on {report.hardware}", report.rows),
         _overlap_table("One edge, more and more data spaces", report.growth),
@@ -52,7 +56,7 @@ def overlap(network: Network = "resnet18", hw: HardwareOption = "hbm2-bitsimd", 
         f"median ratio {report.median_ratio:,.1f}; all equal: {'yes' if report.all_equal else 'NO'}",
         f"time grows with (pairs of data spaces)^x, x = {closed:.2f} closed, {pairwise:.2f} pairwise",
     ]
-    _publish(folder, "overlap", report.as_json(), tables, notes)
+    _publish(out, "overlap", report.as_json(), tables, notes)
     if not report.all_equal:
         raise typer.Exit(1)
 
@@ -76,7 +80,9 @@ def _overlap_table(title: str, rows: tuple[OverlapRow, ...]) -> Table:
 
 
 @app.command()
-def speed(network: Network = "resnet18", hw: HardwareOption = "hbm2-bitsimd", out: Out = None) -> None:
+def speed(
+    network: Network = "resnet18", hw: HardwareName = DEFAULT_HARDWARE, out: OutDirectory = None
+) -> None:
     """Time profiles, evaluations and candidates in this process, and whole commands from outside.
 
     The commands are `--help` and `solve resnet50` up to its first answer. Writes speed.json and speed.md.
@@ -86,34 +92,22 @@ def speed(network: Network = "resnet18", hw: HardwareOption = "hbm2-bitsimd", ou
     from rich.table import Table
 
     from cli.commands_timed import first_solution, help_seconds
+    from cli.output import output_directory
     from hw.library import load_hardware
     from models.library import load_network
     from solver.bench.speed import bench_speed
 
     loaded, chip = load_network(network), load_hardware(hw)
-    folder = _folder(out)
-    report = asdict(bench_speed(loaded, chip))
-    report["help_s"] = help_seconds()
-    report["first_solution_s"], report["peak_mib"] = first_solution("resnet50", hw)
+    with output_directory(out):
+        report = asdict(bench_speed(loaded, chip))
+        report["help_s"] = help_seconds()
+        report["first_solution_s"], report["peak_mib"] = first_solution("resnet50", hw)
     table = Table(title="Medians on one machine", title_justify="left")
     table.add_column("what")
     table.add_column("value", justify="right")
     for name, value in report.items():
         table.add_row(name, f"{value:,.3f}" if isinstance(value, float) else str(value))
-    _publish(folder, "speed", report, [table], [])
-
-
-def _folder(out: Path | None) -> Path | None:
-    """Make the folder for results before anything is measured."""
-    if out is None:
-        return None
-    from overlapim_files import InputError
-
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"{out}: cannot be made into a folder: {error.strerror}") from None
-    return out
+    _publish(out, "speed", report, [table], [])
 
 
 def _publish(

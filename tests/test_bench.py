@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
-from cli.main import app
+from cli.main import app, run
 from hw.library import load_hardware
 from models.library import load_network
 from solver.bench import speed
@@ -23,6 +24,32 @@ def test_overlap_writes_raw_results_and_a_table(tmp_path: Path) -> None:
     assert len(report["rows"]) == 4
     assert report["median_ratio"] > 0
     assert "| stem" in (tmp_path / "overlap.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        (["-n", "resnet81"], "resnet18"),
+        (["-n", "toy", "--hw", "tpy"], "toy"),
+        (["-n", "toy", "--hw", "toy", "-o", "taken/inside"], "--out"),
+        (["-n", "toy", "--hw", "toy", "-o", ""], "--out"),
+    ],
+)
+@pytest.mark.parametrize("command", ["overlap", "speed"])
+def test_mistakes_cost_one_line(
+    command: str,
+    arguments: list[str],
+    word: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("taken").write_text("a file")
+    assert run(["bench", command, *arguments], time.monotonic()) == 2
+    error = capfd.readouterr().err
+    assert len(error.strip().splitlines()) == 1 and word in error
+    assert [path.name for path in tmp_path.iterdir()] == ["taken"]
 
 
 def test_data_spaces_grow_as_columns_shrink() -> None:
