@@ -13,8 +13,8 @@ from models.library import load_network
 from models.network import Layer, Network, Operand
 from overlapim_files import InputError
 from solver.mapping import Loop, Mapping
-from solver.solution import Solution, read_verified, verify
-from solver.solve import METHODS, Improvement, Result, solve
+from solver.solution import Solution, read_plan, read_verified, verify
+from solver.solve import METHODS, Improvement, Observer, Result, solve
 from solver.stop import Stop
 
 __all__ = [
@@ -26,12 +26,14 @@ __all__ = [
     "Loop",
     "Mapping",
     "Network",
+    "Observer",
     "Operand",
     "Result",
     "Solution",
     "Stop",
     "load_hardware",
     "load_network",
+    "read_plan",
     "read_verified",
     "solve",
     "verify",

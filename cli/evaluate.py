@@ -25,7 +25,7 @@ def evaluate(solution: SolutionFile) -> None:
       overlapim evaluate results/solution.yaml
     """
     from cli.report import report
-    from cli.tables import show
+    from cli.tables import show_solution
     from overlapim_files import InputError, load
     from solver.solution import Solution, recompute
 
@@ -34,7 +34,7 @@ def evaluate(solution: SolutionFile) -> None:
         found = recompute(stated)
     except InputError as error:
         raise InputError(f"{solution}: {error}") from None
-    show(report(found.problem, found.plan), stated)
+    show_solution(report(found.problem, found.plan), stated)
     _conclude(solution, found.differences)
 
 

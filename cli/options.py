@@ -84,7 +84,11 @@ OutDirectory = Annotated[
 TimeLimit = Annotated[
     float,
     typer.Option(
-        "--time-limit", "-t", parser=seconds, metavar="SECONDS", help="Wall time of the whole command."
+        "--time-limit",
+        "-t",
+        parser=seconds,
+        metavar="SECONDS",
+        help="Wall time of the whole command; with --deterministic an amount of work.",
     ),
 ]
 Seed = Annotated[
@@ -94,13 +98,12 @@ Seed = Annotated[
     ),
 ]
 Workers = Annotated[
-    int,
+    int | None,
     typer.Option(
         "--workers",
         "-j",
         parser=integer(1, MAX_WORKERS),
         metavar="N",
-        show_default="all cores",
-        help="Processes that search side by side.",
+        help="Processes that search side by side; as many as there are cores unless given.",
     ),
 ]

@@ -34,9 +34,12 @@ def as_json(result: Result, report: Report, wall_s: float, interrupted: bool) ->
     solution = result.solution
     data = {
         "latency": solution.latency,
-        "bound": solution.bound,
+        "bound": result.bound,
         "bound_scope": solution.bound_scope,
         "gap": result.gap,
+        "pool_bound": result.pool_bound,
+        "pool_gap": result.pool_gap,
+        "candidates": result.candidates,
         "status": solution.status,
         "method": solution.method,
         "seed": solution.seed,

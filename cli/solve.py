@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,7 +16,8 @@ from cli.options import ALL_CORES, HardwareName, NetworkName, OutDirectory, Seed
 if TYPE_CHECKING:
     from hw.hardware import Hardware
     from models.network import Network
-    from solver.solve import Improvement
+    from solver.schedule import Plan
+    from solver.stop import Stop
 
 DEFAULT_HARDWARE = "hbm2-bitsimd"
 DEFAULT_SECONDS = 10.0
@@ -45,6 +47,36 @@ WeightsOption = Annotated[
         help="Whether a bank serves one layer only or several; as the chip's file says unless given.",
     ),
 ]
+WarmStart = Annotated[
+    Path | None,
+    typer.Option(
+        "--warm-start",
+        "-W",
+        metavar="SOLUTION",
+        help="Go on from the solution in this file, whichever method it is from.",
+    ),
+]
+Deterministic = Annotated[
+    bool,
+    typer.Option(
+        "--deterministic",
+        "-D",
+        help="Give the same solution for the same seed on any machine: in one process, and with a time "
+        "limit that counts work, in nominal seconds.",
+    ),
+]
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is to be solved, how, and from which plan on."""
+
+    network: Network
+    hardware: Hardware
+    method: str
+    warm_start: Plan | None
+    seed: int
+    workers: int
 
 
 def solve(
@@ -55,7 +87,9 @@ def solve(
     method: Method = None,
     time_limit: TimeLimit = DEFAULT_SECONDS,
     seed: Seed = 0,
-    workers: Workers = ALL_CORES,
+    workers: Workers = None,
+    deterministic: Deterministic = False,
+    warm_start: WarmStart = None,
     out: OutDirectory = None,
 ) -> None:
     """Map a network onto a chip so that its layers overlap and it ends as early as possible.
@@ -71,62 +105,72 @@ def solve(
 
       overlapim solve resnet18
       overlapim solve resnet18 --hw reram-aritpim -t 60 -o results
+      overlapim solve resnet18 --hw reram-aritpim -t 600 -W results/solution.yaml -o better
       overlapim solve net.yaml --hw chip.yaml --method layerwise --weights static
     """
+    if deterministic and (workers or 1) > 1:
+        raise typer.BadParameter(f"--deterministic takes one process, not --workers {workers}")
     with interruptible() as interrupt:
-        inputs = _inputs(network, hw, weights, method)
-        _solve(context.obj, *inputs, time_limit, seed, workers, out, interrupt)
+        processes = workers or (1 if deterministic else ALL_CORES)
+        task = _task(network, hw, weights, method, warm_start, seed, processes)
+        stop = _stop(deterministic, time_limit, interrupt, context.obj)
+        limit = None if deterministic else time_limit
+        _solve(task, stop, limit, out, interrupt)
 
 
-def _inputs(network: str, hw: str, weights: str | None, method: str | None) -> tuple[Network, Hardware, str]:
+def _task(
+    network: str,
+    hw: str,
+    weights: str | None,
+    method: str | None,
+    warm_start: Path | None,
+    seed: int,
+    workers: int,
+) -> Task:
     from hw.library import load_hardware
     from models.library import load_network
     from overlapim_files import InputError, nearest
+    from solver.solution import read_plan
     from solver.solve import DEFAULT_METHOD, METHODS
 
     if method is not None and method not in METHODS:
         raise InputError(f"--method: there is no method '{method}'{nearest(method, list(METHODS))}")
-    hardware = load_hardware(hw)
+    chip = load_hardware(hw)
     if weights is not None:
-        hardware = hardware.with_weights("static" if weights == "static" else "shared")
-    return load_network(network), hardware, method or DEFAULT_METHOD
+        chip = chip.with_weights("static" if weights == "static" else "shared")
+    loaded = load_network(network)
+    plan = None if warm_start is None else read_plan(warm_start, loaded, chip)
+    return Task(loaded, chip, method or DEFAULT_METHOD, plan, seed, workers)
 
 
-def _solve(
-    started: float,
-    network: Network,
-    hardware: Hardware,
-    method: str,
-    seconds: float,
-    seed: int,
-    workers: int,
-    out: Path | None,
-    interrupt: Interrupt,
-) -> None:
-    from cli.console import say
-    from cli.output import output_directory
-    from cli.progress import Progress, moving
-    from cli.report import report
-    from cli.result import write
-    from cli.tables import show
-    from solver.problem import Problem
-    from solver.solve import solve
+def _stop(deterministic: bool, seconds: float, interrupt: Interrupt, started: float) -> Stop:
     from solver.stop import Stop
 
-    stop = Stop(seconds=max(seconds - MARGIN, 0.0), interrupt=interrupt, started=started)
-    progress = Progress(started, seconds)
+    if deterministic:
+        return Stop.deterministic(seconds, interrupt, started)
+    return Stop(seconds=max(seconds - MARGIN, 0.0), interrupt=interrupt, started=started)
 
-    def improved(improvement: Improvement) -> None:
-        progress.found(improvement.seconds, improvement.latency)
 
+def _solve(task: Task, stop: Stop, limit: float | None, out: Path | None, interrupt: Interrupt) -> None:
+    from cli.console import say
+    from cli.output import output_directory
+    from cli.progress import SearchProgress, moving
+    from cli.report import report
+    from cli.result import write
+    from cli.tables import show_result
+    from solver.problem import Problem
+    from solver.solve import solve
+
+    network, hardware = task.network, task.hardware
     with output_directory(out):
-        with moving(progress):
-            progress.text = f"{method} maps {network.name} onto {hardware.name}"
-            result = solve(network, hardware, method, stop, seed, workers, improved)
+        with moving(SearchProgress(stop.started, limit)) as progress:
+            result = solve(
+                network, hardware, task.method, stop, task.seed, task.workers, task.warm_start, progress
+            )
         found = report(Problem(network, hardware), result.plan)
         if out is not None:
-            write(out, result, found, time.monotonic() - started, interrupt.is_set())
-    show(found, result.solution, result.sequential)
+            write(out, result, found, time.monotonic() - stop.started, interrupt.is_set())
+    show_result(found, result)
     if interrupt.is_set():
         say(f"interrupted by {interrupt.name}: this is the best answer up to then")
     if out is not None:

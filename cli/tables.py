@@ -9,7 +9,12 @@ from rich.table import Table
 
 from cli.console import console, printable
 from cli.report import Report
+from hw.hardware import Hardware
 from solver.solution import Solution
+from solver.solve import Result
+
+Fact = tuple[str, str]
+"""A line below a table: what it is about, and what is so."""
 
 
 def number(value: int) -> str:
@@ -36,34 +41,59 @@ def layer_table(report: Report) -> Table:
     return result
 
 
-def summary(report: Report, solution: Solution, sequential: int | None = None) -> str:
-    """Return the lines that stand below the table of a plan."""
-    ms = solution.latency * solution.hardware.clock_ns * 1e-6
-    faster = ""
-    if sequential is not None:
-        faster = f", {sequential / solution.latency:.2f}x as fast as sequential ({number(sequential)})"
+def summary(report: Report, hardware: Hardware, known: Sequence[Fact], faster: str = "") -> str:
+    """Return the lines that stand below the table of a plan.
+
+    Parameters
+    ----------
+    known : what is known of how much better a solution could be.
+    faster : a comparison to stand behind the latency.
+    """
+    ms = report.latency * hardware.clock_ns * 1e-6
     lines = (
-        ("latency", f"{number(solution.latency)} cycles = {ms:.4g} ms{faster}"),
-        ("bound", bound_text(solution)),
+        ("latency", f"{number(report.latency)} cycles = {ms:.4g} ms{faster}"),
+        *known,
         ("bottleneck", f"{number(report.bottleneck)} cycles is the longest that one bank is held"),
         ("utilisation", f"{report.utilisation:.2%} of all lanes' time is multiply-accumulates"),
     )
     return "\n".join(f"{name:<12}{text}" for name, text in lines)
 
 
-def bound_text(solution: Solution) -> str:
-    """Return what is known of how much better a solution could be."""
+def proved(result: Result) -> list[Fact]:
+    """Return what a run has proved of how much better a solution could be."""
+    known = [("bound", f"no bound yet: method '{result.solution.method}' has proved none")]
+    if result.bound is not None:
+        rest = "the latency is optimal" if result.status == "optimal" else f"the gap is {result.gap:.1%}"
+        known = [("bound", f"{number(result.bound)} cycles: no valid solution is faster; {rest}")]
+    if result.pool_bound is not None and result.candidates is not None:
+        over = f"over {number(result.candidates)} candidate mappings, gap {result.pool_gap:.1%}"
+        known.append(("candidates", f"bound {number(result.pool_bound)} {over}"))
+    return known
+
+
+def stated(solution: Solution) -> list[Fact]:
+    """Return what a solution file says of how much better a solution could be, which cannot be recomputed."""
     if solution.bound is None:
-        return f"no bound yet: method '{solution.method}' has proved none"
-    scope = {"mapspace": "any valid solution", "pool": "the mappings that were considered"}
-    gap = (solution.latency - solution.bound) / max(solution.latency, 1)
-    known = "proved optimal" if solution.status == "optimal" else f"gap {gap:.2%}"
-    return f"{number(solution.bound)} cycles, {known}, over {scope[solution.bound_scope]}"
+        return [("bound", "the file states none")]
+    scope = {"mapspace": "all valid solutions", "pool": "the mappings that were considered"}
+    return [("bound", f"{number(solution.bound)} cycles over {scope[solution.bound_scope]}, says the file")]
 
 
-def show(report: Report, solution: Solution, sequential: int | None = None) -> None:
-    """Print a solution: its layers, then what it adds up to."""
+def show_result(report: Report, result: Result) -> None:
+    """Print what a run has found: its layers, then what it adds up to."""
+    faster = (
+        f", {result.sequential / result.latency:.2f}x as fast as sequential ({number(result.sequential)})"
+    )
+    _show(report, summary(report, result.solution.hardware, proved(result), faster))
+
+
+def show_solution(report: Report, solution: Solution) -> None:
+    """Print the solution of a file as it was recomputed."""
+    _show(report, summary(report, solution.hardware, stated(solution)))
+
+
+def _show(report: Report, text: str) -> None:
     answers = console()
     answers.print(layer_table(report))
     answers.print()
-    answers.print(summary(report, solution, sequential), soft_wrap=True)
+    answers.print(text, soft_wrap=True)

@@ -13,7 +13,7 @@ from pydantic import Field, model_validator
 
 from hw.hardware import Hardware
 from models.network import Dim, Network
-from overlapim_files import FileModel, InputError, load, nearest
+from overlapim_files import FileModel, InputError, load, nearest, shorten
 from solver.banks import Banks
 from solver.mapping import Kind, Loop, Mapping, check
 from solver.problem import Problem
@@ -78,9 +78,20 @@ class Solution(FileModel):
 
 
 def from_plan(
-    problem: Problem, plan: Plan, method: str, seed: int, bound: int | None, scope: BoundScope
+    problem: Problem, plan: Plan, method: str, seed: int, bound: int | None, pool_bound: int | None
 ) -> Solution:
-    """Return the solution that states a plan; it is optimal if its latency is the bound."""
+    """Return the solution that states a plan.
+
+    Parameters
+    ----------
+    bound : proved for all valid solutions; the plan is optimal if it is its latency.
+    pool_bound : proved for some mappings only, stated if there is no bound for all. It may lie above the
+        latency if the plan holds other mappings; then it says no more than that none of those is better.
+    """
+    scope: BoundScope = "mapspace"
+    optimal = bound == plan.latency
+    if bound is None and pool_bound is not None:
+        bound, scope = min(pool_bound, plan.latency), "pool"
     layers = {}
     for layer, times, banks in zip(problem.layers, plan.timeline.layers, plan.banks, strict=True):
         layers[layer.name] = LayerRecord(
@@ -98,7 +109,7 @@ def from_plan(
         latency=plan.latency,
         bound=bound,
         bound_scope=scope,
-        status="optimal" if bound == plan.latency else "feasible",
+        status="optimal" if optimal else "feasible",
         method=method,
         seed=seed,
         layers=layers,
@@ -140,6 +151,11 @@ def recompute(solution: Solution) -> Recomputed:
         differences.append(f"latency is {timeline.latency}, the file says {solution.latency}")
     if solution.bound is not None and solution.bound > timeline.latency:
         differences.append(f"bound {solution.bound} is above the latency {timeline.latency}")
+    if solution.status == "optimal" and (solution.bound, solution.bound_scope) != (
+        solution.latency,
+        "mapspace",
+    ):
+        differences.append("status is optimal, but no bound over the mapspace is stated that is the latency")
     return Recomputed(problem, Plan(timeline, banks), differences)
 
 
@@ -159,6 +175,41 @@ def read_verified(path: str | Path) -> tuple[Solution, Plan]:
     if found.differences:
         raise InputError(f"{path}: {found.differences[0]}")
     return solution, found.plan
+
+
+def read_plan(path: str | Path, network: Network, hardware: Hardware) -> Plan:
+    """Read the plan of a solution file to go on from; its bound is not believed.
+
+    Raises
+    ------
+    InputError
+        if the file is not right, or of another network or hardware; says what differs.
+    """
+    solution, plan = read_verified(path)
+    for what, own, wanted in (
+        ("network", solution.network, network),
+        ("hardware", solution.hardware, hardware),
+    ):
+        difference = _difference(own.model_dump(), wanted.model_dump())
+        if difference:
+            raise InputError(f"{path}: it is a solution for another {what}: {difference}")
+    return plan
+
+
+def _difference(own: object, wanted: object, path: str = "") -> str:
+    """Return where and how two dumped models differ first; empty if they do not."""
+    if own == wanted:
+        return ""
+    if isinstance(own, dict) and isinstance(wanted, dict):
+        keys = list(own | wanted)
+        pairs = [(f"{path}.{key}".lstrip("."), own.get(key), wanted.get(key)) for key in keys]
+    elif isinstance(own, tuple) and isinstance(wanted, tuple) and len(own) == len(wanted):
+        pairs = [(f"{path}[{i}]", *pair) for i, pair in enumerate(zip(own, wanted, strict=True))]
+    elif isinstance(own, tuple) and isinstance(wanted, tuple):
+        return f"{path} has {len(own)} entries, not {len(wanted)}"
+    else:
+        return f"{path} is {shorten(str(own))}, not {shorten(str(wanted))}"
+    return next(text for where, a, b in pairs if (text := _difference(a, b, where)))
 
 
 def verify(solution: Solution) -> None:

@@ -23,23 +23,53 @@ log = logging.getLogger("overlapim")
 DEFAULT_METHOD = "descent"
 
 
+def gap(latency: int, bound: int | None) -> float | None:
+    """Return the share of the latency by which a bound falls short of it; None without a bound."""
+    return None if bound is None else max(latency - bound, 0) / max(latency, 1)
+
+
 @dataclass(frozen=True)
 class Improvement:
-    """A better plan: seconds since the start, its latency, and the bound known then."""
+    """A better plan or a higher bound: seconds since the start, and latency and bound from then on."""
 
     seconds: float
     latency: int
     bound: int | None
 
+    @property
+    def gap(self) -> float | None:
+        """Share of the latency by which the bound falls short of it."""
+        return gap(self.latency, self.bound)
+
+
+class Observer:
+    """Hears of what a run does while it does it; this one does not care."""
+
+    def improved(self, improvement: Improvement) -> None:
+        """Hear that the latency has fallen or the bound has risen."""
+
+    def doing(self, text: str) -> None:
+        """Hear what the method begins to do, in a few words."""
+
 
 @dataclass(frozen=True)
 class Result:
-    """What a method found."""
+    """What a method found.
+
+    Attributes
+    ----------
+    sequential : latency of the `sequential` method on the same problem.
+    bound : no valid solution has a lower latency, if anything was proved.
+    pool_bound : no choice among the `candidates` mappings that a solver was given has a lower latency. The
+        plan may hold other mappings, so this may lie above its latency.
+    """
 
     solution: Solution
     plan: Plan
     sequential: int
-    """Latency of the `sequential` method on the same problem."""
+    bound: int | None
+    pool_bound: int | None
+    candidates: int | None
     trace: tuple[Improvement, ...]
     seconds: float
     steps: int
@@ -50,13 +80,8 @@ class Result:
         return self.solution.latency
 
     @property
-    def bound(self) -> int | None:
-        """Proven lower bound on the latency, in the scope that `bound_scope` names."""
-        return self.solution.bound
-
-    @property
     def bound_scope(self) -> BoundScope:
-        """What the bound holds for."""
+        """What the bound that the solution states holds for."""
         return self.solution.bound_scope
 
     @property
@@ -67,32 +92,72 @@ class Result:
     @property
     def gap(self) -> float | None:
         """Share of the latency by which the bound falls short of it."""
-        return None if self.bound is None else (self.latency - self.bound) / self.latency
+        return gap(self.latency, self.bound)
+
+    @property
+    def pool_gap(self) -> float | None:
+        """Share of the latency by which the bound over the candidates falls short of it."""
+        return gap(self.latency, self.pool_bound)
 
 
 @dataclass
 class Run:
-    """One call of `solve`: the problem, what limits it, and what has been found."""
+    """One call of `solve`: the problem, what limits it, and what has been found and proved.
+
+    Attributes
+    ----------
+    warm_start : a plan that was known before, already reported as found.
+    best : the best plan so far.
+    bound : no valid plan is faster.
+    pool_bound, candidates : no choice among so many candidate mappings is faster.
+    """
 
     problem: Problem
     space: Space
     stop: Stop
     seed: int
     workers: int
-    on_improvement: Callable[[Improvement], None] | None
+    observer: Observer
+    warm_start: Plan | None = None
     best: Plan | None = None
+    bound: int | None = None
+    pool_bound: int | None = None
+    candidates: int | None = None
     trace: list[Improvement] = field(default_factory=list)
 
     def found(self, plan: Plan) -> None:
         """Keep a plan if it is better than all before."""
-        if self.best is not None and plan.latency >= self.best.latency:
+        if self.best is None or plan.latency < self.best.latency:
+            self.best = plan
+            self._improved()
+
+    def bounded(self, bound: int) -> None:
+        """Raise the bound that is proved for all valid plans, if this one is higher than those before."""
+        if self.bound is None or bound > self.bound:
+            self.bound = bound
+            self._improved()
+
+    def pool_bounded(self, bound: int, candidates: int) -> None:
+        """Replace what is proved for plans that are made of the candidates a solver was given."""
+        self.pool_bound, self.candidates = bound, candidates
+
+    def doing(self, text: str) -> None:
+        """Say what is being done."""
+        self.observer.doing(text)
+
+    def _improved(self) -> None:
+        """Note the new state; nothing is left to do once the bound has met the latency."""
+        if self.best is None:
             return
-        self.best = plan
-        improvement = Improvement(round(self.stop.elapsed(), 3), plan.latency, None)
+        latency = self.best.latency
+        if self.bound is not None and self.bound > latency:
+            raise RuntimeError(f"a bound of {self.bound} was proved, but a plan takes {latency} cycles")
+        improvement = Improvement(round(self.stop.wall(), 3), latency, self.bound)
         self.trace.append(improvement)
-        log.debug("%.3f s: %d cycles", improvement.seconds, plan.latency)
-        if self.on_improvement:
-            self.on_improvement(improvement)
+        log.debug("%.3f s: %d cycles, bound %s", improvement.seconds, latency, self.bound)
+        self.observer.improved(improvement)
+        if self.bound == latency:
+            self.stop.end()
 
 
 def _sequential(run: Run, start: Plan) -> None:
@@ -100,14 +165,21 @@ def _sequential(run: Run, start: Plan) -> None:
 
 
 def _layerwise(run: Run, start: Plan) -> None:
-    run.found(layerwise(run.space, start, run.stop))
+    run.doing("walks through the layers")
+    run.found(layerwise(run.space, _better(run.warm_start, start), run.stop))
 
 
 def _descent(run: Run, start: Plan) -> None:
     run.found(start)
+    run.doing("walks through the layers")
     run.found(layerwise(run.space, start, run.stop))
-    assert run.best is not None
-    descend(run.space, run.best, run.stop, run.seed, run.workers, run.found)
+    run.doing("changes mappings, starts and banks")
+    descend(run.space, _better(run.best, start), run.stop, run.seed, run.workers, run.found)
+
+
+def _better(plan: Plan | None, start: Plan) -> Plan:
+    """Return the plan of lower latency; `start` if there is no other."""
+    return start if plan is None or start.latency <= plan.latency else plan
 
 
 METHODS: dict[str, Callable[[Run, Plan], None]] = {
@@ -125,7 +197,8 @@ def solve(
     stop: Stop | None = None,
     seed: int = 0,
     workers: int = 1,
-    on_improvement: Callable[[Improvement], None] | None = None,
+    warm_start: Plan | None = None,
+    observer: Observer | None = None,
 ) -> Result:
     """Find mappings, starts and banks for all layers together.
 
@@ -134,21 +207,44 @@ def solve(
     stop : when to end; without it an anytime method runs for 10 seconds.
     seed : of every random choice.
     workers : processes that search side by side.
-    on_improvement : called with every better plan as soon as it is found.
+    warm_start : a plan of the same network and hardware; the result is never worse. See `read_plan`.
+    observer : hears of better plans, higher bounds and what is being done.
 
     Raises
     ------
     InputError
-        if the method is unknown, or the chip cannot hold the network; says which limit, layer and amount.
+        if the method is unknown, a deterministic search is to have several workers, or the chip cannot hold
+        the network; says which limit, layer and amount.
     """
     if method not in METHODS:
         raise InputError(f"unknown method '{method}'{nearest(method, list(METHODS))}")
     stop = stop or Stop(seconds=10.0)
+    if stop.pace is not None and workers > 1:
+        raise InputError(f"a deterministic search has one worker, not {workers}")
     problem = Problem(network, hardware)
-    run = Run(problem, Space(problem), stop, seed, workers, on_improvement)
+    run = Run(problem, Space(problem), stop, seed, workers, observer or Observer(), warm_start)
+    if warm_start is not None:
+        run.found(warm_start)
+    run.doing("maps the layers one after the other")
     start = sequential(run.space, stop)
     METHODS[method](run, start)
-    assert run.best is not None
-    solution = from_plan(problem, run.best, method, seed, None, "mapspace")
+    return _result(run, method, start)
+
+
+def _result(run: Run, method: str, start: Plan) -> Result:
+    """Put together what a run has found, and check it once more."""
+    run.doing("checks the answer")
+    plan = _better(run.best, start)
+    solution = from_plan(run.problem, plan, method, run.seed, run.bound, run.pool_bound)
     verify(solution)
-    return Result(solution, run.best, start.latency, tuple(run.trace), stop.elapsed(), stop.steps)
+    return Result(
+        solution=solution,
+        plan=plan,
+        sequential=start.latency,
+        bound=run.bound,
+        pool_bound=run.pool_bound,
+        candidates=run.candidates,
+        trace=tuple(run.trace),
+        seconds=run.stop.wall(),
+        steps=run.stop.steps,
+    )

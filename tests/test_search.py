@@ -19,7 +19,7 @@ from solver.problem import Problem
 from solver.reference import simulate
 from solver.search.sequential import sequential, share_out
 from solver.solution import Solution, read_verified, verify
-from solver.solve import METHODS, solve
+from solver.solve import METHODS, Improvement, Observer, solve
 from solver.space import Space
 from solver.stop import Stop
 
@@ -100,16 +100,17 @@ def test_an_interrupt_keeps_the_best_so_far(workers: int) -> None:
     interrupt = threading.Event()
     heard = []
 
-    def listen(improvement: object) -> None:
-        heard.append(improvement)
-        interrupt.set()
+    class Listener(Observer):
+        def improved(self, improvement: Improvement) -> None:
+            heard.append(improvement)
+            interrupt.set()
 
     stop = Stop(interrupt=interrupt)
     result = solve(
-        load_network("toy"), load_hardware("toy"), "descent", stop, workers=workers, on_improvement=listen
+        load_network("toy"), load_hardware("toy"), "descent", stop, workers=workers, observer=Listener()
     )
     verify(result.solution)
-    assert heard[-1].latency == result.latency  # type: ignore[attr-defined]
+    assert heard[-1].latency == result.latency
 
 
 def test_the_trace_falls() -> None:
