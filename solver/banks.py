@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +11,9 @@ from hw.hardware import Hardware
 from solver.profile import Profile
 
 Banks = npt.NDArray[np.int64]
+
+TRIES = 500
+"""Steps, beyond those of one straight attempt, after which no more ways to pack are tried."""
 
 
 class Ledger:
@@ -51,22 +54,66 @@ class Ledger:
 
 
 def pack(hardware: Hardware, profiles: Sequence[Profile]) -> list[Banks] | None:
-    """Give every layer banks of its own, the widest shapes first; None if they do not fit this way."""
+    """Give every layer banks of its own; None if they do not fit, or no way is found in `TRIES` steps."""
     width = hardware.banks_per_channel
-    free = [width] * hardware.channels
-    given: dict[int, Banks] = {}
 
     def size(i: int) -> tuple[int, int]:
         return -profiles[i].mapping.banks_per_channel, -profiles[i].mapping.channels
 
-    for i in sorted(range(len(profiles)), key=size):
-        mapping = profiles[i].mapping
-        fullest = sorted((left, c) for c, left in enumerate(free) if left >= mapping.banks_per_channel)
-        if len(fullest) < mapping.channels:
-            return None
-        chosen = sorted(c for _, c in fullest[: mapping.channels])
-        first = np.array([(c + 1) * width - free[c] for c in chosen])
-        given[i] = (first[:, None] + np.arange(mapping.banks_per_channel)).ravel()
-        for c in chosen:
-            free[c] -= mapping.banks_per_channel
+    widest_first = sorted(range(len(profiles)), key=size)
+    mappings = [profiles[i].mapping for i in widest_first]
+    shapes = [(mapping.channels, mapping.banks_per_channel) for mapping in mappings]
+    chosen = _channels([width] * hardware.channels, shapes)
+    if chosen is None:
+        return None
+    used = [0] * hardware.channels
+    given: dict[int, Banks] = {}
+    for i, (_, banks), channels in zip(widest_first, shapes, chosen, strict=True):
+        first = np.array([c * width + used[c] for c in channels])
+        given[i] = (first[:, None] + np.arange(banks)).ravel()
+        for c in channels:
+            used[c] += banks
     return [given[i] for i in range(len(profiles))]
+
+
+def _channels(free: list[int], shapes: Sequence[tuple[int, int]]) -> list[list[int]] | None:
+    """Choose channels for each shape, depth first, given how many banks of each are free."""
+    if sum(channels * banks for channels, banks in shapes) > sum(free):
+        return None
+    chosen: list[list[int]] = []
+    stack = [(free, _ways(free, *shapes[0]))]
+    for _ in range(len(shapes) + TRIES):
+        free, ways = stack[-1]
+        way = next(ways, None)
+        if way is None:
+            stack.pop()
+            if not stack:
+                return None
+            chosen.pop()
+            continue
+        banks = shapes[len(chosen)][1]
+        chosen.append(way)
+        if len(chosen) == len(shapes):
+            return chosen
+        left = free.copy()
+        for c in way:
+            left[c] -= banks
+        stack.append((left, _ways(left, *shapes[len(chosen)])))
+    return None
+
+
+def _ways(free: Sequence[int], channels: int, banks: int) -> Iterator[list[int]]:
+    """Yield choices of channels, the fullest ones first; of those that are equally full take the first."""
+    alike: dict[int, list[int]] = {}
+    for left, c in sorted((left, c) for c, left in enumerate(free) if left >= banks):
+        alike.setdefault(left, []).append(c)
+
+    def choose(classes: list[list[int]], missing: int) -> Iterator[list[int]]:
+        if missing == 0:
+            yield []
+        elif sum(map(len, classes)) >= missing:
+            for number in range(min(len(classes[0]), missing), -1, -1):
+                for others in choose(classes[1:], missing - number):
+                    yield classes[0][:number] + others
+
+    return (sorted(way) for way in choose(list(alike.values()), channels))

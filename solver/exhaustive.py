@@ -1,4 +1,4 @@
-"""The best plan of all, for tiny networks: every mapping, order of blocks, choice of banks and queue for them.
+"""The best plan of all, for tiny networks: every mapping, order of blocks, choice of banks and queue there.
 
 Layers are placed one after the other. What counts of a choice is how the layer answers (`solver.dominance`)
 and which banks it takes; of choices that are the same in this only the first one is followed. Nothing is
@@ -14,8 +14,8 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Hashable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -35,6 +35,9 @@ LISTED = 200_000
 
 ENTRIES = 2**26
 """Lags of all options of one layer that are kept at most."""
+
+SEEN = 2**20
+"""States that are remembered at most, so as not to go on from them again."""
 
 Shape = tuple[int, int]
 
@@ -173,7 +176,7 @@ def _tails(problem: Problem, options: Sequence[Sequence[Response]]) -> list[Cycl
 
 
 def _check_needs(problem: Problem, options: Sequence[Sequence[Response]]) -> None:
-    """Refuse a layer that might be over before one that it depends on has begun, and go first on its banks."""
+    """Refuse a layer that might go before one that it depends on, on the same banks."""
     for first in range(len(problem.layers)):
         # Which outputs of a layer need which outputs of the first one, whatever the mappings.
         needs = {first: np.eye(len(options[first][0].finish), dtype=np.bool_)}
@@ -187,7 +190,9 @@ def _check_needs(problem: Problem, options: Sequence[Sequence[Response]]) -> Non
         for i, needed in needs.items():
             if not needed.any():
                 names = f"'{problem.layers[i].name}' may need nothing of '{problem.layers[first].name}'"
-                raise InputError(f"layer {names}, which it depends on; exhaustive search cannot share banks then")
+                raise InputError(
+                    f"layer {names}, which it depends on; exhaustive search cannot share banks then"
+                )
 
 
 @dataclass(frozen=True, eq=False)
@@ -229,9 +234,14 @@ class _Search:
     best: dict[int, _Choice] | None = None
     latency: int = -NOTHING
     stopped: bool = False
+    seen: set[Hashable] = field(default_factory=set)
 
     def place(self, state: _State) -> None:
         """Place the remaining layers in every way that could be better than the best."""
+        if (key := self.key(state)) in self.seen:
+            return
+        if len(self.seen) < SEEN:
+            self.seen.add(key)
         for layer in self.ready(state):
             edges = self.problem.edges[layer]
             for table in self.tables[layer]:
@@ -241,6 +251,14 @@ class _Search:
                     arrive = np.maximum(arrive, (times + lags).max(axis=1))
                 for banks in _sites(state, table.shape, int(table.rows.min())):
                     self.place_on(state, layer, table, arrive, banks)
+
+    def key(self, state: _State) -> Hashable:
+        """Return all of a state on which the rest depends; banks that are alike may be exchanged."""
+        left = [i for i in range(len(self.tables)) if i not in state.chosen]
+        read = sorted({p for i in left for p in self.problem.network.producers[i]} - set(left))
+        last = max((int(times.max()) for times in state.finish.values()), default=0)
+        kinds = tuple(sorted(tuple(sorted(own)) for own in _bank_kinds(state)))
+        return tuple(left), last, kinds, tuple([state.finish[i].tobytes() for i in read])
 
     def ready(self, state: _State) -> list[int]:
         """Return the layers of which one comes next."""
@@ -283,11 +301,15 @@ class _Search:
         self.place(_State(chosen, times, until, rows))
 
 
+def _bank_kinds(state: _State) -> list[list[tuple[int, int]]]:
+    """Return for each channel what counts of each of its banks: when it becomes free, and its rows."""
+    pairs = zip(state.until.tolist(), state.rows.tolist(), strict=True)
+    return [list(zip(until, rows, strict=True)) for until, rows in pairs]
+
+
 def _sites(state: _State, shape: Shape, rows: int) -> Iterator[Banks]:
     """Yield banks of a shape that have so many rows left; of choices among equal banks and channels, one."""
-    kinds = [
-        list(zip(*own, strict=True)) for own in zip(state.until.tolist(), state.rows.tolist(), strict=True)
-    ]
+    kinds = _bank_kinds(state)
     channels, width = [tuple(sorted(own)) for own in kinds], len(kinds[0])
     usable = [[bank for bank, (_, left) in enumerate(own) if left >= rows] for own in kinds]
     seen = set()

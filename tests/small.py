@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
+import math
 import random
 from typing import Any
 
 from hw.hardware import Hardware
 from models.network import Network
-from overlapim_files import InputError
-from solver.exhaustive import exhaustive
 from solver.mapspace import count
-from solver.problem import Problem
-from solver.stop import Stop
 
 Json = dict[str, Any]
 Shape = tuple[int, int, int]
 """Channels, rows and columns."""
 
 MAX_MAPPINGS = 400
-COMBINATIONS = 10**7
-"""Limits of what is drawn, so that exhaustive search takes no longer than a moment."""
+MAX_COMBINATIONS = 10**6
+"""Of one layer, and of all together: so few that exhaustive search takes no longer than a moment."""
 
 
 def draw_small(rng: random.Random) -> tuple[Network, Hardware]:
@@ -29,7 +26,9 @@ def draw_small(rng: random.Random) -> tuple[Network, Hardware]:
         if hardware.weights == "static" and hardware.banks < len(network.layers):
             continue
         numbers = [count(layer, hardware) for layer in network.layers]
-        if all(0 < number.least <= MAX_MAPPINGS and number.exact for number in numbers):
+        least = [number.least for number in numbers]
+        exact = all(number.exact for number in numbers)
+        if exact and 0 < min(least) and max(least) <= MAX_MAPPINGS and math.prod(least) <= MAX_COMBINATIONS:
             return network, hardware
 
 
@@ -42,8 +41,8 @@ def _hardware(rng: random.Random) -> Hardware:
             "channels": rng.choice((1, 1, 2)),
             "banks_per_channel": rng.randint(1, 3),
             "columns_per_bank": rng.randint(1, 3),
-            "rows_per_bank": rng.choice((24, 40, 200)),
-            "weights": rng.choice(("static", "shared")),
+            "rows_per_bank": rng.choice((60, 120, 400)),
+            "weights": rng.choice(("static", "static", "shared")),
             "bits": {"activation": rng.randint(1, 3), "weight": rng.randint(1, 2), "accumulator": 4},
             "cycles": {
                 "multiply": rng.randint(1, 9),
