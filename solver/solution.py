@@ -188,7 +188,7 @@ def read_plan(path: str | Path, network: Network, hardware: Hardware) -> Plan:
     solution, plan = read_verified(path)
     for what, own, wanted in (
         ("network", solution.network, network),
-        ("hardware", solution.hardware, hardware),
+        ("chip", solution.hardware, hardware),
     ):
         difference = _difference(own.model_dump(), wanted.model_dump())
         if difference:

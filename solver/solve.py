@@ -22,6 +22,9 @@ log = logging.getLogger("overlapim")
 
 DEFAULT_METHOD = "descent"
 
+COMBINATIONS = 10**9
+"""Combinations beyond which `exhaustive` refuses to begin; bounds leave out most of those below."""
+
 
 def gap(latency: int, bound: int | None) -> float | None:
     """Return the share of the latency by which a bound falls short of it; None without a bound."""
@@ -177,6 +180,18 @@ def _descent(run: Run, start: Plan) -> None:
     descend(run.space, _better(run.best, start), run.stop, run.seed, run.workers, run.found)
 
 
+def _exhaustive(run: Run, start: Plan) -> None:
+    from solver.exhaustive import exhaustive
+
+    run.doing("tries every plan")
+    found = exhaustive(run.problem, COMBINATIONS, run.stop)
+    run.found(start)
+    if found.plan is not None:
+        run.found(found.plan)
+        if found.complete:
+            run.bounded(found.plan.latency)
+
+
 def _better(plan: Plan | None, start: Plan) -> Plan:
     """Return the plan of lower latency; `start` if there is no other."""
     return start if plan is None or start.latency <= plan.latency else plan
@@ -186,6 +201,7 @@ METHODS: dict[str, Callable[[Run, Plan], None]] = {
     "sequential": _sequential,
     "layerwise": _layerwise,
     "descent": _descent,
+    "exhaustive": _exhaustive,
 }
 """Every method, by name. Each is given the plan without overlap and reports what it finds to the run."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import subprocess
@@ -55,9 +56,10 @@ def test_result_file(solved: Path) -> None:
     assert {"python", "overlapim", "numpy"} <= set(result["versions"])
     assert 0 < result["utilisation"] <= 1
     assert 0 < result["bottleneck"] <= result["latency"]
-    known = {"bound", "bound_scope", "gap", "status", "method", "seed", "interrupted"}
+    known = {"bound", "bound_scope", "gap", "status", "method", "seed", "interrupted", "candidates"}
     assert known <= set(result)
-    assert (result["bound"] is None) == (result["gap"] is None)
+    for kind in ("", "pool_"):
+        assert (result[f"{kind}bound"] is None) == (result[f"{kind}gap"] is None)
 
 
 def test_table(solved: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -94,7 +96,88 @@ def test_anytime_search_tells_of_improvements(capsys: pytest.CaptureFixture[str]
     assert latencies == sorted(latencies, reverse=True)
     assert f"latency     {latencies[-1]:,} cycles" in captured.out
     assert "x as fast as sequential" in captured.out
-    assert "no bound yet" in captured.out or "bound" in captured.out
+    assert "no bound yet" in captured.out
+
+
+@pytest.fixture
+def proving(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A method that proves half of its latency, and three quarters over the candidates."""
+    from solver.solve import METHODS, Plan, Run
+
+    def method(run: Run, start: Plan) -> None:
+        run.found(start)
+        run.bounded(start.latency // 2)
+        run.pool_bounded(start.latency * 3 // 4, 1234)
+
+    monkeypatch.setitem(METHODS, "proving", method)
+
+
+@pytest.mark.usefixtures("proving")
+def test_bounds_are_shown_and_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("solve", *TOY, "-m", "proving", "-o", str(tmp_path)) == 0
+    out = capsys.readouterr().out
+    result = json.loads((tmp_path / "result.json").read_text())
+    latency = result["latency"]
+    assert (result["bound"], result["pool_bound"], result["candidates"]) == (
+        latency // 2,
+        latency * 3 // 4,
+        1234,
+    )
+    assert result["gap"] == pytest.approx(0.5, abs=1e-3)
+    assert result["pool_gap"] == pytest.approx(0.25, abs=1e-3)
+    assert [entry[1:] for entry in result["trace"]] == [[latency, None], [latency, latency // 2]]
+    assert f"bound       {latency // 2:,} cycles: no valid solution is faster; the gap is 50.0%" in out
+    assert f"candidates  bound {latency * 3 // 4:,} over 1,234 candidate mappings, gap 25.0%" in out
+    assert call("evaluate", str(tmp_path / "solution.yaml")) == 0
+    assert f"{latency // 2:,} cycles over all valid solutions, says the file" in capsys.readouterr().out
+
+
+def test_go_on_from_a_solution(solved: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    known = load(solved / "solution.yaml", Solution)
+    warm = ["--warm-start", str(solved / "solution.yaml"), "--weights", "static"]
+    assert call("solve", *TOY, *warm, "-m", "sequential", "-o", str(tmp_path)) == 0
+    solution, _ = read_verified(tmp_path / "solution.yaml")
+    assert (solution.latency, solution.method) == (known.latency, "sequential")
+    assert json.loads((tmp_path / "result.json").read_text())["sequential"] > known.latency
+    assert f"latency     {known.latency:,} cycles" in capsys.readouterr().out
+
+
+def test_deterministic_means_the_same_file_from_every_process(tmp_path: Path) -> None:
+    written = []
+    for name in ("first", "second"):
+        out = tmp_path / name
+        arguments = ["solve", *TOY, "--weights", "static", "--deterministic", "-t", "0.7", "-s", "4"]
+        environment = {**os.environ, "PYTHONHASHSEED": str(len(name))}
+        done = subprocess.run([*COMMAND, *arguments, "-o", str(out)], env=environment, timeout=60)
+        assert done.returncode == 0
+        written.append((out / "solution.yaml").read_bytes())
+    assert written[0] == written[1]
+
+
+def test_progress_shows_latency_bound_gap_and_what_is_done() -> None:
+    from cli.progress import SearchProgress
+    from solver.solve import Improvement
+
+    progress = SearchProgress(time.monotonic(), 20.0)
+    progress.doing("walks")
+    assert str(progress.__rich__()).endswith(" of 20 s  walks")
+    progress.improved(Improvement(0.1, 2000, None))
+    progress.improved(Improvement(0.2, 2000, 1500))
+    assert str(progress.__rich__()).endswith("2,000 cycles, bound 1,500, gap 25.0%; walks")
+
+
+def test_lines_off_a_terminal_are_few(capsys: pytest.CaptureFixture[str]) -> None:
+    from cli.progress import SearchProgress
+    from solver.solve import Improvement
+
+    progress = SearchProgress(time.monotonic(), None)
+    progress.doing("something")
+    for i in range(30):
+        progress.improved(Improvement(0.1 * i, 900, 100 + i))
+    progress.improved(Improvement(2.95, 800, 129))
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 4
+    assert lines[-1].endswith("2.95 s  800 cycles, bound 129, gap 83.9%")
 
 
 def test_nothing_is_written_without_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -177,6 +260,15 @@ MISTAKES = {
     "endless time": (["solve", *TOY, "-t", "inf", "-o", "out"], "--time-limit"),
     "no workers": (["solve", *TOY, "--workers", "0", "-o", "out"], "from 1 to 256"),
     "many workers": (["solve", *TOY, "-j", "100000", "-o", "out"], "from 1 to 256"),
+    "workers of a deterministic search": (["solve", *TOY, "-D", "-j", "4", "-o", "out"], "--deterministic"),
+    "deterministic time is nan": (["solve", *TOY, "--deterministic", "-t", "nan"], "--time-limit"),
+    "deterministic with a value": (["solve", *TOY, "--deterministic=yes"], "--deterministic"),
+    "seed of a deterministic search": (["solve", *TOY, "--deterministic", "-s", "1.5"], "--seed"),
+    "warm start is missing": (["solve", *TOY, "-W", "missing.yaml", "-o", "out"], "missing.yaml"),
+    "warm start is a directory": (["solve", *TOY, "-W", ".", "-o", "out"], "directory"),
+    "warm start without a name": (["solve", *TOY, "-W", "", "-o", "out"], "directory"),
+    "warm start is text": (["solve", *TOY, "--warm-start", "file.txt", "-o", "out"], "file.txt:1"),
+    "too much to try": (["solve", *TOY, "-m", "exhaustive", "-o", "out"], "exhaustive"),
     "seed is text": (["solve", *TOY, "-s", "x", "-o", "out"], "--seed"),
     "negative seed": (["solve", *TOY, "--seed", "-3", "-o", "out"], "--seed"),
     "does not fit": (["solve", "resnet18", "--hw", "toy", "-o", "out/deep"], "rows"),
@@ -211,6 +303,35 @@ def test_a_mistake_is_one_line(
     assert line.startswith("error: ")
     assert told in line
     assert sorted(path.name for path in tmp_path.iterdir()) == ["chip.yaml", "file.txt"]
+
+
+WARM_STARTS = {
+    "network": (["resnet18", "--hw", "toy", "--weights", "static"], "network: name is toy, not resnet18"),
+    "chip": (["toy", "--weights", "static"], "chip: name is toy, not hbm2-bitsimd"),
+    "weights": ([*TOY, "--weights", "shared"], "chip: weights is static, not shared"),
+}
+
+
+@pytest.mark.parametrize("other", WARM_STARTS)
+def test_a_warm_start_of_something_else(
+    other: str, solved: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments, told = WARM_STARTS[other]
+    file = str(solved / "solution.yaml")
+    assert call("solve", *arguments, "-W", file, "-o", str(tmp_path / "out")) == 2
+    captured = capsys.readouterr()
+    (line,) = captured.err.splitlines()
+    assert captured.out == "" and told in line and file in line
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_forged_warm_start(solved: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    forged = tmp_path / "forged.yaml"
+    solution = load(solved / "solution.yaml", Solution)
+    forged.write_text(dump(solution.model_copy(update={"latency": solution.latency - 1})))
+    assert call("solve", *TOY, "--weights", "static", "-W", str(forged)) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "latency" in line and "forged.yaml" in line
 
 
 def test_errors_of_the_process_are_one_line_too() -> None:
@@ -324,9 +445,9 @@ def test_readme_python() -> None:
 # Signals
 
 
-def _interrupted(out: Path, number: int) -> tuple[int, str, str]:
+def _interrupted(out: Path, number: int, *how: str) -> tuple[int, str, str]:
     """Start a long search, send a signal once there is an answer, and return how it ends."""
-    arguments = ["solve", "toy", "--weights", "static", "-t", "100", "-j", "2", "-o", str(out)]
+    arguments = ["solve", "toy", "--weights", "static", "-t", "100", *how, "-o", str(out)]
     with subprocess.Popen(
         [*COMMAND, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
@@ -338,9 +459,12 @@ def _interrupted(out: Path, number: int) -> tuple[int, str, str]:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+@pytest.mark.parametrize("how", [("-j", "2"), ("--deterministic",)])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_the_search_with_what_it_has(number: signal.Signals, tmp_path: Path) -> None:
-    code, stdout, stderr = _interrupted(tmp_path / "out", number)
+def test_a_signal_ends_the_search_with_what_it_has(
+    number: signal.Signals, how: tuple[str, ...], tmp_path: Path
+) -> None:
+    code, stdout, stderr = _interrupted(tmp_path / "out", number, *how)
     assert code == 0
     assert "latency" in stdout
     assert f"interrupted by {number.name}" in stderr

@@ -21,7 +21,7 @@ from solver.stop import Stop
 from solver.timeline import Order, evaluate
 
 POLL_SECONDS = 0.1
-FAREWELL_SECONDS = 2.0
+FAREWELL_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ def descend(
         processes[-1].start()
     running = set(range(workers))
     try:
-        while running and not (stop.interrupt.is_set() or stop.remaining() < -FAREWELL_SECONDS):
+        while running and not (stop.ended or stop.interrupt.is_set() or stop.remaining() < -FAREWELL_SECONDS):
             try:
                 message = messages.get(timeout=POLL_SECONDS)
             except queue.Empty:
@@ -93,5 +93,5 @@ def descend(
     finally:
         ended.set()
         for process in processes:
-            process.join(FAREWELL_SECONDS)
+            process.join(FAREWELL_SECONDS / workers)
             process.kill()
