@@ -1,0 +1,194 @@
+"""The CP-SAT model: a literal for each candidate, a time for each checkpoint, a function for each family.
+
+docs/formulation.md has the mathematics: why every constraint holds for every plan, what is bounded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from ortools.sat.python.cp_model import CpModel, IntVar, LinearExpr
+
+from solver.cpsat import envelopes, paths
+from solver.cpsat.candidates import Candidate
+from solver.cpsat.checkpoints import END, START
+from solver.cpsat.envelopes import Envelope
+from solver.cpsat.heads import Bounds, Link, Network
+from solver.cpsat.lags import NEVER
+from solver.cpsat.paths import Path
+from solver.profile import Cycles
+from solver.schedule import Plan
+from solver.timeline import LayerTimes
+
+RANGE = 2**44
+"""Times up to which the model counts in cycles; longer ones are counted in larger units, rounded down."""
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """A model and its variables.
+
+    Attributes
+    ----------
+    limit : the latency that plans may have at most, in cycles.
+    unit : cycles in one unit of the model's times.
+    literals : for each layer whether it takes each candidate.
+    times : for each layer when it passes each checkpoint.
+    """
+
+    net: Network
+    bounds: Bounds
+    limit: int
+    unit: int
+    cp: CpModel
+    literals: Sequence[Sequence[IntVar]]
+    times: Sequence[Sequence[IntVar]]
+    latency: IntVar
+
+    @property
+    def static(self) -> bool:
+        """Whether every bank serves one layer."""
+        return self.net.problem.hardware.weights == "static"
+
+    def chosen(self, layer: int, values: Cycles) -> LinearExpr:
+        """Return the value, in cycles, of the candidate that a layer takes, in units rounded down."""
+        scaled = (values // self.unit).tolist()
+        if len(set(scaled)) == 1:
+            return LinearExpr.sum([scaled[0]])
+        return LinearExpr.weighted_sum(self.literals[layer], scaled)
+
+
+def build(net: Network, bounds: Bounds, limit: int, anchor: Sequence[int]) -> Model:
+    """Return the model of all plans no later than `limit`, without banks and without critical paths.
+
+    Its envelopes are exact for the candidates at the places `anchor`, and for one of them with any other.
+    """
+    cp = CpModel()
+    unit = -(-limit // RANGE)
+    literals = [
+        [cp.new_bool_var(f"x{i}_{m}") for m in range(len(own))] for i, own in enumerate(net.candidates)
+    ]
+    times = []
+    for i, (heads, tails) in enumerate(zip(bounds.heads, bounds.tails, strict=True)):
+        first, last = heads.min(axis=0) // unit, (limit - tails.min(axis=0)) // unit
+        times.append(
+            [
+                cp.new_int_var(int(a), int(b), f"t{i}_{q}")
+                for q, (a, b) in enumerate(zip(first, last, strict=True))
+            ]
+        )
+    latency = cp.new_int_var(bounds.latency // unit, limit // unit, "latency")
+    model = Model(net, bounds, limit, unit, cp, literals, times, latency)
+    _one_candidate(model)
+    _within_layers(model)
+    _heads_and_tails(model)
+    _barred_pairs(model)
+    for link in net.links:
+        add_envelopes(model, link, anchor[link.producer], anchor[link.consumer])
+    cp.minimize(latency)
+    return model
+
+
+def _one_candidate(model: Model) -> None:
+    for own in model.literals:
+        model.cp.add_exactly_one(own)
+
+
+def _within_layers(model: Model) -> None:
+    """From the start to a checkpoint, and on to the end, it takes at least as long as without waiting."""
+    for i, (times, ideal) in enumerate(zip(model.times, model.net.times, strict=True)):
+        for q, time in enumerate(times[1:], 1):
+            model.cp.add(time >= times[START] + model.chosen(i, ideal[:, q]))
+        for q, time in enumerate(times[1:END], 1):
+            model.cp.add(times[END] >= time + model.chosen(i, ideal[:, END] - ideal[:, q]))
+
+
+def _heads_and_tails(model: Model) -> None:
+    for i, times in enumerate(model.times):
+        for q, time in enumerate(times):
+            model.cp.add(time >= model.chosen(i, model.bounds.heads[i][:, q]))
+            model.cp.add(model.latency >= time + model.chosen(i, model.bounds.tails[i][:, q]))
+        model.cp.add(model.latency >= model.chosen(i, model.bounds.layers[i]))
+
+
+def add_envelopes(model: Model, link: Link, producer: int, consumer: int) -> None:
+    """Bind the checkpoints of two layers by envelopes that are exact for a pair of candidates."""
+    lags = envelopes.effective(link, model.bounds, model.limit)
+    for q, r in envelopes.relevant(link, model.bounds):
+        of_pair = lags[:, :, q, r]
+        for envelope in (
+            envelopes.at_consumer(of_pair, consumer),
+            envelopes.at_producer(of_pair, producer),
+        ):
+            _add_envelope(model, link, q, r, envelope)
+
+
+def _add_envelope(model: Model, link: Link, q: int, r: int, envelope: Envelope) -> None:
+    asked = model.chosen(link.producer, envelope.producers) + model.chosen(link.consumer, envelope.consumers)
+    model.cp.add(model.times[link.consumer][r] >= model.times[link.producer][q] + asked)
+
+
+def _barred_pairs(model: Model) -> None:
+    """Do not choose pairs that no plan within the limit has."""
+    for link in model.net.links:
+        barred = link.lags[:, :, START, END] > model.limit
+        for i, j in zip(*np.nonzero(barred), strict=True):
+            first, second = model.literals[link.producer][i], model.literals[link.consumer][j]
+            model.cp.add_at_most_one(first, second)
+
+
+def add_path(model: Model, path: Path) -> None:
+    """Bind the end of a critical path to its start by the lags of the candidates along it.
+
+    A candidate that breaks the chain asks for no more than what holds anyway.
+    """
+    transfer = model.net.problem.hardware.cycles.transfer
+    lags = paths.lags(path, model.net.candidates, transfer)
+    most = [int(own.max()) for own in lags]
+    if min(most) == NEVER:
+        return
+    total = LinearExpr.sum([])
+    for step, own, longest in zip(path, lags, most, strict=True):
+        others = sum(most) - longest
+        if model.static:
+            broken = np.minimum(model.bounds.layers[step.layer] - others, longest)
+        else:
+            broken = np.full_like(own, -model.limit - max(0, others) - 1)
+        total = total + model.chosen(step.layer, np.maximum(own, broken))
+    if model.static:
+        model.cp.add(model.latency >= total)
+    else:
+        model.cp.add(model.times[path[-1].layer][END] >= model.times[path[0].layer][START] + total)
+
+
+def places(net: Network, plan: Plan) -> list[int]:
+    """Return the place of each layer's mapping and order among its candidates, 0 if it is not there."""
+    return [
+        next((m for m, candidate in enumerate(own) if _is(candidate, times)), 0)
+        for own, times in zip(net.candidates, plan.timeline.layers, strict=True)
+    ]
+
+
+def _is(candidate: Candidate, times: LayerTimes) -> bool:
+    blocks = None if times.order is None else tuple(times.order.tolist())
+    return candidate.profile.mapping == times.profile.mapping and candidate.blocks == blocks
+
+
+def hint(model: Model, plan: Plan) -> bool:
+    """Give a plan that is made of candidates of the model as the first solution; return whether it is."""
+    found = places(model.net, plan)
+    model.cp.clear_hints()  # type: ignore[no-untyped-call]
+    chosen = [own[place] for own, place in zip(model.net.candidates, found, strict=True)]
+    if not all(map(_is, chosen, plan.timeline.layers)) or plan.latency > model.limit:
+        return False
+    for i, (place, times) in enumerate(zip(found, plan.timeline.layers, strict=True)):
+        for m, literal in enumerate(model.literals[i]):
+            model.cp.add_hint(literal, m == place)
+        ideal = model.net.times[i][place]
+        real = [times.start, *(ideal[1:] + times.delay_at(ideal[1:])).tolist()]
+        for time, value in zip(model.times[i], real, strict=True):
+            model.cp.add_hint(time, value // model.unit)
+    model.cp.add_hint(model.latency, plan.latency // model.unit)
+    return True

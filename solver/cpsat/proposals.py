@@ -1,0 +1,82 @@
+"""From a proposal of the model to a valid plan, evaluated exactly."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from solver.banks import pack
+from solver.cpsat.candidates import Candidate
+from solver.problem import Problem
+from solver.profile import Profile
+from solver.schedule import Plan, overlap_shared
+from solver.timeline import Orders, Timeline, evaluate
+
+Choice = tuple[Candidate, ...]
+"""One candidate for each layer."""
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A solution of the model, in cycles.
+
+    Attributes
+    ----------
+    banks : for each layer those that it holds; empty if the model has not chosen any.
+    """
+
+    choice: Choice
+    starts: tuple[int, ...]
+    ends: tuple[int, ...]
+    latency: int
+    banks: tuple[tuple[int, ...], ...]
+
+    @property
+    def profiles(self) -> list[Profile]:
+        """The profile of each layer."""
+        return [candidate.profile for candidate in self.choice]
+
+    @property
+    def orders(self) -> Orders:
+        """The order of the blocks of each layer."""
+        return [candidate.order for candidate in self.choice]
+
+
+def planned(problem: Problem, proposal: Proposal) -> tuple[Plan | None, Timeline | None]:
+    """Return a valid plan and its times; no plan if banks do not fit, no times either if none were tried."""
+    if problem.hardware.weights == "static":
+        timeline = evaluate(problem, proposal.profiles, [0] * len(proposal.choice), proposal.orders)
+        packed = pack(problem.hardware, proposal.profiles)
+        return None if packed is None else Plan(timeline, tuple(packed)), timeline
+    plan = _on_banks(problem, proposal) if proposal.banks else _placed(problem, proposal)
+    return plan, None if plan is None else plan.timeline
+
+
+def _on_banks(problem: Problem, proposal: Proposal) -> Plan:
+    """Run every layer on the banks it was given as soon as those before it on one of them are done."""
+    count = len(proposal.choice)
+    sequence = sorted(range(count), key=lambda i: (proposal.starts[i], proposal.ends[i]))
+    before: list[list[int]] = [[] for _ in range(count)]
+    for place, i in enumerate(sequence):
+        before[i] = [j for j in sequence[:place] if not set(proposal.banks[i]).isdisjoint(proposal.banks[j])]
+    releases, timeline = [0] * count, None
+    while True:
+        timeline = evaluate(problem, proposal.profiles, releases, proposal.orders)
+        later = [max([0, *(timeline.layers[j].end for j in own)]) for own in before]
+        if later == releases:
+            return Plan(timeline, tuple(np.array(own, np.int64) for own in proposal.banks))
+        releases = later
+
+
+def _placed(problem: Problem, proposal: Proposal) -> Plan | None:
+    """Place the layers one after the other, those that the model starts first before the others."""
+    if any(candidate.blocks for candidate in proposal.choice):
+        return None
+    order: list[int] = []
+    left = set(range(len(proposal.choice)))
+    while left:
+        ready = [i for i in left if left.isdisjoint(problem.network.producers[i])]
+        order.append(min(ready, key=lambda i: (proposal.starts[i], i)))
+        left.remove(order[-1])
+    return overlap_shared(problem, proposal.profiles, order, frozenset(order))
