@@ -2,13 +2,16 @@
 
 A pool is made in three steps. The dims that the channels and banks of the shape are spread over are ranked by
 how evenly they divide. For the best of these, all ways to fill the columns are weighed at once with an
-estimate of the layer's own latency. The best ones are built with several orders of the temporal loops and
-profiled exactly.
+estimate of the own latency. Some are built and profiled exactly: the fastest ones with several orders of the
+temporal loops, those that need the fewest rows, and for each number of steps along the rows and columns of
+the output the fastest one that makes them outermost. The latter hand on their outputs early, so that the
+layers after them can follow closely.
 """
 
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -26,11 +29,13 @@ Shape = tuple[int, int]
 
 ARRAYS = 6
 COLUMN_OPTIONS = 3000
-SPLITS = 12
+SPLITS = 6
 MOST_STEPS = 1.5
 FAVOURITES = 8
 FRUGAL = 4
+FINER = 1.25
 UNREACHED = 2**62
+INNER_ORDERS: tuple[tuple[Dim, ...], ...] = (("K", "C", "R", "S"), ("C", "R", "S", "K"))
 
 
 def shapes(hardware: Hardware) -> list[Shape]:
@@ -38,6 +43,20 @@ def shapes(hardware: Hardware) -> list[Shape]:
     within = [(1, banks) for banks in _round_numbers(hardware.banks_per_channel)]
     across = [(channels, hardware.banks_per_channel) for channels in _round_numbers(hardware.channels)[1:]]
     return within + across
+
+
+def sizes(hardware: Hardware) -> list[Shape]:
+    """Return a shape for every number of banks up to 16, then for eight in each doubling; smallest first."""
+    powers = [2**i for i in range(hardware.banks.bit_length())]
+    counts = sorted(
+        {m * p for p in powers for m in range(1, 16) if m * p <= hardware.banks} | {hardware.banks}
+    )
+    found = []
+    for count in counts:
+        fewest = -(-count // hardware.banks_per_channel)
+        exact = [c for c in range(fewest, hardware.channels + 1) if count % c == 0]
+        found += [(c, count // c) for c in exact[:1]]
+    return found
 
 
 def _round_numbers(limit: int) -> list[int]:
@@ -69,14 +88,15 @@ def temporal_orders(layer: Layer) -> list[tuple[Dim, ...]]:
 def build(batch: Batch, i: int, order: tuple[Dim, ...]) -> Mapping:
     """Return a batch's mapping number `i`: temporal loops outermost, in the given order."""
     temporal = dict(zip(DIMS, batch.temporal[:, i].tolist(), strict=True))
-    loops = [Loop(dim, temporal[dim], "temporal") for dim in order]
+    loops = [Loop(dim, temporal[dim], "temporal") for dim in order if temporal[dim] > 1]
     kinds: list[tuple[Kind, Ints]] = [
         ("channel", batch.channel),
         ("bank", batch.bank),
         ("column", batch.column),
     ]
     for kind, bounds in kinds:
-        loops += [Loop(dim, bound, kind) for dim, bound in zip(DIMS, bounds[:, i].tolist(), strict=True)]
+        used = zip(DIMS, bounds[:, i].tolist(), strict=True)
+        loops += [Loop(dim, bound, kind) for dim, bound in used if bound > 1]
     return Mapping(tuple(loops))
 
 
@@ -171,16 +191,41 @@ def _ways(layer: Layer, hardware: Hardware, shape: Shape) -> Batch | None:
     return batch if batch.temporal.size else None
 
 
-def candidates(layer: Layer, hardware: Hardware, shape: Shape) -> list[Mapping]:
-    """Return good mappings of a layer on at most a shape of banks, roughly in the order of own latency."""
+def candidates(layer: Layer, hardware: Hardware, shape: Shape) -> Iterator[Mapping]:
+    """Yield good mappings of a layer on at most a shape of banks, those of least own latency first."""
     batch = _ways(layer, hardware, shape)
     if batch is None:
-        return []
+        return
     orders = temporal_orders(layer)
     total = np.min([batch.total(order) for order in orders[:2]], axis=0)
     best, frugal = np.argsort(total, kind="stable")[:SPLITS], np.lexsort((total, batch.rows))[:FRUGAL]
     chosen = dict.fromkeys([*best.tolist(), *frugal.tolist()])
-    return list(dict.fromkeys(build(batch, i, order) for i in chosen for order in orders))
+    ways = itertools.chain(((i, order) for i in chosen for order in orders), _streaming(batch))
+    seen = set()
+    for i, order in ways:
+        mapping = build(batch, i, order)
+        if mapping not in seen:
+            seen.add(mapping)
+            yield mapping
+
+
+def _streaming(batch: Batch) -> Iterator[tuple[int, tuple[Dim, ...]]]:
+    """Yield the fastest mappings (number, order) for each number of steps along rows and columns.
+
+    Left out are those for which a faster one makes about as many steps along both.
+    """
+    rows, columns = batch.temporal[DIMS.index("P")], batch.temporal[DIMS.index("Q")]
+    for axes in (("P", "Q"), ("Q", "P")):
+        orders = [("N", "G", *axes, *inner) for inner in INNER_ORDERS]
+        totals = np.array([batch.total(order) for order in orders])
+        by_total = np.argsort(totals.min(axis=0), kind="stable")
+        steps = rows[by_total] * (columns.max() + 1) + columns[by_total]
+        found: list[tuple[int, int]] = []
+        for i in by_total[np.sort(np.unique(steps, return_index=True)[1])].tolist():
+            p, q = int(rows[i]), int(columns[i])
+            if not any(FINER * a >= p and FINER * b >= q for a, b in found):
+                found.append((p, q))
+                yield i, orders[totals[:, i].argmin()]
 
 
 @dataclass
@@ -188,29 +233,26 @@ class Space:
     """The pools of a problem, made when they are first asked for; layers that look the same share them."""
 
     problem: Problem
-    _mappings: dict[tuple[str, Shape], list[Mapping]] = field(default_factory=dict)
+    _mappings: dict[tuple[str, Shape, int | None], list[Mapping]] = field(default_factory=dict)
     _pools: dict[tuple[int, Shape], tuple[Profile, ...]] = field(default_factory=dict)
 
     def pool(self, layer: int, shape: Shape) -> tuple[Profile, ...]:
         """Return profiles of good mappings on at most `shape`, the fastest first; empty if none fits."""
         key = (layer, shape)
         if key not in self._pools:
-            self._pools[key] = self._profiles(layer, self._candidates(layer, shape))
+            self._pools[key] = self._profiles(layer, shape, None)
         return self._pools[key]
 
     def favourites(self, layer: int, shape: Shape) -> tuple[Profile, ...]:
         """Return the profiles of the pool that were estimated best, the fastest first; soon made."""
-        if (layer, shape) in self._pools:
-            return self._pools[layer, shape]
-        return self._profiles(layer, self._candidates(layer, shape)[:FAVOURITES])
+        return self._profiles(layer, shape, FAVOURITES)
 
-    def _candidates(self, layer: int, shape: Shape) -> list[Mapping]:
+    def _profiles(self, layer: int, shape: Shape, most: int | None) -> tuple[Profile, ...]:
         record = self.problem.layers[layer]
         look = record.model_dump_json(exclude={"name": True, "operands": {"__all__": {"producer"}}})
-        if (look, shape) not in self._mappings:
-            self._mappings[look, shape] = candidates(record, self.problem.hardware, shape)
-        return self._mappings[look, shape]
-
-    def _profiles(self, layer: int, mappings: list[Mapping]) -> tuple[Profile, ...]:
-        profiles = [self.problem.profile(layer, mapping) for mapping in mappings]
+        key = (look, shape, most)
+        if key not in self._mappings:
+            found = candidates(record, self.problem.hardware, shape)
+            self._mappings[key] = list(itertools.islice(found, most))
+        profiles = [self.problem.profile(layer, mapping) for mapping in self._mappings[key]]
         return tuple(sorted(profiles, key=lambda p: (p.total, p.banks, p.rows)))

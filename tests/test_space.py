@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 import random
 
 import numpy as np
 import pytest
 from generators import draw_hardware, draw_mapping, draw_network
 
-from hw.library import load_hardware
+from hw.library import load_hardware, preset_names
 from models.library import load_network
 from solver.estimate import Batch
 from solver.mapping import Loop, Mapping, problems
 from solver.problem import Problem
+from solver.profile import Profile
 from solver.search.moves import neighbour
-from solver.space import Space, _options, candidates, shapes, temporal_orders
+from solver.space import Space, _options, candidates, shapes, sizes, temporal_orders
 
 
 @pytest.mark.parametrize("seed", range(60))
@@ -24,11 +27,34 @@ def test_candidates_are_valid_and_within_their_shape(seed: int) -> None:
     hardware = draw_hardware(rng, network)
     problem = Problem(network, hardware)
     for i, layer in enumerate(network.layers):
-        for shape in shapes(hardware):
+        for shape in {*shapes(hardware), *sizes(hardware)}:
             for profile in Space(problem).pool(i, shape):
                 assert problems(layer, profile.mapping, hardware) == []
                 assert profile.mapping.channels <= shape[0]
                 assert profile.mapping.banks_per_channel <= shape[1]
+
+
+@pytest.mark.parametrize("preset", preset_names())
+def test_there_is_a_shape_for_every_small_number_of_banks_and_they_all_fit(preset: str) -> None:
+    hardware = load_hardware(preset)
+    counts = [channels * banks for channels, banks in sizes(hardware)]
+    assert counts == sorted(set(counts)) and counts[-1] == hardware.banks
+    assert set(range(1, min(16, hardware.banks_per_channel) + 1)) <= set(counts)
+    assert all(c <= hardware.channels and b <= hardware.banks_per_channel for c, b in sizes(hardware))
+
+
+def test_pools_hold_mappings_that_stream_at_little_cost() -> None:
+    """A 3x3 convolution on six banks: row by row or position by position about as fast as in any order."""
+    problem = Problem(load_network("resnet18"), load_hardware("hbm2-bitsimd"))
+    layer = problem.network.index["layer3.1.conv1"]
+    pool = Space(problem).pool(layer, (1, 6))
+
+    def steps(profile: Profile) -> int:
+        positions = itertools.takewhile(lambda loop: loop.dim in "PQ", profile.temporal)
+        return math.prod(loop.bound for loop in positions)
+
+    close = [steps(profile) for profile in pool if profile.total < 1.1 * pool[0].total]
+    assert max(close) >= 49
 
 
 @pytest.mark.parametrize("name", ["toy", "resnet18", "vgg16"])
@@ -54,7 +80,7 @@ def test_the_estimate_is_the_profile_where_nothing_is_idle(seed: int) -> None:
     problem = Problem(load_network("resnet18"), load_hardware("hbm2-bitsimd"))
     i = rng.randrange(1, 20)
     layer = problem.layers[i]
-    mapping = rng.choice(candidates(layer, problem.hardware, rng.choice(shapes(problem.hardware))))
+    mapping = rng.choice([*candidates(layer, problem.hardware, rng.choice(sizes(problem.hardware)))])
     order = temporal_orders(layer)[0]
     dims = "NGKPQCRS"
 

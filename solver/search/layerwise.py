@@ -5,12 +5,15 @@ from __future__ import annotations
 from solver.banks import Banks, Ledger
 from solver.profile import Profile
 from solver.schedule import Plan, assemble, overlap_static, place
-from solver.space import Space, shapes
+from solver.space import Space, shapes, sizes
 from solver.stop import Stop
 from solver.timeline import LayerTimes, next_layer
 
-SIZES = 4
-"""Shapes tried for each layer, the largest that it may have."""
+SIZES = 2
+"""Numbers of banks tried for each layer under static weights, the largest that it may have."""
+
+SHAPES = 4
+"""The same when banks are shared; these are further apart."""
 
 OPTIONS = 20
 """Mappings tried on each shape when banks are shared, where trying one is slow."""
@@ -31,7 +34,7 @@ def _static(space: Space, start: Plan, stop: Stop) -> Plan:
     chosen: list[Profile] = list(start.profiles)
     done: dict[int, LayerTimes] = {}
     for i in problem.network.topological:
-        within = [s for s in shapes(problem.hardware) if s[0] * s[1] <= chosen[i].banks][-SIZES:]
+        within = [s for s in sizes(problem.hardware) if s[0] * s[1] <= chosen[i].banks][-SIZES:]
         own = start.profiles[i].mapping
         options = [
             p
@@ -57,8 +60,8 @@ def _shared(space: Space, start: Plan, stop: Stop) -> Plan:
     banks: dict[int, Banks] = {}
     ledger = Ledger(problem.hardware)
     for i in problem.network.topological:
-        sizes = [] if stop.reached() else shapes(problem.hardware)[-SIZES:]
-        options = [chosen[i], *(p for shape in sizes for p in space.pool(i, shape)[:OPTIONS])]
+        large = [] if stop.reached() else shapes(problem.hardware)[-SHAPES:]
+        options = [chosen[i], *(p for shape in large for p in space.pool(i, shape)[:OPTIONS])]
         placed = {p: result for p in options if (result := place(problem, ledger, i, p, done, True))}
         if not placed:
             return start
