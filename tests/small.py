@@ -28,7 +28,7 @@ def draw_small(rng: random.Random) -> tuple[Network, Hardware]:
         numbers = [count(layer, hardware) for layer in network.layers]
         least = [number.least for number in numbers]
         exact = all(number.exact for number in numbers)
-        if exact and 0 < min(least) and max(least) <= MAX_MAPPINGS and math.prod(least) <= MAX_COMBINATIONS:
+        if exact and min(least) > 0 and max(least) <= MAX_MAPPINGS and math.prod(least) <= MAX_COMBINATIONS:
             return network, hardware
 
 
