@@ -5,18 +5,30 @@ from __future__ import annotations
 import itertools
 import random
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
+import numpy as np
 import pytest
 from generators import draw_hardware, draw_mapping, draw_network
+from ortools.sat.python.cp_model import OPTIMAL, CpSolver
 
-from solver.cpsat.candidates import Candidate
-from solver.cpsat.pool import PoolResult, optimise
+from hw.library import load_hardware
+from models.library import load_network
+from models.network import Layer
+from solver.cpsat import model as cpsat
+from solver.cpsat.banks import add_shared, add_static, hint_banks
+from solver.cpsat.candidates import Candidate, block_region, finish_table, first_table
+from solver.cpsat.heads import network, reduce
+from solver.cpsat.packing import packed
+from solver.cpsat.pool import PoolResult, improve, optimise
+from solver.mapping import Loop, Mapping
 from solver.problem import Problem
-from solver.profile import Profile
+from solver.profile import Profile, profile
 from solver.schedule import Plan, one_after_another
 from solver.solution import from_plan, verify
+from solver.space import Space
 from solver.stop import Stop
-from solver.timeline import evaluate, order_allowed
+from solver.timeline import LayerTimes, evaluate, order_allowed
 
 Pools = list[list[Candidate]]
 
@@ -131,23 +143,158 @@ def search(problem: Problem, pools: Pools, start: Plan, stop: Stop) -> tuple[Poo
     return optimise(problem, pools, start, stop, 0, 1, heard.found, heard.bounded), heard
 
 
+@dataclass(frozen=True)
+class Instance:
+    """A problem, candidates for each layer, and a valid plan."""
+
+    problem: Problem
+    pools: Pools
+    start: Plan
+
+
+def draw_instance(seed: int) -> Instance:
+    """Draw an instance of which some choice fits; even seeds share banks over time."""
+    rng = random.Random(seed)
+    while True:
+        network = draw_network(rng, rng.choice((2, 2, 3, 3, 4)))
+        channels, banks = rng.choice(((1, 3), (2, 2), (3, 1), (2, 3), (3, 2)))
+        chip = draw_hardware(rng, network).model_copy(
+            update={
+                "weights": "static" if seed % 2 else "shared",
+                "channels": channels,
+                "banks_per_channel": banks,
+            }
+        )
+        problem = Problem(network, chip)
+        pools = draw_candidates(rng, problem, 3 if len(network.layers) < 4 else 2)
+        start = first_plan(problem, pools)
+        if start is not None:
+            return Instance(problem, pools, start)
+
+
 @pytest.mark.parametrize("seed", range(300))
 def test_the_optimum_over_candidates_is_that_of_trying_everything(seed: int) -> None:
-    rng = random.Random(seed)
-    network = draw_network(rng, rng.choice((2, 2, 3, 3, 4)))
-    weights = "static" if seed % 2 else "shared"
-    size = rng.choice(((1, 3), (2, 2), (3, 1), (2, 3), (3, 2)))
-    chip = draw_hardware(rng, network).model_copy(
-        update={"weights": weights, "channels": size[0], "banks_per_channel": size[1]}
-    )
-    problem = Problem(network, chip)
-    pools = draw_candidates(rng, problem, 3 if len(network.layers) < 4 else 2)
-    start = first_plan(problem, pools)
-    if start is None:
-        pytest.skip("no choice fits")
-    best = min(brute_force(problem, pools), start.latency)
-    result, heard = search(problem, pools, start, Stop())
+    drawn = draw_instance(seed)
+    best = min(brute_force(drawn.problem, drawn.pools), drawn.start.latency)
+    result, heard = search(drawn.problem, drawn.pools, drawn.start, Stop())
     assert result.plan.latency == best
     assert result.optimal and result.bound == best
     assert all(bound <= best for bound in heard.bounds) and heard.bounds == sorted(set(heard.bounds))
     assert heard.latencies == sorted(set(heard.latencies), reverse=True)
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_a_plan_satisfies_every_constraint_as_a_complete_hint(seed: int) -> None:
+    drawn = draw_instance(seed)
+    found = search(drawn.problem, drawn.pools, drawn.start, Stop())[0].plan
+    stop = Stop()
+    net = network(drawn.problem, drawn.pools, stop)
+    net, bounds = reduce(net, found.latency, stop)
+    if bounds.latency > found.latency or not all(map(_among, drawn.pools, found.timeline.layers)):
+        pytest.skip("the best plan is not made of the candidates")
+    model = cpsat.build(net, bounds, found.latency, cpsat.places(net, found))
+    assert cpsat.hint(model, found)
+    if model.static:
+        add_static(model)
+    else:
+        hint_banks(model, add_shared(model), found)
+    assert len(model.cp.proto.solution_hint.vars) == len(model.cp.proto.variables)
+    solver = CpSolver()
+    solver.parameters.fix_variables_to_their_hinted_value = True
+    assert solver.solve(model.cp) == OPTIMAL
+    assert solver.value(model.latency) == found.latency
+
+
+def _among(own: list[Candidate], times: LayerTimes) -> bool:
+    order = None if times.order is None else tuple(times.order.tolist())
+    return any(c.profile is times.profile and c.blocks == order for c in own)
+
+
+@pytest.mark.parametrize("seed", range(0, 40))
+def test_times_are_the_same_counted_in_large_units(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = draw_instance(seed)
+    best = search(drawn.problem, drawn.pools, drawn.start, Stop())[0].plan.latency
+    monkeypatch.setattr(cpsat, "RANGE", 64)
+    result, _ = search(drawn.problem, drawn.pools, drawn.start, Stop(iterations=20))
+    assert result.bound <= best <= result.plan.latency
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_blocks_read_what_the_tables_say(seed: int) -> None:
+    drawn = draw_instance(seed)
+    for layer, edges in enumerate(drawn.problem.edges):
+        for edge in edges:
+            for candidate in drawn.pools[layer]:
+                producer = drawn.pools[edge.producer][0]
+                first = first_table(candidate, edge, producer.profile)
+                starts = candidate.profile.block_starts
+                order = candidate.blocks or range(candidate.profile.blocks)
+                seen: set[tuple[int, ...]] = set()
+                for start, block in zip(starts.tolist(), order, strict=True):
+                    region = block_region(candidate.profile, edge, producer.profile, block)
+                    for element in itertools.product(*(own.tolist() for own in region)):
+                        if element not in seen:
+                            assert first.largest(tuple(np.array([x]) for x in element)) == start
+                        seen.add(element)
+                whole = finish_table(producer, edge).largest(
+                    tuple(
+                        np.arange(x.shape[0])
+                        for x in map(finish_table(producer, edge).slices, range(len(edge.groups)))
+                    )
+                )
+                assert whole == producer.end
+
+
+def shaped(channels: int, banks: int) -> Profile:
+    """Return a profile of a matrix product of the given shape."""
+    chip = load_hardware("toy")
+    loops = (Loop("K", channels, "channel"), Loop("P", banks, "bank"))
+    dims = {"K": channels, "P": banks}
+    layer = Layer.model_validate({"name": "x", "dims": dims, "operands": []})
+    return profile(layer, Mapping(loops), chip)
+
+
+@pytest.mark.parametrize(
+    ("shapes", "fits"),
+    [([(1, 4), (1, 4)], True), ([(1, 3), (1, 3), (1, 2)], False), ([(2, 2), (1, 2), (1, 2)], True)],
+)
+def test_shapes_are_packed_or_proven_not_to_fit(shapes: list[tuple[int, int]], fits: bool) -> None:
+    given, misfit = packed(load_hardware("toy"), [shaped(*shape) for shape in shapes])
+    assert misfit != fits
+    assert (given is not None) == fits
+    if given is not None:
+        assert len(set(np.concatenate(given).tolist())) == 8
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_a_neighbourhood_changes_free_layers_only_and_finds_their_best(seed: int) -> None:
+    drawn = draw_instance(seed)
+    free = {seed % len(drawn.pools)}
+    plan = improve(drawn.problem, drawn.pools, drawn.start, free, Stop(), 0)
+    verify(from_plan(drawn.problem, plan, "cpsat", 0, None, None))
+    assert all(plan.profiles[i] is p for i, p in enumerate(drawn.start.profiles) if i not in free)
+    own = [
+        [Candidate(p), *drawn.pools[i]] if i in free else [Candidate(p)]
+        for i, p in enumerate(drawn.start.profiles)
+    ]
+    assert plan.latency == min(brute_force(drawn.problem, own), drawn.start.latency)
+
+
+def test_nothing_is_found_or_proved_once_it_is_time_to_stop() -> None:
+    drawn = draw_instance(1)
+    result, heard = search(drawn.problem, drawn.pools, drawn.start, Stop(seconds=0))
+    assert result.plan is drawn.start and not result.optimal
+    assert heard.latencies == heard.bounds == []
+
+
+@pytest.mark.parametrize("weights", ["static", "shared"])
+def test_the_same_seed_gives_the_same_answer(weights: str) -> None:
+    chip = load_hardware("toy").with_weights(weights)  # type: ignore[arg-type]
+    problem = Problem(load_network("toy"), chip)
+    space = Space(problem)
+    pools = [[Candidate(p) for p in space.pool(i, (1, 2))[:6]] for i in range(len(problem.layers))]
+    start = first_plan(problem, pools)
+    assert start is not None
+    results = [search(problem, pools, start, Stop(iterations=3)) for _ in range(2)]
+    assert results[0][1].latencies == results[1][1].latencies
+    assert results[0][1].bounds == results[1][1].bounds

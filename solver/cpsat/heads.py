@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from solver.cpsat.checkpoints import END, START, Candidates, checkpoints
-from solver.cpsat.lags import BARRED, NEVER, edge_lags
+from solver.cpsat.lags import BARRED, NEVER, StoppedError, check, edge_lags
 from solver.problem import Problem
 from solver.profile import Cycles
 from solver.stop import Stop
@@ -62,7 +62,7 @@ class Network:
         )
 
 
-def network(problem: Problem, candidates: Candidates) -> Network:
+def network(problem: Problem, candidates: Candidates, stop: Stop) -> Network:
     """Compute the checkpoints and lags of all candidates."""
     times = checkpoints(problem, candidates)
     links = []
@@ -76,6 +76,7 @@ def network(problem: Problem, candidates: Candidates) -> Network:
                 times[producer],
                 times[consumer],
                 problem.hardware.cycles.transfer,
+                stop,
             )
             links.append(Link(producer, consumer, lags))
     return Network(problem, candidates, times, links)
@@ -116,15 +117,16 @@ def _shifted(table: Cycles, units: Cycles) -> Cycles:
     return result
 
 
-def _after_lags(times: Cycles, lags: Cycles) -> Cycles:
+def _after_lags(times: Cycles, lags: Cycles, stop: Stop) -> Cycles:
     """Return max over q of times[m, b, q] + lags[m, n, q, r]; shape (m, b, n, r)."""
     result = np.full((*times.shape[:2], lags.shape[1], lags.shape[3]), NEVER, np.int64)
     for q in range(times.shape[2]):
+        check(stop)
         np.maximum(result, times[:, :, q, None, None] + lags[:, None, :, q, :], out=result)
     return np.minimum(result, BARRED)
 
 
-def heads(net: Network, budget: Budget) -> list[Cycles]:
+def heads(net: Network, budget: Budget, stop: Stop) -> list[Cycles]:
     """Return the least real time of each checkpoint if a layer and all before it have a budget together.
 
     Returns
@@ -136,13 +138,13 @@ def heads(net: Network, budget: Budget) -> list[Cycles]:
         for times, units in zip(net.times, budget.units, strict=True)
     ]
     for link in net.links:
-        earliest = _after_lags(result[link.producer], link.lags).min(axis=0).transpose(1, 0, 2)
+        earliest = _after_lags(result[link.producer], link.lags, stop).min(axis=0).transpose(1, 0, 2)
         own = _shifted(earliest, budget.units[link.consumer])
         result[link.consumer] = np.maximum(result[link.consumer], own)
     return result
 
 
-def tails(net: Network, budget: Budget) -> list[Cycles]:
+def tails(net: Network, budget: Budget, stop: Stop) -> list[Cycles]:
     """Return the least time from each checkpoint to the end of everything, as `heads` does.
 
     The budget is that of the layers that depend on the layer, without itself.
@@ -150,7 +152,7 @@ def tails(net: Network, budget: Budget) -> list[Cycles]:
     result = [np.repeat((times[:, END:] - times)[:, None], budget.total + 1, axis=1) for times in net.times]
     for link in reversed(net.links):
         later = _shifted(result[link.consumer], budget.units[link.consumer])
-        left = _after_lags(later, link.lags.transpose(1, 0, 3, 2)).min(axis=0).transpose(1, 0, 2)
+        left = _after_lags(later, link.lags.transpose(1, 0, 3, 2), stop).min(axis=0).transpose(1, 0, 2)
         result[link.producer] = np.maximum(result[link.producer], left)
     return result
 
@@ -187,12 +189,12 @@ class Bounds:
         return max(int(own.min()) for own in self.layers)
 
 
-def bounds(net: Network, budget: Budget) -> Bounds:
+def bounds(net: Network, budget: Budget, stop: Stop) -> Bounds:
     """Compute heads, tails, and what they say of each candidate and each pair."""
-    head, tail = heads(net, budget), tails(net, budget)
+    head, tail = heads(net, budget, stop), tails(net, budget, stop)
     pairs = []
     for link in net.links:
-        reached = _after_lags(head[link.producer], link.lags)
+        reached = _after_lags(head[link.producer], link.lags, stop)
         later = _shifted(tail[link.consumer], budget.units[link.consumer])
         pairs.append(np.stack([_sum(own.transpose(1, 0, 2), later) for own in reached]))
     layers = [_sum(h, t) for h, t in zip(head, tail, strict=True)]
@@ -205,15 +207,16 @@ def reduce(net: Network, limit: int, stop: Stop) -> tuple[Network, Bounds]:
     First as if every layer could have all banks, which is quickly found. If some layer has no candidate left,
     no plan is as good as the limit, and the bound is above it.
     """
-    found = bounds(net, no_budget(net))
+    found = bounds(net, no_budget(net), stop)
     for allowed in (no_budget, budget):
         while True:
             own = allowed(net)
             if own.total < 0:
                 return net, replace(found, layers=[np.full(len(x), BARRED) for x in found.layers])
-            if stop.reached():
+            try:
+                found = bounds(net, own, stop)
+            except StoppedError:
                 return net, found
-            found = bounds(net, own)
             if found.latency > limit:
                 return net, found
             left = _left(net, found, limit)

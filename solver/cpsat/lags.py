@@ -14,12 +14,23 @@ import numpy as np
 from solver.cpsat.candidates import Candidate, records
 from solver.problem import Edge
 from solver.profile import Cycles
+from solver.stop import Stop
 
 NEVER = -(2**60)
 """Lag where nothing is implied; plus any time it is still below every time."""
 
 BARRED = 2**60
 """Lag of a pair that no better plan contains."""
+
+
+class StoppedError(Exception):
+    """It is time to stop, before there is a result."""
+
+
+def check(stop: Stop) -> None:
+    """Raise `StoppedError` if it is time to stop."""
+    if stop.reached():
+        raise StoppedError
 
 
 def pair_lags(starts: Cycles, need: Cycles, passed: Cycles, reached: Cycles) -> Cycles:
@@ -49,10 +60,18 @@ def edge_lags(
     passed: Cycles,
     reached: Cycles,
     transfer: int,
+    stop: Stop,
 ) -> Cycles:
-    """Return the lags of all pairs; shape (producers, consumers, checkpoints of the one, of the other)."""
+    """Return the lags of all pairs; shape (producers, consumers, checkpoints of the one, of the other).
+
+    Raises
+    ------
+    StoppedError
+        if it is time to stop.
+    """
     lags = np.empty((len(producers), len(consumers), passed.shape[1], reached.shape[1]), np.int64)
     for i, producer in enumerate(producers):
+        check(stop)
         for j, consumer in enumerate(consumers):
             lags[i, j] = pair_lags(*records(producer, consumer, edge), passed[i], reached[j])
     return np.where(lags == NEVER, NEVER, lags + transfer)

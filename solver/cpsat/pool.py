@@ -8,8 +8,8 @@ ends at the latency of the best plan (docs/formulation.md).
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 from ortools.sat.python.cp_model import INFEASIBLE, MODEL_INVALID, OPTIMAL, CpSolver, CpSolverSolutionCallback
@@ -18,9 +18,10 @@ from solver.cpsat import model as cpsat
 from solver.cpsat.banks import Held, add_shared, add_static, forbid_shapes, hint_banks
 from solver.cpsat.checkpoints import END, START, Candidates
 from solver.cpsat.heads import Bounds, Network, network, reduce
+from solver.cpsat.lags import StoppedError
 from solver.cpsat.model import Model
 from solver.cpsat.paths import Path, critical
-from solver.cpsat.proposals import Choice, Proposal, planned
+from solver.cpsat.proposals import Choice, Proposal, answer, kept_candidates
 from solver.problem import Problem
 from solver.schedule import Plan
 from solver.stop import Stop
@@ -29,6 +30,10 @@ FIRST_SLICE = 2.0
 """Deterministic time, about seconds, of the first solve; each that ends without a proof doubles it."""
 
 POLL_SECONDS = 0.1
+
+SOLVES = 4
+BRIEF_SLICE = 0.3
+"""Solves, and deterministic time of the first of them, that one neighbourhood is worth."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,9 +71,36 @@ def optimise(
     return search.run(candidates)
 
 
+def improve(
+    problem: Problem, candidates: Candidates, plan: Plan, free: Collection[int], stop: Stop, seed: int
+) -> Plan:
+    """Return the best plan found in which only some layers change their candidates, or the given one.
+
+    Parameters
+    ----------
+    candidates : for each layer those that it may choose from; only those of `free` are looked at.
+    free : the layers that may change. The others keep their mapping and order.
+    stop : when to give up; its iterations are not counted.
+    """
+    own = kept_candidates(plan)
+    options = [[own[i], *candidates[i]] if i in free else [own[i]] for i in range(len(own))]
+    limit = None if stop.seconds is None else stop.remaining()
+    brief = Stop(seconds=limit, iterations=SOLVES, interrupt=stop.interrupt)
+    search = _Search(problem, brief, seed, 1, lambda _: None, lambda _: None, plan)
+    search.slice, search.better_by = BRIEF_SLICE, 1
+    return search.run(options).plan
+
+
 @dataclass
 class _Search:
-    """One search: the best plan and bound so far, and what the proposals have taught."""
+    """One search: the best plan and bound so far, and what the proposals have taught.
+
+    Attributes
+    ----------
+    slice : deterministic time of the next solve.
+    better_by : cycles by which plans must be better than the best one. With 0 that one can be the hint; with
+        1 most neighbourhoods are known to hold nothing before anything is solved.
+    """
 
     problem: Problem
     stop: Stop
@@ -79,17 +111,28 @@ class _Search:
     plan: Plan
     bound: int = 0
     slice: float = FIRST_SLICE
+    better_by: int = 0
     paths: list[Path] = field(default_factory=list)
     misfits: list[Choice] = field(default_factory=list)
 
+    @property
+    def limit(self) -> int:
+        """The latest plan that is looked for."""
+        return self.plan.latency - self.better_by
+
     def run(self, candidates: Candidates) -> PoolResult:
-        net: Network | None = network(self.problem, candidates)
-        while net is not None and self.bound < self.plan.latency and not self.stop.reached():
-            net, bounds = reduce(net, self.plan.latency, self.stop)
-            self.raise_bound(bounds.latency)
-            if self.bound < self.plan.latency and not self.exhaust(net, bounds):
-                net = None
+        with suppress(StoppedError):
+            net = network(self.problem, candidates, self.stop)
+            while self.going():
+                net, bounds = reduce(net, self.limit, self.stop)
+                self.raise_bound(bounds.latency)
+                if self.going() and not self.exhaust(net, bounds):
+                    break
         return PoolResult(self.plan, self.bound, self.bound == self.plan.latency)
+
+    def going(self) -> bool:
+        """Whether there may be something to find, and time to find it."""
+        return self.bound < self.plan.latency and not self.stop.reached()
 
     def raise_bound(self, bound: int) -> None:
         """Report a bound if it is better; what is as late as the best plan need not be looked for."""
@@ -106,7 +149,7 @@ class _Search:
 
     def exhaust(self, net: Network, bounds: Bounds) -> bool:
         """Solve one model, adding to it, until there is a better plan; return whether to go on after that."""
-        model = cpsat.build(net, bounds, self.plan.latency, cpsat.places(net, self.plan))
+        model = cpsat.build(net, bounds, self.limit, cpsat.places(net, self.plan))
         held = None if model.static else add_shared(model)
         if held is None:
             add_static(model)
@@ -118,7 +161,7 @@ class _Search:
                 forbid_shapes(model, choice)
             paths, misfits = len(self.paths), len(self.misfits)
             status = self.solve(model, held)
-            if self.bound == self.plan.latency or self.plan.latency < model.limit:
+            if self.bound == self.plan.latency or self.limit < model.limit:
                 return True
             if (paths, misfits) == (len(self.paths), len(self.misfits)):
                 if status == OPTIMAL:
@@ -141,18 +184,19 @@ class _Search:
         if status == MODEL_INVALID:
             raise RuntimeError(model.cp.validate())
         if status == INFEASIBLE:
-            self.raise_bound(model.limit)
+            self.raise_bound(model.limit + 1)
         else:
             self.raise_bound(round(solver.best_objective_bound) * model.unit)
         return int(status)
 
     def learn(self, model: Model, held: Held | None, proposal: Proposal) -> None:
         """Evaluate what the model proposes and keep what it has overlooked."""
-        plan, timeline = planned(self.problem, proposal)
-        if plan is None:
+        known = answer(self.problem, proposal)
+        if known.misfit:
             self.misfits.append(proposal.choice)
-        else:
-            self.improve(plan)
+        if known.plan is not None:
+            self.improve(known.plan)
+        timeline = known.timeline
         if timeline is None:
             return
         ends = [times.end for times in timeline.layers]

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from solver.banks import pack
 from solver.cpsat.candidates import Candidate
+from solver.cpsat.packing import packed
 from solver.problem import Problem
 from solver.profile import Profile
 from solver.schedule import Plan, overlap_shared
@@ -43,14 +43,38 @@ class Proposal:
         return [candidate.order for candidate in self.choice]
 
 
-def planned(problem: Problem, proposal: Proposal) -> tuple[Plan | None, Timeline | None]:
-    """Return a valid plan and its times; no plan if banks do not fit, no times either if none were tried."""
+def kept_candidates(plan: Plan) -> list[Candidate]:
+    """Return the candidates that a plan is made of."""
+    return [
+        Candidate(times.profile, None if times.order is None else tuple(times.order.tolist()))
+        for times in plan.timeline.layers
+    ]
+
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """What a proposal comes to.
+
+    Attributes
+    ----------
+    plan : the plan; None if no banks were found for it.
+    timeline : when its layers run, whether or not there are banks; None if that is not known.
+    misfit : whether it is proven that no banks suffice.
+    """
+
+    plan: Plan | None
+    timeline: Timeline | None
+    misfit: bool
+
+
+def answer(problem: Problem, proposal: Proposal) -> Answer:
+    """Evaluate a proposal exactly."""
     if problem.hardware.weights == "static":
         timeline = evaluate(problem, proposal.profiles, [0] * len(proposal.choice), proposal.orders)
-        packed = pack(problem.hardware, proposal.profiles)
-        return None if packed is None else Plan(timeline, tuple(packed)), timeline
+        banks, misfit = packed(problem.hardware, proposal.profiles)
+        return Answer(None if banks is None else Plan(timeline, tuple(banks)), timeline, misfit)
     plan = _on_banks(problem, proposal) if proposal.banks else _placed(problem, proposal)
-    return plan, None if plan is None else plan.timeline
+    return Answer(plan, None if plan is None else plan.timeline, False)
 
 
 def _on_banks(problem: Problem, proposal: Proposal) -> Plan:
