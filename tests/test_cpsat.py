@@ -236,12 +236,9 @@ def test_blocks_read_what_the_tables_say(seed: int) -> None:
                         if element not in seen:
                             assert first.largest(tuple(np.array([x]) for x in element)) == start
                         seen.add(element)
-                whole = finish_table(producer, edge).largest(
-                    tuple(
-                        np.arange(x.shape[0])
-                        for x in map(finish_table(producer, edge).slices, range(len(edge.groups)))
-                    )
-                )
+                finish = finish_table(producer, edge)
+                sizes = [len(finish.slices(group)) for group in range(len(edge.groups))]
+                whole = finish.largest(tuple(np.arange(size) for size in sizes))
                 assert whole == producer.end
 
 
@@ -250,7 +247,7 @@ def shaped(channels: int, banks: int) -> Profile:
     chip = load_hardware("toy")
     loops = (Loop("K", channels, "channel"), Loop("P", banks, "bank"))
     dims = {"K": channels, "P": banks}
-    layer = Layer.model_validate({"name": "x", "dims": dims, "operands": []})
+    layer = Layer.model_validate({"name": "x", "dims": dims, "operands": [{"from": "image"}]})
     return profile(layer, Mapping(loops), chip)
 
 
@@ -273,10 +270,9 @@ def test_a_neighbourhood_changes_free_layers_only_and_finds_their_best(seed: int
     plan = improve(drawn.problem, drawn.pools, drawn.start, free, Stop(), 0)
     verify(from_plan(drawn.problem, plan, "cpsat", 0, None, None))
     assert all(plan.profiles[i] is p for i, p in enumerate(drawn.start.profiles) if i not in free)
-    own = [
-        [Candidate(p), *drawn.pools[i]] if i in free else [Candidate(p)]
-        for i, p in enumerate(drawn.start.profiles)
-    ]
+    own = [[Candidate(p)] for p in drawn.start.profiles]
+    for i in free:
+        own[i] += drawn.pools[i]
     assert plan.latency == min(brute_force(drawn.problem, own), drawn.start.latency)
 
 
