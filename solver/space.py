@@ -10,10 +10,12 @@ layers after them can follow closely.
 
 from __future__ import annotations
 
+import bisect
 import itertools
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
 
@@ -29,11 +31,14 @@ Shape = tuple[int, int]
 
 ARRAYS = 6
 COLUMN_OPTIONS = 3000
-SPLITS = 6
+SPLITS = 3
 MOST_STEPS = 1.5
 FAVOURITES = 8
 FRUGAL = 4
-FINER = 1.25
+FINER = 1.4
+SLOWEST = 1.5
+CLOSE = 12
+POSITIONS = ("P", "Q")
 UNREACHED = 2**62
 INNER_ORDERS: tuple[tuple[Dim, ...], ...] = (("K", "C", "R", "S"), ("C", "R", "S", "K"))
 
@@ -198,9 +203,13 @@ def candidates(layer: Layer, hardware: Hardware, shape: Shape) -> Iterator[Mappi
         return
     orders = temporal_orders(layer)
     total = np.min([batch.total(order) for order in orders[:2]], axis=0)
-    best, frugal = np.argsort(total, kind="stable")[:SPLITS], np.lexsort((total, batch.rows))[:FRUGAL]
-    chosen = dict.fromkeys([*best.tolist(), *frugal.tolist()])
-    ways = itertools.chain(((i, order) for i in chosen for order in orders), _streaming(batch))
+    best = np.argsort(total, kind="stable")[:SPLITS].tolist()
+    frugal = np.lexsort((total, batch.rows))[:FRUGAL].tolist()
+    ways = itertools.chain(
+        ((i, order) for i in best for order in orders),
+        ((i, order) for i in frugal for order in orders[:2]),
+        _streaming(batch),
+    )
     seen = set()
     for i, order in ways:
         mapping = build(batch, i, order)
@@ -218,7 +227,9 @@ def _streaming(batch: Batch) -> Iterator[tuple[int, tuple[Dim, ...]]]:
     for axes in (("P", "Q"), ("Q", "P")):
         orders = [("N", "G", *axes, *inner) for inner in INNER_ORDERS]
         totals = np.array([batch.total(order) for order in orders])
-        by_total = np.argsort(totals.min(axis=0), kind="stable")
+        total = totals.min(axis=0)
+        by_total = np.argsort(total, kind="stable")
+        by_total = by_total[total[by_total] <= SLOWEST * total[by_total[0]]]
         steps = rows[by_total] * (columns.max() + 1) + columns[by_total]
         found: list[tuple[int, int]] = []
         for i in by_total[np.sort(np.unique(steps, return_index=True)[1])].tolist():
@@ -228,6 +239,25 @@ def _streaming(batch: Batch) -> Iterator[tuple[int, tuple[Dim, ...]]]:
                 yield i, orders[totals[:, i].argmin()]
 
 
+def position_steps(profile: Profile) -> int:
+    """Return how many steps the outermost loops make along the rows and columns of the output."""
+    return math.prod(_outer_bounds(profile))
+
+
+def _outer_bounds(profile: Profile) -> list[int]:
+    outer = itertools.takewhile(lambda loop: loop.dim in POSITIONS, profile.temporal)
+    return [loop.bound for loop in outer]
+
+
+def _span(profile: Profile) -> float:
+    """Return about when the last of a chain of such layers ends: own latency, and the lag of those after it.
+
+    A layer that follows waits for about two steps of the outermost loop and one of all position loops.
+    """
+    outer = _outer_bounds(profile)
+    return profile.total * (1 + 2 / (outer[0] if outer else 1) + 1 / math.prod(outer))
+
+
 @dataclass
 class Space:
     """The pools of a problem, made when they are first asked for; layers that look the same share them."""
@@ -235,6 +265,7 @@ class Space:
     problem: Problem
     _mappings: dict[tuple[str, Shape, int | None], list[Mapping]] = field(default_factory=dict)
     _pools: dict[tuple[int, Shape], tuple[Profile, ...]] = field(default_factory=dict)
+    _close: dict[tuple[int, Shape], tuple[Profile, ...]] = field(default_factory=dict)
 
     def pool(self, layer: int, shape: Shape) -> tuple[Profile, ...]:
         """Return profiles of good mappings on at most `shape`, the fastest first; empty if none fits."""
@@ -242,6 +273,22 @@ class Space:
         if key not in self._pools:
             self._pools[key] = self._profiles(layer, shape, None)
         return self._pools[key]
+
+    def close(self, layer: int, shape: Shape) -> tuple[Profile, ...]:
+        """Return the few of the pool that other layers can follow most closely at little own latency."""
+        key = (layer, shape)
+        if key not in self._close:
+            self._close[key] = tuple(sorted(self.pool(layer, shape), key=_span)[:CLOSE])
+        return self._close[key]
+
+    @cached_property
+    def sizes(self) -> list[Shape]:
+        """The shapes that banks are shared out in; see `sizes`."""
+        return sizes(self.problem.hardware)
+
+    def size(self, banks: int) -> int:
+        """Return the position in `sizes` of the largest shape of at most so many banks."""
+        return bisect.bisect_right(self.sizes, banks, key=math.prod) - 1
 
     def favourites(self, layer: int, shape: Shape) -> tuple[Profile, ...]:
         """Return the profiles of the pool that were estimated best, the fastest first; soon made."""

@@ -39,7 +39,7 @@ def _static(space: Space, start: Plan, stop: Stop) -> Plan:
         options = [
             p
             for shape in within
-            for p in space.pool(i, shape)
+            for p in space.close(i, shape)
             if _inside(p, own.channels, own.banks_per_channel)
         ]
         tried = {p: next_layer(problem, i, p, 0, done) for p in ([] if stop.reached() else options)}

@@ -8,6 +8,7 @@ import signal
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from multiprocessing.context import ForkContext, SpawnContext
 from multiprocessing.queues import Queue
 from multiprocessing.synchronize import Event
 
@@ -25,7 +26,7 @@ FAREWELL_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
-class _Message:
+class Message:
     """A plan on its way between processes; one without mappings says that the worker has ended."""
 
     worker: int
@@ -36,24 +37,31 @@ class _Message:
     banks: tuple[Banks, ...] = ()
 
     @classmethod
-    def of(cls, worker: int, plan: Plan) -> _Message:
+    def of(cls, worker: int, plan: Plan) -> Message:
+        """Return the message that carries a plan."""
         mappings = tuple(profile.mapping for profile in plan.profiles)
         return cls(worker, 0, mappings, plan.releases, tuple(plan.orders), plan.banks)
 
     def plan(self, problem: Problem) -> Plan:
+        """Return the plan that it carries."""
         profiles = [problem.profile(i, mapping) for i, mapping in enumerate(self.mappings)]
         return Plan(evaluate(problem, profiles, self.releases, self.orders), self.banks)
 
 
+def processes() -> ForkContext | SpawnContext:
+    """Return how processes are started: by forking, which shares what is imported, where that is safe."""
+    return multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
+
+
 def _work(
-    problem: Problem, start: _Message, stop: Stop, seed: int, ended: Event, messages: Queue[_Message]
+    problem: Problem, start: Message, stop: Stop, seed: int, ended: Event, messages: Queue[Message]
 ) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     own = replace(stop, interrupt=ended, steps=0)
     search = Descent(Space(problem), seed)
-    search.run(start.plan(problem), own, lambda plan: messages.put(_Message.of(start.worker, plan)))
-    messages.put(_Message(start.worker, own.steps))
+    search.run(start.plan(problem), own, lambda plan: messages.put(Message.of(start.worker, plan)))
+    messages.put(Message(start.worker, own.steps))
 
 
 def descend(
@@ -63,27 +71,22 @@ def descend(
     if workers == 1:
         Descent(space, seed).run(start, stop, found)
         return
-    # Forking shares what is imported already; elsewhere than on Linux it is not safe.
-    context = (
-        multiprocessing.get_context("fork")
-        if sys.platform == "linux"
-        else multiprocessing.get_context("spawn")
-    )
+    context = processes()
     ended, messages = context.Event(), context.Queue()
     portable = replace(stop, interrupt=ended)
-    processes = []
+    started = []
     for worker in range(workers):
-        message = _Message.of(worker, start)
+        message = Message.of(worker, start)
         arguments = (space.problem, message, portable, seed + worker, ended, messages)
-        processes.append(context.Process(target=_work, args=arguments, daemon=True))
-        processes[-1].start()
+        started.append(context.Process(target=_work, args=arguments, daemon=True))
+        started[-1].start()
     running = set(range(workers))
     try:
         while running and not (stop.ended or stop.interrupt.is_set() or stop.remaining() < -FAREWELL_SECONDS):
             try:
                 message = messages.get(timeout=POLL_SECONDS)
             except queue.Empty:
-                running -= {i for i in running if not processes[i].is_alive() and messages.empty()}
+                running -= {i for i in running if not started[i].is_alive() and messages.empty()}
                 continue
             if not message.mappings:
                 running.discard(message.worker)
@@ -92,6 +95,6 @@ def descend(
             found(message.plan(space.problem))
     finally:
         ended.set()
-        for process in processes:
+        for process in started:
             process.join(FAREWELL_SECONDS / workers)
             process.kill()

@@ -1,0 +1,113 @@
+"""Banks of their own for layers whose arrays of banks may be cut into channels in any way."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from functools import lru_cache
+
+import numpy as np
+
+from hw.hardware import Hardware
+from models.network import DIMS
+from solver.banks import Banks, pack
+from solver.mapping import Loop, Mapping
+from solver.problem import Problem
+from solver.profile import Profile
+
+MEMORY = 10_000
+ARRAY = ("channel", "bank")
+
+Placed = tuple[list[Profile], tuple[Banks, ...]]
+
+
+class Placement:
+    """Places layers, and keeps the profiles of arrays that it has cut, so that they are profiled once."""
+
+    def __init__(self, problem: Problem) -> None:
+        self.problem = problem
+        self._cut: dict[tuple[Profile, int], Profile] = {}
+
+    def place(self, profiles: Sequence[Profile]) -> Placed | None:
+        """Return the profiles with banks for each; None if no way was found.
+
+        Where they do not fit as they are, the arrays of some are cut otherwise, into as many banks as before.
+        That changes their times only if they reduce over banks.
+        """
+        banks = pack(self.problem.hardware, profiles)
+        if banks is not None:
+            return list(profiles), tuple(banks)
+        layers = range(len(profiles))
+        sizes = [p.banks for p in profiles]
+        cuts = [_cuts(size, self.problem.hardware) for size in sizes]
+        widest_first = sorted(layers, key=lambda i: -sizes[i])
+        stiffest_first = sorted(layers, key=lambda i: (sizes[i] == 1, len(cuts[i]), -sizes[i]))
+        for order in (stiffest_first, widest_first):
+            placed = self._greedy(profiles, order)
+            if placed is not None:
+                return placed
+        return None
+
+    def _greedy(self, profiles: Sequence[Profile], order: Sequence[int]) -> Placed | None:
+        """Place the layers in an order, each with the cut that leaves the fewest channels half used."""
+        width = self.problem.hardware.banks_per_channel
+        free = [width] * self.problem.hardware.channels
+        chosen = list(profiles)
+        given: dict[int, Banks] = {}
+        for i in order:
+            channels = _channels(free, profiles[i], self.problem.hardware)
+            if not channels:
+                return None
+            chosen[i] = self._with_channels(i, profiles[i], len(channels))
+            banks = profiles[i].banks // len(channels)
+            first = np.array([(c + 1) * width - free[c] for c in channels])
+            given[i] = (first[:, None] + np.arange(banks)).ravel()
+            for c in channels:
+                free[c] -= banks
+        return chosen, tuple(given[i] for i in range(len(profiles)))
+
+    def _with_channels(self, layer: int, profile: Profile, channels: int) -> Profile:
+        if profile.mapping.channels == channels:
+            return profile
+        if len(self._cut) > MEMORY:
+            self._cut.clear()
+        if (profile, channels) not in self._cut:
+            self._cut[profile, channels] = self.problem.profile(layer, cut(profile.mapping, channels))
+        return self._cut[profile, channels]
+
+
+@lru_cache(maxsize=2**12)
+def _cuts(banks: int, hardware: Hardware) -> list[int]:
+    """Return the numbers of channels that so many banks can be spread over evenly."""
+    most = min(banks, hardware.channels)
+    return [c for c in range(1, most + 1) if banks % c == 0 and banks // c <= hardware.banks_per_channel]
+
+
+def _channels(free: Sequence[int], profile: Profile, hardware: Hardware) -> list[int]:
+    """Return the channels that a layer fills best; none if there are too few free banks."""
+    fullest = sorted((left, c) for c, left in enumerate(free) if left)
+    best: tuple[int, bool, int] | None = None
+    chosen: list[int] = []
+    for channels in _cuts(profile.banks, hardware):
+        banks = profile.banks // channels
+        fitting = [(left, c) for left, c in fullest if left >= banks][:channels]
+        rest = sum(left > banks for left, _ in fitting)
+        rank = (rest, channels != profile.mapping.channels, channels)
+        if len(fitting) == channels and (best is None or rank < best):
+            best, chosen = rank, sorted(c for _, c in fitting)
+    return chosen
+
+
+def cut(mapping: Mapping, channels: int) -> Mapping:
+    """Spread the array of a mapping over so many channels, a divisor of its number of banks."""
+    array = [loop for loop in mapping.loops if loop.kind in ARRAY]
+    others = [loop for loop in mapping.loops if loop.kind not in ARRAY]
+    place = mapping.loops.index(array[0])
+    outer, inner = [], []
+    for dim in DIMS:
+        bound = math.prod(loop.bound for loop in array if loop.dim == dim)
+        part = math.gcd(bound, channels)
+        channels //= part
+        outer.append(Loop(dim, part, "channel"))
+        inner.append(Loop(dim, bound // part, "bank"))
+    return Mapping((*others[:place], *outer, *inner, *others[place:]))

@@ -1,0 +1,91 @@
+"""Moves for shared weights: mappings, bank counts, and when layers choose their banks and start."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from solver.profile import Profile
+from solver.schedule import Plan, overlap_shared
+from solver.search.moves import neighbour
+from solver.search.state import State, critical_path
+from solver.space import Space, shapes
+from solver.stop import Stop
+
+
+@dataclass(frozen=True, eq=False)
+class SharedState(State):
+    """A plan with what led to it: the priority of the layers and which of them are punctual."""
+
+    priority: tuple[int, ...]
+    punctual: frozenset[int]
+
+
+class SharedMoves:
+    """See `Moves`."""
+
+    patience = 1500
+
+    def __init__(self, space: Space, rng: random.Random) -> None:
+        self.space = space
+        self.problem = space.problem
+        self.random = rng
+        self.shapes = shapes(space.problem.hardware)
+
+    def state(self, plan: Plan) -> SharedState:
+        """Return the state to go on from with a plan."""
+        order = self.problem.network.topological
+        return SharedState(plan, order, frozenset(order))
+
+    def starts(self, stop: Stop) -> Iterator[SharedState]:
+        """Yield nothing: the plan without overlap is hard to beat."""
+        return iter(())
+
+    def change(self, state: SharedState, limit: float) -> SharedState | None:
+        """Return a state one move away that costs no more than the limit, or None if the move led nowhere."""
+        path = critical_path(state.plan.timeline)
+        layer = self.random.choice(path if self.random.random() < 0.7 else range(len(self.problem.layers)))
+        kind = self.random.random()
+        if kind < 0.1:
+            changed = self._reschedule(state, layer)
+        else:
+            own = state.plan.profiles[layer]
+            profile = self._resize(own, layer) if kind < 0.5 else self._reshape(own, layer)
+            changed = None if profile is None else self._planned(state, {layer: profile})
+        return None if changed is None or changed.cost > limit else changed
+
+    def _planned(self, state: SharedState, changes: dict[int, Profile]) -> SharedState | None:
+        profiles = [changes.get(i, profile) for i, profile in enumerate(state.plan.profiles)]
+        plan = overlap_shared(self.problem, profiles, state.priority, state.punctual, state.plan.timeline)
+        return None if plan is None else replace(state, plan=plan)
+
+    def _reshape(self, profile: Profile, layer: int) -> Profile | None:
+        """Change one mapping a little."""
+        record = self.problem.layers[layer]
+        mapping = neighbour(record, profile.mapping, self.problem.hardware, self.random)
+        return None if mapping is None else self.problem.profile(layer, mapping)
+
+    def _resize(self, profile: Profile, layer: int) -> Profile | None:
+        """Draw another mapping, on a shape of about the same size."""
+        size = next(
+            (i for i, (c, b) in enumerate(self.shapes) if c * b >= profile.banks), len(self.shapes) - 1
+        )
+        size = min(max(0, size + self.random.choice((-2, -1, 0, 0, 1, 2))), len(self.shapes) - 1)
+        pool = self.space.pool(layer, self.shapes[size])
+        if not pool:
+            return None
+        return pool[min(int(self.random.expovariate(0.1)), len(pool) - 1)]
+
+    def _reschedule(self, state: SharedState, layer: int) -> SharedState | None:
+        """Let a layer start early or late, or choose its banks before the layer that chose before it."""
+        if self.random.random() < 0.5:
+            changed = replace(state, punctual=state.punctual ^ {layer})
+        else:
+            order = list(state.priority)
+            place = order.index(layer)
+            if place == 0 or order[place - 1] in self.problem.network.producers[layer]:
+                return None
+            order[place - 1 : place + 1] = order[place], order[place - 1]
+            changed = replace(state, priority=tuple(order))
+        return self._planned(changed, {})

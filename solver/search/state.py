@@ -1,0 +1,57 @@
+"""What a descent goes from and to: a plan, and what decides how it was put together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+from solver.schedule import Plan
+from solver.stop import Stop
+from solver.timeline import Timeline
+
+
+def cost(timeline: Timeline) -> float:
+    """Latency; among equals the timeline whose layers end earlier is better."""
+    return timeline.latency + 0.01 * sum(layer.end for layer in timeline.layers) / len(timeline.layers)
+
+
+def critical_path(timeline: Timeline) -> list[int]:
+    """Return the layers that decide the latency, the last one first: each waited last for the next one."""
+    i = max(range(len(timeline.layers)), key=lambda i: timeline.layers[i].end)
+    path = []
+    while i >= 0:
+        path.append(i)
+        i = timeline.layers[i].critical
+    return path
+
+
+@dataclass(frozen=True, eq=False)
+class State:
+    """A plan and what it costs."""
+
+    plan: Plan
+
+    @property
+    def cost(self) -> float:
+        """See `cost`."""
+        return cost(self.plan.timeline)
+
+
+AState = TypeVar("AState", bound=State)
+
+
+class Moves(Protocol[AState]):
+    """The moves of one kind of weights."""
+
+    patience: int
+    """Moves without a better plan after which a search begins anew."""
+
+    def state(self, plan: Plan) -> AState:
+        """Return the state to go on from with a plan."""
+
+    def starts(self, stop: Stop) -> Iterator[AState]:
+        """Yield other states to begin with."""
+
+    def change(self, state: AState, limit: float) -> AState | None:
+        """Return a state one move away that costs no more than the limit, or None if the move led nowhere."""

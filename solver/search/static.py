@@ -1,0 +1,135 @@
+"""Moves for static weights, where every layer keeps banks of its own: mappings and exchanges of banks."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+
+from solver.profile import Profile
+from solver.schedule import Plan
+from solver.search.balance import balanced
+from solver.search.moves import neighbour
+from solver.search.placement import Placement
+from solver.search.state import State, cost, critical_path
+from solver.space import Space
+from solver.stop import Stop
+from solver.timeline import Timeline, evaluate, next_layer
+
+RANKED = 6
+"""Profiles of a pool that moves choose from."""
+
+DONORS = 4
+"""Layers that are asked for banks, half of them off the critical path if there are any."""
+
+MEMORY = 20_000
+
+
+class StaticMoves:
+    """See `Moves`."""
+
+    patience = 500
+
+    def __init__(self, space: Space, rng: random.Random) -> None:
+        self.space = space
+        self.problem = space.problem
+        self.random = rng
+        self.placement = Placement(space.problem)
+        self._ranked: dict[tuple[object, ...], list[Profile]] = {}
+
+    def state(self, plan: Plan) -> State:
+        """Return the state to go on from with a plan."""
+        return State(plan)
+
+    def starts(self, stop: Stop) -> Iterator[State]:
+        """Yield plans in which the banks are shared out evenly, by different rules."""
+        for profiles in balanced(self.space, stop):
+            state = self._placed(self._evaluate(profiles, None), float("inf"))
+            if state is not None:
+                yield state
+
+    def change(self, state: State, limit: float) -> State | None:
+        """Return a state one move away that costs no more than the limit, or None if the move led nowhere."""
+        timeline = state.plan.timeline
+        path = critical_path(timeline)
+        layer = self.random.choice(path if self.random.random() < 0.7 else range(len(timeline.layers)))
+        profile = self._other(layer, timeline)
+        if profile is None:
+            return None
+        profiles = list(state.plan.profiles)
+        profiles[layer] = profile
+        excess = sum(p.banks for p in profiles) - self.problem.hardware.banks
+        if excess > 0:
+            changed = self._exchange(profiles, layer, excess, timeline, path)
+        else:
+            changed = self._evaluate(profiles, timeline)
+        return None if changed is None else self._placed(changed, limit)
+
+    def _evaluate(self, profiles: Sequence[Profile], previous: Timeline | None) -> Timeline:
+        return evaluate(self.problem, profiles, [0] * len(profiles), previous=previous)
+
+    def _placed(self, timeline: Timeline, limit: float) -> State | None:
+        """Find banks for all layers; None if there is no way or it costs more than the limit."""
+        if cost(timeline) > limit:
+            return None
+        placed = self.placement.place([times.profile for times in timeline.layers])
+        if placed is None:
+            return None
+        profiles, banks = placed
+        state = State(Plan(self._evaluate(profiles, timeline), banks))
+        return state if state.cost <= limit else None
+
+    def _other(self, layer: int, timeline: Timeline) -> Profile | None:
+        """Return another profile for a layer: a neighbour of its own, or one of the best of some size."""
+        own = timeline.layers[layer].profile
+        kind = self.random.random()
+        if kind < 0.2:
+            mapping = neighbour(own.layer, own.mapping, self.problem.hardware, self.random)
+            return None if mapping is None else self.problem.profile(layer, mapping)
+        growth = 0 if kind < 0.5 else -1 if kind < 0.6 else int(self.random.triangular(1, 5, 1))
+        size = self.space.size(own.banks) + growth
+        if not 0 <= size < len(self.space.sizes):
+            return None
+        options = [p for p in self.ranked(layer, size, timeline) if p is not own]
+        return options[min(int(self.random.expovariate(0.8)), len(options) - 1)] if options else None
+
+    def _exchange(
+        self, profiles: list[Profile], grown: int, excess: int, timeline: Timeline, path: list[int]
+    ) -> Timeline | None:
+        """Take the banks that are missing from one other layer: of a few the one where it hurts least."""
+        able = [i for i, p in enumerate(profiles) if i != grown and p.banks > excess]
+        self.random.shuffle(able)
+        donors = sorted(able, key=path.__contains__)[: DONORS // 2]
+        donors += [i for i in able if i not in donors][: DONORS - len(donors)]
+        tried = []
+        for i in donors:
+            options = self.ranked(i, self.space.size(profiles[i].banks - excess), timeline)
+            if options:
+                tried.append(self._evaluate([*profiles[:i], options[0], *profiles[i + 1 :]], timeline))
+        return min(tried, key=cost, default=None)
+
+    def ranked(self, layer: int, size: int, timeline: Timeline) -> list[Profile]:
+        """Return the best few profiles of a size for a layer among what it reads and what reads it.
+
+        They are kept for the next time that the same profiles are around it.
+        """
+        network = self.problem.network
+        around = [timeline.layers[i].profile for i in (*network.producers[layer], *network.consumers[layer])]
+        key = (layer, size, *around)
+        if key not in self._ranked:
+            if len(self._ranked) > MEMORY:
+                self._ranked.clear()
+            close = self.space.close(layer, self.space.sizes[size])
+            by_harm = sorted(close, key=lambda p: self._harm(layer, p, timeline))
+            self._ranked[key] = by_harm[:RANKED]
+        return self._ranked[key]
+
+    def _harm(self, layer: int, profile: Profile, timeline: Timeline) -> tuple[int, int]:
+        """Return by how much the layers that read this one end later, at most, and when it ends itself."""
+        done = dict(enumerate(timeline.layers))
+        done[layer] = next_layer(self.problem, layer, profile, 0, done)
+        later = [
+            next_layer(self.problem, i, old.profile, 0, done, None, timeline).end - old.end
+            for i in self.problem.network.consumers[layer]
+            for old in [timeline.layers[i]]
+        ]
+        return max(later, default=0), done[layer].end
