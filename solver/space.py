@@ -37,7 +37,6 @@ FAVOURITES = 8
 FRUGAL = 4
 FINER = 1.4
 SLOWEST = 1.5
-CLOSE = 12
 POSITIONS = ("P", "Q")
 UNREACHED = 2**62
 INNER_ORDERS: tuple[tuple[Dim, ...], ...] = (("K", "C", "R", "S"), ("C", "R", "S", "K"))
@@ -239,23 +238,14 @@ def _streaming(batch: Batch) -> Iterator[tuple[int, tuple[Dim, ...]]]:
                 yield i, orders[totals[:, i].argmin()]
 
 
-def position_steps(profile: Profile) -> int:
-    """Return how many steps the outermost loops make along the rows and columns of the output."""
-    return math.prod(_outer_bounds(profile))
+def lag(profile: Profile) -> float:
+    """Return about by which share of its own latency the next layer lags behind this one.
 
-
-def _outer_bounds(profile: Profile) -> list[int]:
-    outer = itertools.takewhile(lambda loop: loop.dim in POSITIONS, profile.temporal)
-    return [loop.bound for loop in outer]
-
-
-def _span(profile: Profile) -> float:
-    """Return about when the last of a chain of such layers ends: own latency, and the lag of those after it.
-
-    A layer that follows waits for about two steps of the outermost loop and one of all position loops.
+    It waits for about two steps of the outermost loop along rows or columns, and one of all such loops.
     """
-    outer = _outer_bounds(profile)
-    return profile.total * (1 + 2 / (outer[0] if outer else 1) + 1 / math.prod(outer))
+    outer = itertools.takewhile(lambda loop: loop.dim in POSITIONS, profile.temporal)
+    bounds = [loop.bound for loop in outer] or [1]
+    return 2 / bounds[0] + 1 / math.prod(bounds)
 
 
 @dataclass
@@ -275,10 +265,12 @@ class Space:
         return self._pools[key]
 
     def close(self, layer: int, shape: Shape) -> tuple[Profile, ...]:
-        """Return the few of the pool that other layers can follow most closely at little own latency."""
+        """Return those of the pool that the next layer can follow more closely than any faster one."""
         key = (layer, shape)
         if key not in self._close:
-            self._close[key] = tuple(sorted(self.pool(layer, shape), key=_span)[:CLOSE])
+            pool = self.pool(layer, shape)
+            closest = itertools.accumulate(map(lag, pool), min)
+            self._close[key] = tuple(p for p, least in zip(pool, closest, strict=True) if lag(p) == least)
         return self._close[key]
 
     @cached_property

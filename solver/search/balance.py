@@ -2,47 +2,41 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 
 from solver.profile import Profile
-from solver.space import Space, position_steps
+from solver.space import Space, lag
 from solver.stop import Stop
 
 ROUNDS = 3
-STEPS = (56, 14, 224, 28, 7, 112)
-TILTS = (0.15, 0.0, 0.3)
+LAGS = ((64, 3), (4, 1), (16, 3), (1, 3), (64, 1), (16, 1), (1, 1), (4, 3), (64, 0), (16, 0), (4, 0), (1, 0))
 
 
 def balanced(space: Space, stop: Stop) -> Iterator[list[Profile]]:
     """Yield choices of profiles that use no more than all banks, until told to stop.
 
-    They differ in how many steps the layers make along their outputs, so that the next can follow closely,
-    and in how much shorter the layers with small outputs, whose followers lag most, are meant to be.
+    They differ in how much own latency is paid for a small lag, and in how much shorter those layers are to be
+    that have a large one: one layer is the slowest of all, but the lags of all layers add up.
     """
-    for steps in STEPS:
-        for tilt in TILTS:
-            chosen = _Balance(space, steps, tilt).share(stop)
-            if chosen is not None:
-                yield chosen
+    for choice, share in LAGS:
+        chosen = _Balance(space, choice, share).share(stop)
+        if chosen is not None:
+            yield chosen
 
 
 class _Balance:
-    """One way to share the banks out."""
+    """One way to share the banks out, with the weights of lags when mappings are chosen and banks shared."""
 
-    def __init__(self, space: Space, steps: int, tilt: float) -> None:
+    def __init__(self, space: Space, choice: float, sharing: float) -> None:
         self.space = space
         self.layers = range(len(space.problem.layers))
         self.banks = space.problem.hardware.banks
-        self.positions = [layer.bound("P") * layer.bound("Q") for layer in space.problem.layers]
-        self.steps = [min(steps, positions) for positions in self.positions]
-        self.share_of_time = [math.pow(n / max(self.positions), tilt) for n in self.positions]
+        self.choice = choice
+        self.sharing = sharing
 
     def share(self, stop: Stop) -> list[Profile] | None:
         """Return a profile for each layer; None if told to stop, or if there are too few banks."""
-        work = [
-            layer.macs / t for layer, t in zip(self.space.problem.layers, self.share_of_time, strict=True)
-        ]
+        work = [float(layer.macs) for layer in self.space.problem.layers]
         for _ in range(ROUNDS):
             fair = [self.space.size(max(1, int(self.banks * w / sum(work)))) for w in work]
             chosen: list[tuple[int, Profile]] = []
@@ -51,20 +45,20 @@ class _Balance:
                 if found is None:
                     return None
                 chosen.append(found)
-            work = [p.total * p.banks / self.share_of_time[i] for i, (_, p) in enumerate(chosen)]
+            work = [self._late(chosen, i) * chosen[i][1].banks for i in self.layers]
         return self._give_rest(chosen, stop) if self._take_back(chosen, stop) else None
 
     def _member(self, layer: int, sizes: Sequence[int]) -> tuple[int, Profile] | None:
-        """Return the first size for which there are profiles, with the fastest that makes enough steps."""
+        """Return the first size for which there are profiles, with the best of them."""
         for size in sizes:
-            pool = self.space.pool(layer, self.space.sizes[size])
-            if pool:
-                fine = [p for p in pool if position_steps(p) >= self.steps[layer]]
-                return size, fine[0] if fine else max(pool, key=position_steps)
+            close = self.space.close(layer, self.space.sizes[size])
+            if close:
+                return size, min(close, key=lambda p: p.total * (1 + self.choice * lag(p)))
         return None
 
     def _late(self, chosen: list[tuple[int, Profile]], layer: int) -> float:
-        return chosen[layer][1].total / self.share_of_time[layer]
+        profile = chosen[layer][1]
+        return profile.total * (1 + self.sharing * lag(profile))
 
     def _excess(self, chosen: list[tuple[int, Profile]]) -> int:
         return sum(p.banks for _, p in chosen) - self.banks
