@@ -23,8 +23,8 @@ OUTPUT_COUNT = len(OUTPUT_DIMS)
 
 
 def ceil_divide(a: Ints, b: Ints | int) -> Ints:
-    """Return a / b rounded up, element by element."""
-    return np.asarray(-(-a // b))
+    """Return a / b rounded up, element by element; exact below 2**53, and faster than with integers."""
+    return np.ceil(a / b).astype(np.int64)
 
 
 def _halvings(widths: Ints) -> Ints:

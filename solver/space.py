@@ -14,7 +14,7 @@ import bisect
 import itertools
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 
 import numpy as np
@@ -30,7 +30,7 @@ Shape = tuple[int, int]
 """Channels, and banks in each of them."""
 
 ARRAYS = 6
-COLUMN_OPTIONS = 3000
+COLUMN_OPTIONS = 1500
 SPLITS = 3
 MOST_STEPS = 1.5
 FAVOURITES = 8
@@ -157,19 +157,22 @@ def _options(bound: int, most: int) -> list[int]:
 def _column_choices(work: tuple[int, ...], columns: int) -> Ints:
     """Return ways to fill at least half of the columns that can be filled; shape (dims, ways)."""
     bounds = np.array(work)
-    active = int((bounds > 1).sum())
-    most = max(6, int(COLUMN_OPTIONS ** (1 / max(active, 1))))
-    ways = np.ones((0, 1), np.int64)
-    filled = np.ones(1, np.int64)
+    active = np.flatnonzero(bounds > 1).tolist()
+    most = max(6, int(COLUMN_OPTIONS ** (1 / max(len(active), 1))))
     reachable = np.append(np.cumprod(np.minimum(bounds, columns)[::-1].astype(float))[::-1], 1.0)
     target = min(columns, reachable[0]) / 2
-    for bound, after in zip(bounds, reachable[1:], strict=True):
-        options = np.array([n for n in _options(int(bound), 2 * most) if n <= columns], np.int64)
+    ways: list[Ints] = []
+    filled = np.ones(1, np.int64)
+    for i in active:
+        options = np.array([n for n in _options(work[i], 2 * most) if n <= columns], np.int64)
         product = filled[:, None] * options
-        rows, picks = np.nonzero((product <= columns) & (product * after >= target))
-        ways = np.vstack((ways[:, rows], options[picks]))
+        rows, picks = np.nonzero((product <= columns) & (product * reachable[i + 1] >= target))
+        ways = [*(way[rows] for way in ways), options[picks]]
         filled = product[rows, picks]
-    return ways
+    choices = np.ones((len(work), len(filled)), np.int64)
+    for i, way in zip(active, ways, strict=True):
+        choices[i] = way
+    return choices
 
 
 def _ways(layer: Layer, hardware: Hardware, shape: Shape) -> Batch | None:
@@ -177,6 +180,7 @@ def _ways(layer: Layer, hardware: Hardware, shape: Shape) -> Batch | None:
     bounds = np.array(layer.bounds, np.int64)
     needed = bounds[:, None]
     parts: list[tuple[Ints, Ints, Ints, Ints]] = []
+    fewest = UNREACHED
     for channel, bank in _arrays(bounds, shape):
         array = (channel * bank)[:, None]
         column = _column_choices(
@@ -185,8 +189,8 @@ def _ways(layer: Layer, hardware: Hardware, shape: Shape) -> Batch | None:
         temporal = ceil_divide(needed, array * column)
         steps = temporal.prod(axis=0)
         fits = Batch(layer, hardware, array, array, column, temporal).rows <= hardware.rows_per_bank
-        worth = fits & (steps <= MOST_STEPS * steps[fits].min(initial=UNREACHED))
-        temporal = temporal[:, worth]
+        fewest = min(fewest, steps[fits].min(initial=UNREACHED))
+        temporal = temporal[:, fits & (steps <= MOST_STEPS * fewest)]
         # The smallest bounds that still cover, so that the mapping is valid.
         column = ceil_divide(needed, temporal * array)
         banks = ceil_divide(needed, temporal * column * channel[:, None])
@@ -253,7 +257,7 @@ class Space:
     """The pools of a problem, made when they are first asked for; layers that look the same share them."""
 
     problem: Problem
-    _mappings: dict[tuple[str, Shape, int | None], list[Mapping]] = field(default_factory=dict)
+    _alike: dict[tuple[str, Shape, int | None], list[Profile]] = field(default_factory=dict)
     _pools: dict[tuple[int, Shape], tuple[Profile, ...]] = field(default_factory=dict)
     _close: dict[tuple[int, Shape], tuple[Profile, ...]] = field(default_factory=dict)
 
@@ -290,8 +294,8 @@ class Space:
         record = self.problem.layers[layer]
         look = record.model_dump_json(exclude={"name": True, "operands": {"__all__": {"producer"}}})
         key = (look, shape, most)
-        if key not in self._mappings:
-            found = candidates(record, self.problem.hardware, shape)
-            self._mappings[key] = list(itertools.islice(found, most))
-        profiles = [self.problem.profile(layer, mapping) for mapping in self._mappings[key]]
-        return tuple(sorted(profiles, key=lambda p: (p.total, p.banks, p.rows)))
+        if key not in self._alike:
+            found = itertools.islice(candidates(record, self.problem.hardware, shape), most)
+            profiles = [self.problem.profile(layer, mapping) for mapping in found]
+            self._alike[key] = sorted(profiles, key=lambda p: (p.total, p.banks, p.rows))
+        return tuple([replace(profile, layer=record) for profile in self._alike[key]])

@@ -15,7 +15,7 @@ LAGS = ((64, 3), (4, 1), (16, 3), (1, 3), (64, 1), (16, 1), (1, 1), (4, 3), (64,
 def balanced(space: Space, stop: Stop) -> Iterator[list[Profile]]:
     """Yield choices of profiles that use no more than all banks, until told to stop.
 
-    They differ in how much own latency is paid for a small lag, and in how much shorter those layers are to be
+    They differ in how much own latency is paid for a small lag, and in how much shorter layers are to be
     that have a large one: one layer is the slowest of all, but the lags of all layers add up.
     """
     for choice, share in LAGS:
