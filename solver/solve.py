@@ -20,7 +20,7 @@ from solver.stop import Stop
 
 log = logging.getLogger("overlapim")
 
-DEFAULT_METHOD = "descent"
+DEFAULT_METHOD = "cpsat"
 
 COMBINATIONS = 10**9
 """Combinations beyond which `exhaustive` refuses to begin; bounds leave out most of those below."""
@@ -134,6 +134,12 @@ class Run:
             self.best = plan
             self._improved()
 
+    @property
+    def incumbent(self) -> Plan:
+        """The best plan so far, once there is one."""
+        assert self.best is not None
+        return self.best
+
     def bounded(self, bound: int) -> None:
         """Raise the bound that is proved for all valid plans, if this one is higher than those before."""
         if self.bound is None or bound > self.bound:
@@ -192,6 +198,12 @@ def _exhaustive(run: Run, start: Plan) -> None:
             run.bounded(found.plan.latency)
 
 
+def _cpsat(run: Run, start: Plan) -> None:
+    from solver.cpsat.method import cpsat
+
+    cpsat(run, start)
+
+
 def _better(plan: Plan | None, start: Plan) -> Plan:
     """Return the plan of lower latency; `start` if there is no other."""
     return start if plan is None or start.latency <= plan.latency else plan
@@ -201,6 +213,7 @@ METHODS: dict[str, Callable[[Run, Plan], None]] = {
     "sequential": _sequential,
     "layerwise": _layerwise,
     "descent": _descent,
+    "cpsat": _cpsat,
     "exhaustive": _exhaustive,
 }
 """Every method, by name. Each is given the plan without overlap and reports what it finds to the run."""

@@ -50,7 +50,9 @@ class Message:
 
 def processes() -> ForkContext | SpawnContext:
     """Return how processes are started: by forking, which shares what is imported, where that is safe."""
-    return multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
+    if sys.platform == "linux":
+        return multiprocessing.get_context("fork")
+    return multiprocessing.get_context("spawn")
 
 
 def _work(

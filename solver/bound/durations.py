@@ -1,0 +1,105 @@
+"""How long a layer takes at least on a number of banks, whatever its mapping (docs/bound.md, "Durations")."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+
+from hw.hardware import Hardware
+from models.network import OUTPUT_DIMS, REDUCTION_DIMS, Layer
+
+Floats = npt.NDArray[np.float64]
+
+FINE = 400
+"""Widths of one dim that are told apart; of longer dims a grid stands for all of them."""
+
+ROUNDING = 1 - 1e-9
+"""Keeps sums of floating-point numbers below the exact ones."""
+
+
+def _covers(bound: int) -> tuple[Floats, Floats]:
+    """Return the least pairs of a spatial and a temporal bound whose product covers a dim."""
+    widths = [bound]
+    while widths[-1] > 1 and len(widths) < FINE:
+        widths.append(-(-bound // -(-bound // (widths[-1] - 1))))
+    steps = [-(-bound // width) for width in widths]
+    if widths[-1] > 1:
+        # Each width of the grid stands for all up to the next, with the steps of the widest of them.
+        widths = np.unique(np.geomspace(1, bound, FINE).astype(np.int64)).tolist()
+        steps = [-(-bound // (above - 1)) for above in [*widths[1:], bound + 1]]
+    return np.array(widths, float), np.array(steps, float)
+
+
+def _reductions(layer: Layer) -> tuple[Floats, Floats]:
+    """Return the least products of the spatial and the temporal bounds of the loops on reduction dims."""
+    lanes, steps = np.ones(1), np.ones(1)
+    for dim in REDUCTION_DIMS:
+        widths, times = _covers(layer.bound(dim))
+        lanes, steps = np.outer(lanes, widths).ravel(), np.outer(steps, times).ravel()
+        order = np.lexsort((steps, lanes))
+        lanes, steps = lanes[order], steps[order]
+        fewer = steps < np.minimum.accumulate(np.concatenate(([np.inf], steps[:-1])))
+        lanes, steps = lanes[fewer], steps[fewer]
+    return lanes, steps
+
+
+def _least_product(levels: int) -> int:
+    """Return the least product of two numbers whose adder trees together have so many levels."""
+    factors = [2 ** (n - 1) + 1 if n else 1 for n in range(levels + 1)]
+    return min(factors[n] * factors[levels - n] for n in range(levels + 1))
+
+
+def _drain(lanes: Floats, outputs: Floats, layer: Layer, hardware: Hardware, banks: int) -> Floats:
+    """Return the least cycles of reducing over `lanes` and draining, for `outputs` at once."""
+    bits, cycles, bandwidth = hardware.bits, hardware.cycles, hardware.bits_per_cycle
+    halvings = np.ceil(np.log2(lanes) - 1e-9)
+    least = np.full(len(lanes), np.inf)
+    for between in range(2 * banks.bit_length() + 1):
+        # So many of the levels lie between banks or channels, which takes at least `factor` banks.
+        if (factor := _least_product(between)) > banks:
+            break
+        drained = outputs * factor / banks
+        hop = cycles.add + drained * bits.accumulator / max(bandwidth.bank, bandwidth.channel)
+        time = (halvings - between) * (cycles.move + cycles.add) + between * hop
+        time += drained * bits.activation / bandwidth.drain
+        least = np.minimum(least, np.where(halvings >= between, time, np.inf))
+    return least + layer.post * cycles.post
+
+
+def _load(layer: Layer, hardware: Hardware) -> int:
+    """Return the least cycles of loading one tile of every operand."""
+    one = 1 + hardware.bits.activation * hardware.cycles.row_write
+    return len(layer.distinct_operands) * one + layer.additions * hardware.cycles.add
+
+
+def useful_cycles(layer: Layer, hardware: Hardware, banks: int) -> float:
+    """Return the least cycles in which so many banks can do all the useful work of a layer.
+
+    That is the least own latency without the share of it that is spent on idle outputs.
+    """
+    lanes, steps = _reductions(layer)
+    bits = hardware.bits
+    rows = bits.weight * steps + 2 * bits.activation * layer.operand_count + bits.accumulator
+    everything = float(math.prod(layer.bound(dim) for dim in OUTPUT_DIMS))
+    outputs = np.minimum(banks * hardware.columns_per_bank / lanes, everything)
+    possible = (rows <= hardware.rows_per_bank) & (outputs >= 1)
+    if not possible.any():
+        return math.inf
+    lanes, steps, outputs = lanes[possible], steps[possible], outputs[possible]
+    drain = _drain(lanes, outputs, layer, hardware, banks)
+    unread = [dim for dim in (*OUTPUT_DIMS, *REDUCTION_DIMS) if dim not in layer.read_dims]
+    # The innermost loop is read, so that every step loads; or it is an output, so that every step drains.
+    load = 0 if any(layer.bound(dim) > 1 for dim in unread) else _load(layer, hardware)
+    each = steps * (hardware.mac_cycles + load) + drain
+    if load == 0 and all(dim in OUTPUT_DIMS for dim in unread if layer.bound(dim) > 1):
+        partial = outputs / banks * bits.accumulator / hardware.bits_per_cycle.drain
+        draining = steps * (hardware.mac_cycles + drain) + np.where(steps > 1, steps * partial, 0)
+        each = np.minimum(each + steps * _load(layer, hardware), draining)
+    return math.floor(float((everything / outputs * each).min()) * ROUNDING)
+
+
+def block_tail(layer: Layer, hardware: Hardware) -> int:
+    """Return the least cycles from the start of a block to the finish of an output that it works on."""
+    return _load(layer, hardware) + hardware.mac_cycles + layer.post * hardware.cycles.post

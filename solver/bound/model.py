@@ -1,0 +1,191 @@
+"""The bound as a constraint model: no valid solution ends before its optimum (docs/bound.md, "The model").
+
+For each layer the model chooses a number of banks, and has the real times at which some shares of its
+outputs are finished. All that it demands of them holds in every valid solution.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from ortools.sat.python import cp_model
+
+from hw.hardware import Hardware
+from models.network import Layer
+from solver.bound.durations import Floats, block_tail, useful_cycles
+from solver.bound.reading import Counts, enabled, needed
+from solver.problem import Edge, Problem
+
+FINE, COARSE = 56, 28
+"""Shares of a layer's outputs that have a time of their own: `i / grid`."""
+
+MANY_LAYERS = 30
+"""Layers from which on the coarse grid is used."""
+
+RESOLUTION = 10**6
+"""Units of time in the known latency; all times are rounded down to units."""
+
+BANK_STEP = 1.02
+EPSILON = 1e-9
+
+MOMENT = 2.0
+"""Deterministic time, about seconds, that CP-SAT is given."""
+
+
+@dataclass(frozen=True, eq=False)
+class _LayerVariables:
+    """What the model says of one layer.
+
+    Attributes
+    ----------
+    numbers, units, chosen : least numbers of banks of some ranges, the least time in which a number of the
+        range does all the work of the layer, and which range is taken.
+    work : that time of the one that is taken.
+    finished : time at which at least the share `i / grid` of the outputs is finished; entry 0 is time 0.
+    idle : for each share of its work the latest time up to which no more can be done, less the time that
+        this share takes.
+    """
+
+    numbers: tuple[int, ...]
+    chosen: list[cp_model.IntVar]
+    units: tuple[int, ...]
+    work: cp_model.IntVar
+    finished: list[cp_model.IntVar]
+    idle: list[cp_model.IntVar]
+
+
+class _Reading(NamedTuple):
+    """See `reading.needed`, and `reading.enabled` for just less than each share of the producer."""
+
+    needed: Counts
+    enabled: Floats
+
+
+def bank_numbers(hardware: Hardware, most: int) -> list[tuple[int, int]]:
+    """Return ranges (first, last) that hold every number of banks that a mapping can have."""
+    products = {
+        channels * banks
+        for channels in range(1, hardware.channels + 1)
+        for banks in range(1, min(hardware.banks_per_channel, most // channels) + 1)
+    }
+    ranges: list[tuple[int, int]] = []
+    for number in sorted(products):
+        if ranges and number < ranges[-1][0] * BANK_STEP:
+            ranges[-1] = (ranges[-1][0], number)
+        else:
+            ranges.append((number, number))
+    return ranges
+
+
+class BoundModel:
+    """The model of one problem, given a latency that is known to be possible."""
+
+    def __init__(self, problem: Problem, latency: int) -> None:
+        self.problem = problem
+        self.model = cp_model.CpModel()
+        self.grid = COARSE if len(problem.layers) >= MANY_LAYERS else FINE
+        self._readings: dict[object, _Reading] = {}
+        self.unit = max(1, latency // RESOLUTION)
+        self.horizon = latency // self.unit + 1
+        self.end = self.model.new_int_var(0, self.horizon, "end")
+        self.layers = [self._layer(layer) for layer in problem.layers]
+        self._share_banks()
+        for index, edges in enumerate(problem.edges):
+            for edge in edges:
+                self._wait(index, edge)
+        for variables in self.layers:
+            self._finish(variables)
+        self.model.minimize(self.end)
+
+    def _layer(self, layer: Layer) -> _LayerVariables:
+        hardware = self.problem.hardware
+        others = len(self.problem.layers) - 1 if hardware.weights == "static" else 0
+        most = max(hardware.banks - others, 1)
+        ranges = bank_numbers(hardware, most)
+        cycles = [useful_cycles(layer, hardware, last) // self.unit for _, last in ranges]
+        # On fewer banks the layer alone would take longer than the latency that is known.
+        possible = [
+            (first, int(c)) for (first, _), c in zip(ranges, cycles, strict=True) if c <= self.horizon
+        ]
+        numbers, units = tuple(first for first, _ in possible), tuple(c for _, c in possible)
+        chosen = [self.model.new_bool_var("") for _ in possible]
+        work = self.model.new_int_var(0, self.horizon, "")
+        finished = [self.model.new_int_var(0, self.horizon, "") for _ in range(self.grid + 1)]
+        idle = [self.model.new_int_var(-self.horizon, self.horizon, "") for _ in range(self.grid + 1)]
+        self.model.add_exactly_one(chosen)
+        self.model.add(work == sum(u * v for u, v in zip(units, chosen, strict=True)))
+        return _LayerVariables(numbers, chosen, units, work, finished, idle)
+
+    def _finish(self, layer: _LayerVariables) -> None:
+        """A share of the outputs takes its share of the work, and what could be done before some time."""
+        for i in range(1, self.grid + 1):
+            self.model.add(self.grid * (layer.finished[i] + 1) >= i * layer.work)
+            self.model.add(self.grid * (layer.finished[i] - layer.idle[i] + 1) >= i * layer.work)
+            self.model.add(layer.finished[i] >= layer.finished[i - 1])
+            self.model.add(layer.idle[i] >= layer.idle[i - 1])
+        self.model.add(self.end >= layer.finished[self.grid])
+
+    def _share_banks(self) -> None:
+        """Static: the banks of all layers together; shared: the time for which they hold banks."""
+        hardware = self.problem.hardware
+        if hardware.weights == "static":
+            used = [n * v for x in self.layers for n, v in zip(x.numbers, x.chosen, strict=True)]
+            self.model.add(sum(used) <= hardware.banks)
+            return
+        held = [n * u * v for x in self.layers for n, u, v in zip(x.numbers, x.units, x.chosen, strict=True)]
+        self.model.add(sum(held) <= hardware.banks * (self.end + 1))
+
+    def _wait(self, index: int, edge: Edge) -> None:
+        """What a layer does not yet find finished, it can only work on later."""
+        layer, consumer, producer = self.problem.layers[index], self.layers[index], self.layers[edge.producer]
+        total = math.prod(self.problem.network.shapes[self.problem.layers[edge.producer].name])
+        transfer = self.problem.hardware.cycles.transfer
+        reading = self._reading(layer, edge, total)
+        least, most = reading.needed, reading.enabled
+        after = (transfer + block_tail(layer, self.problem.hardware)) // self.unit
+        for i, share in self._shares(len(least) - 1):
+            before = math.floor(least[share] / total * self.grid + EPSILON)
+            if before:
+                self.model.add(consumer.finished[i] >= producer.finished[before] + after)
+        scale = 10**3
+        for i, done in enumerate(most.tolist(), 1):
+            share = math.ceil(done * scale + EPSILON)
+            first = math.floor(share / scale * self.grid) + 1
+            if first <= self.grid:
+                late = producer.finished[i] + transfer // self.unit - 1 - consumer.idle[first]
+                self.model.add(scale * late <= share * consumer.work)
+
+    @property
+    def size(self) -> int:
+        """Number of variables."""
+        return len(self.model.proto.variables)
+
+    def _reading(self, layer: Layer, edge: Edge, total: int) -> _Reading:
+        """Return what a layer reads through an edge; many layers of a network read alike."""
+        key = layer.bounds, tuple((g.axes, g.terms, g.offset, g.extents, g.windows) for g in edge.groups)
+        if key not in self._readings:
+            # Up to the time at which a share is finished, fewer elements are.
+            fewer = np.ceil(np.arange(1, self.grid + 1) / self.grid * total - EPSILON) - 1
+            self._readings[key] = _Reading(needed(layer, edge), enabled(layer, edge, fewer))
+        return self._readings[key]
+
+    def _shares(self, size: int) -> Iterator[tuple[int, int]]:
+        """Yield each share of the outputs with the least positions that it takes."""
+        for i in range(1, self.grid + 1):
+            yield i, math.ceil(i * size / self.grid - EPSILON)
+
+
+def raised_bound(model: BoundModel, least: int) -> int:
+    """Return a bound no lower than a known one, in cycles: the best that CP-SAT proves in a moment."""
+    model.model.add(model.end >= min(least // model.unit, model.horizon))
+    solver = cp_model.CpSolver()
+    solver.parameters.max_deterministic_time = MOMENT
+    solver.parameters.num_workers = 1
+    status = solver.solve(model.model)
+    if status == cp_model.INFEASIBLE:
+        return model.horizon * model.unit
+    return max(least, math.ceil(solver.best_objective_bound - EPSILON) * model.unit)

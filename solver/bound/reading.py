@@ -1,0 +1,211 @@
+"""How much of a producer any part of a layer reads at least (docs/bound.md, "Reading")."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+
+from models.network import DIMS, Layer
+from solver.bound.durations import Floats
+from solver.overlap.closed import window_intervals
+from solver.problem import Edge, Group
+
+Counts = npt.NDArray[np.int64]
+NOWHERE = 2**60
+MOST_CELLS = 3 * 10**7
+"""Work of the exact table; beyond it a simple proportion is used."""
+
+ROWS, COLUMNS = DIMS.index("P"), DIMS.index("Q")
+CHANNEL_AXES = 2
+"""Number of axes before those of rows and columns."""
+
+
+def needed(layer: Layer, edge: Edge) -> Counts:
+    """Return the least elements of the producer that any so many positions of the layer read.
+
+    Returns
+    -------
+    (positions + 1,), rising; entry `n` is the least size of the union, over any `n` positions, of all that
+    the outputs at these positions read. The last entry is exact.
+    """
+    size = layer.bound("P") * layer.bound("Q")
+    rows, columns = np.ones(layer.bound("P"), np.int64), np.ones(layer.bound("Q"), np.int64)
+    rows[1:], columns[1:], others = 0, 0, 1
+    simple = True
+    for group in edge.groups:
+        position = [dim for dim in (ROWS, COLUMNS) if dim in group.dims]
+        if len(group.axes) > 1 or len(position) > 1:
+            return _all_or_nothing(size, edge, layer)
+        read = _coordinates(group, layer, position[0] if position else None)
+        gained = _gained(read)
+        simple = simple and _least_first(read)
+        if not position:
+            others *= int(gained.sum())
+        elif position[0] == ROWS:
+            rows = gained
+        else:
+            columns = gained
+    if not simple:
+        return _all_or_nothing(size, edge, layer)
+    return _unions(rows, columns) * others
+
+
+def _all_or_nothing(size: int, edge: Edge, layer: Layer) -> Counts:
+    """Return a table that knows only that all positions read all that is read."""
+    counts = np.zeros(size + 1, np.int64)
+    counts[size] = 1
+    for group in edge.groups:
+        if len(group.axes) == 1:
+            counts[size] *= int(_coordinates(group, layer, None).any(axis=0).sum())
+    return counts
+
+
+def _coordinates(group: Group, layer: Layer, dim: int | None) -> npt.NDArray[np.bool_]:
+    """Return which coordinates are read, for each coordinate of one dim of the form; one row without it."""
+    values = np.array([group.offset])
+    step, count = 0, 1
+    for term, coefficient in group.terms:
+        if term == dim:
+            step, count = coefficient, layer.bounds[term]
+        else:
+            values = np.unique(values[:, None] + coefficient * np.arange(layer.bounds[term]))
+    intervals = window_intervals(group)[0]
+    extent = group.windows[0][-1][3] if group.windows[0] else group.extents[0]
+    read = np.zeros((count, extent), bool)
+    for row in range(count):
+        inside = values + row * step
+        inside = inside[(inside >= 0) & (inside < group.extents[0])]
+        if intervals is None:
+            read[row, inside] = True
+            continue
+        low, high = intervals[0][inside], intervals[1][inside]
+        marks = np.zeros(extent + 1, np.int64)
+        np.add.at(marks, low[low <= high], 1)
+        np.add.at(marks, high[low <= high] + 1, -1)
+        read[row] = marks.cumsum()[:-1] > 0
+    return read
+
+
+def _gained(read: npt.NDArray[np.bool_]) -> Counts:
+    """Return how many coordinates each row adds to those before it."""
+    return np.asarray(np.diff(np.logical_or.accumulate(read, axis=0).sum(axis=1), prepend=0), np.int64)
+
+
+def _least_first(read: npt.NDArray[np.bool_]) -> bool:
+    """Whether no so many rows read fewer coordinates than the first ones do.
+
+    Known for intervals that move on: then the least union of `n` of them is found by a table over the last.
+    """
+    count, extent = read.shape
+    if count == 1:
+        return True
+    if not read.any(axis=1).all():
+        return False
+    low, high = read.argmax(axis=1), extent - 1 - read[:, ::-1].argmax(axis=1)
+    holes = (high - low + 1 != read.sum(axis=1)).any()
+    if holes or (np.diff(low) < 0).any() or (np.diff(high) < 0).any():
+        return False
+    firsts = _gained(read).cumsum().tolist()
+    least = high - low + 1
+    if least.min() < firsts[0]:
+        return False
+    for first in firsts[1:]:
+        # Adding row i after row j < i adds what lies beyond high[j]; rows may be skipped.
+        added = high[None, :] - np.maximum(low[None, :] - 1, high[:, None])
+        following = np.where(np.arange(count)[:, None] < np.arange(count), least[:, None] + added, NOWHERE)
+        least = following.min(axis=0)
+        if least.min() < first:
+            return False
+    return True
+
+
+def _unions(rows: Counts, columns: Counts) -> Counts:
+    """Return the least union for each number of positions, given what each next row and column adds.
+
+    Sets that fill the rows from the first column on, each row no longer than the one before, are the least
+    ones; the table runs over the rows and the length of the last.
+    """
+    height, width = len(rows), len(columns)
+    size = height * width
+    wide = np.concatenate(([0], columns.cumsum()))
+    tall = np.concatenate(([0], rows.cumsum()))
+    if size * height * width > MOST_CELLS:
+        share = (tall[1:] / np.arange(1, height + 1)).min() * (wide[1:] / np.arange(1, width + 1)).min()
+        counts = np.floor(np.arange(size + 1) * share * (1 - 1e-12)).astype(np.int64)
+        counts[size] = tall[-1] * wide[-1]
+        return np.asarray(np.minimum(counts, counts[size]))
+    least = np.full((size + 1, width + 1), NOWHERE, np.int64)
+    least[0, width] = 0
+    for row in rows.tolist():
+        longer = np.minimum.accumulate(least[:, ::-1], axis=1)[:, ::-1]
+        least = np.full_like(least, NOWHERE)
+        for length in range(width + 1):
+            least[length:, length] = longer[: size + 1 - length, length] + row * wide[length]
+    counts = least.min(axis=1)
+    return np.asarray(np.minimum.accumulate(counts[::-1])[::-1])
+
+
+def enabled(layer: Layer, edge: Edge, elements: Floats) -> Floats:
+    """Return the most of a layer's work, as a share, that can be done while so many elements are finished.
+
+    The elements may be any; what reads padding needs none.
+    """
+    channels, read, planes = 1, 1.0, []
+    for group in edge.groups:
+        uses = _uses(group, layer)
+        read *= uses.sum() / math.prod(layer.bounds[dim] for dim in group.dims)
+        if len(group.axes) == 1 and group.axes[0] >= CHANNEL_AXES:
+            planes.append((uses / uses.sum(), _gained(_windows(group))))
+        elif len(group.axes) == 1 and not group.windows[0] and len(set(uses[uses > 0].tolist())) == 1:
+            channels *= int((uses > 0).sum())
+        else:
+            return np.ones_like(elements)
+    if not all(_least_first(_windows(group)) for group in edge.groups if group.axes[0] >= CHANNEL_AXES):
+        return np.ones_like(elements)
+    planes += [(np.ones(1), np.ones(1, np.int64))] * (2 - len(planes))
+    (rows, row_gains), (columns, column_gains) = planes
+    work = np.concatenate(([0.0], np.sort(np.outer(rows, columns).ravel())[::-1].cumsum()))
+    done = _concave(_unions(row_gains, column_gains).astype(float), work, elements / channels)
+    return np.asarray(np.minimum(1.0, 1 - read + read * done))
+
+
+def _concave(x: Floats, y: Floats, at: Floats) -> Floats:
+    """Return the least concave function above the points (x, y), both rising, at some places."""
+    hull: list[int] = []
+    for i in range(len(x)):
+        while len(hull) > 1 and (y[i] - y[hull[-2]]) * (x[hull[-1]] - x[hull[-2]]) >= (
+            y[hull[-1]] - y[hull[-2]]
+        ) * (x[i] - x[hull[-2]]):
+            hull.pop()
+        hull.append(i)
+    return np.asarray(np.interp(at, x[hull], y[hull]))
+
+
+def _windows(group: Group) -> npt.NDArray[np.bool_]:
+    """Return which coordinates each value of a form reads, for values that read any."""
+    intervals = window_intervals(group)[0]
+    if intervals is None:
+        return np.eye(group.extents[0], dtype=bool)
+    low, high = intervals
+    places = np.arange(group.windows[0][-1][3])
+    read = (places >= low[:, None]) & (places <= high[:, None])
+    return np.asarray(read[read.any(axis=1)])
+
+
+def _uses(group: Group, layer: Layer) -> Counts:
+    """Return how many digits of the form's dims lead to each of its values."""
+    uses, offset = np.ones(1, np.int64), group.offset
+    for dim, coefficient in group.terms:
+        reach = abs(coefficient) * (layer.bounds[dim] - 1)
+        following = np.zeros(len(uses) + reach, np.int64)
+        for digit in range(layer.bounds[dim]):
+            begin = coefficient * digit if coefficient >= 0 else reach + coefficient * digit
+            following[begin : begin + len(uses)] += uses
+        uses, offset = following, offset - (reach if coefficient < 0 else 0)
+    counts = np.zeros(math.prod(group.extents), np.int64)
+    values = offset + np.arange(len(uses))
+    inside = (values >= 0) & (values < len(counts))
+    counts[values[inside]] = uses[inside]
+    return counts
