@@ -2,35 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from solver.profile import Profile
 from solver.space import Space, lag
 from solver.stop import Stop
 
 ROUNDS = 3
-LAGS = ((64, 3), (4, 1), (16, 3), (1, 3), (64, 1), (16, 1), (1, 1), (4, 3), (64, 0), (16, 0), (4, 0), (1, 0))
 
 
-def balanced(space: Space, stop: Stop) -> Iterator[list[Profile]]:
-    """Yield choices of profiles that use no more than all banks, until told to stop.
+class Balance:
+    """One way to share the banks out."""
 
-    They differ in how much own latency is paid for a small lag, and in how much shorter layers are to be
-    that have a large one: one layer is the slowest of all, but the lags of all layers add up.
-    """
-    for choice, share in LAGS:
-        chosen = _Balance(space, choice, share).share(stop)
-        if chosen is not None:
-            yield chosen
+    def __init__(self, space: Space, banks: int, choice: float, sharing: float) -> None:
+        """Share out so many banks.
 
+        Of all layers one is the slowest, but the lags of all add up.
 
-class _Balance:
-    """One way to share the banks out, with the weights of lags when mappings are chosen and banks shared."""
-
-    def __init__(self, space: Space, choice: float, sharing: float) -> None:
+        Parameters
+        ----------
+        choice : the weight of a profile's lag, against its own latency, when a profile is chosen.
+        sharing : the same when banks are: with a large one, layers with a large lag become faster.
+        """
         self.space = space
         self.layers = range(len(space.problem.layers))
-        self.banks = space.problem.hardware.banks
+        self.banks = banks
         self.choice = choice
         self.sharing = sharing
 

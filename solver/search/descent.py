@@ -20,7 +20,7 @@ from solver.space import Space
 from solver.stop import Stop
 
 HISTORY = 60
-STARTS = 6
+STARTS = 8
 """Ways to begin that are looked at before the first is chosen."""
 
 

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Iterator, Sequence
 
 from solver.profile import Profile
 from solver.schedule import Plan
-from solver.search.balance import balanced
+from solver.search.balance import Balance
 from solver.search.moves import neighbour
 from solver.search.placement import Placement
 from solver.search.state import State, cost, critical_path
 from solver.space import Space
 from solver.stop import Stop
 from solver.timeline import Timeline, evaluate, next_layer
+
+LAGS = ((64, 3), (16, 0), (4, 1), (16, 3), (1, 3), (64, 1), (4, 0), (1, 1), (4, 3), (64, 0), (16, 1), (1, 0))
+"""Weights of lags in the balances to begin with, see `Balance`: the first ones often lead to the best."""
+
+PARTS = (1.0, 31 / 32, 15 / 16, 7 / 8)
+"""Parts of all banks that a balance may use, fewer if those before cannot be placed."""
 
 RANKED = 6
 """Profiles of a pool that moves choose from."""
@@ -42,10 +49,14 @@ class StaticMoves:
 
     def starts(self, stop: Stop) -> Iterator[State]:
         """Yield plans in which the banks are shared out evenly, by different rules."""
-        for profiles in balanced(self.space, stop):
-            state = self._placed(self._evaluate(profiles, None), float("inf"))
-            if state is not None:
-                yield state
+        for choice, sharing in LAGS:
+            for part in PARTS:
+                banks = int(self.problem.hardware.banks * part)
+                profiles = Balance(self.space, banks, choice, sharing).share(stop)
+                state = profiles and self._placed(self._evaluate(profiles, None), math.inf)
+                if state:
+                    yield state
+                    break
 
     def change(self, state: State, limit: float) -> State | None:
         """Return a state one move away that costs no more than the limit, or None if the move led nowhere."""
