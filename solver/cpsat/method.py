@@ -30,8 +30,11 @@ from solver.stop import Stop
 WHOLE = 2000
 """Mappings of one layer up to which the whole mapspace is listed."""
 
-WHOLE_CANDIDATES = 400
-"""Candidates of one layer, none of which makes another one needless, that CP-SAT is given."""
+WHOLE_PAIRS = 40_000
+"""Pairs of candidates, over all edges, up to which CP-SAT is given the whole mapspace."""
+
+FIRST_STEPS = 500
+"""Steps of descent before that: a good plan rules out most candidates."""
 
 SMALL = 600
 """Times and choices in the bound model up to which CP-SAT can raise the bound of the relaxation."""
@@ -51,35 +54,52 @@ SOLVES = 6
 def cpsat(run: Run, start: Plan) -> None:
     """Search until told to stop or until the best plan is proved optimal."""
     run.found(start)
-    candidates = _whole(run.problem, run.stop)
-    if candidates is not None:
-        run.doing("chooses among all mappings")
-        found = _optimise(run, candidates, run.stop, run.bounded)
-        run.bounded(found.bound)
-        return
     run.doing("walks through the layers")
     run.found(layerwise(run.space, run.incumbent, run.stop))
+    if not run.stop.reached() and _small(run.problem):
+        _solve_whole(run)
     seed = run.seed
     while not run.stop.reached():
         _round(run, seed)
         seed += run.workers
 
 
-def _whole(problem: Problem, stop: Stop) -> Candidates | None:
-    """Return all mappings and orders of all layers that can matter; None if they are too many."""
-    if any(count(layer, problem.hardware).least > WHOLE for layer in problem.layers):
-        return None
-    candidates: Candidates = []
+def _small(problem: Problem) -> bool:
+    return all(count(layer, problem.hardware).least <= WHOLE for layer in problem.layers)
+
+
+def _solve_whole(run: Run) -> None:
+    """Give CP-SAT all mappings and orders that can be part of a better plan, unless they are too many."""
+    _bound(run)
+    run.doing("chooses among all mappings")
+    steps = Stop(iterations=FIRST_STEPS, interrupt=run.stop.interrupt)
+    descend(run.space, run.incumbent, steps, run.seed, 1, run.found)
+    candidates = _whole(run.problem, run.incumbent.latency, run.stop)
+    if candidates is None or run.stop.reached():
+        return
+    if all(candidates):
+        found = _optimise(run, candidates, run.stop, run.bounded)
+        run.bounded(found.bound)
+    else:
+        run.bounded(run.incumbent.latency)
+
+
+def _whole(problem: Problem, latency: int, stop: Stop) -> Candidates | None:
+    """Return all mappings and orders that end before a latency and matter; None if they are too many."""
+    candidates: list[list[Candidate]] = []
     for layer in range(len(problem.layers)):
         try:
             options = layer_options(problem, layer, stop)
         except InputError:
             return None
-        if options is None or len(kept := efficient(options)) > WHOLE_CANDIDATES:
+        if options is None:
             return None
-        own = [Candidate(x.profile, None if x.order is None else tuple(x.order.tolist())) for x in kept]
-        candidates = [*candidates, own]
-    return candidates
+        early = efficient([x for x in options if x.finish.max() < latency])
+        own = [Candidate(x.profile, None if x.order is None else tuple(x.order.tolist())) for x in early]
+        candidates.append(own)
+    edges = ((edge.producer, i) for i, edges in enumerate(problem.edges) for edge in edges)
+    pairs = sum(len(candidates[producer]) * len(candidates[consumer]) for producer, consumer in edges)
+    return candidates if pairs <= WHOLE_PAIRS else None
 
 
 def _optimise(run: Run, candidates: Candidates, stop: Stop, bounded: Callable[[int], None]) -> PoolResult:
