@@ -1,0 +1,78 @@
+"""The method `cpsat` as a whole: never worse than the baselines, repeatable, interruptible, warm started."""
+
+from __future__ import annotations
+
+import random
+import threading
+
+import pytest
+from generators import draw_hardware, draw_network
+
+from hw.library import load_hardware
+from models.library import load_network
+from overlapim_files import InputError
+from solver.solution import verify
+from solver.solve import Improvement, Observer, solve
+from solver.stop import Stop
+
+
+@pytest.mark.parametrize("weights", ["static", "shared"])
+@pytest.mark.parametrize("seed", range(12))
+def test_never_worse_than_the_baselines(seed: int, weights: str) -> None:
+    rng = random.Random(seed)
+    network = draw_network(rng, rng.randint(2, 5))
+    chip = draw_hardware(rng, network).with_weights(weights)  # type: ignore[arg-type]
+    try:
+        result = solve(network, chip, "cpsat", Stop.deterministic(3), seed)
+    except InputError as error:
+        assert "\n" not in str(error)
+        return
+    verify(result.solution)
+    for method in ("sequential", "layerwise"):
+        assert result.latency <= solve(network, chip, method, Stop.deterministic(3), seed).latency
+    assert result.bound is None or result.bound <= result.latency
+
+
+def test_the_same_seed_gives_the_same_solution() -> None:
+    network, chip = load_network("toy"), load_hardware("toy").with_weights("static")
+    first = solve(network, chip, "cpsat", Stop.deterministic(8), 3)
+    again = solve(network, chip, "cpsat", Stop.deterministic(8), 3)
+    assert first.solution == again.solution
+    assert first.pool_bound == again.pool_bound
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_bounds_over_everything_and_over_candidates(workers: int) -> None:
+    network, chip = load_network("toy"), load_hardware("toy").with_weights("static")
+    result = solve(network, chip, "cpsat", Stop(seconds=8), workers=workers)
+    assert result.bound is not None and 0 < result.bound <= result.latency
+    assert result.pool_bound is not None and result.candidates is not None
+    assert result.pool_gap is not None and result.pool_gap <= 0.05
+    worse = solve(network, chip, "layerwise").plan
+    again = solve(network, chip, "cpsat", Stop(seconds=1), warm_start=result.plan, workers=workers)
+    assert again.latency <= result.latency <= worse.latency
+
+
+class Interrupting(Observer):
+    """Interrupts as soon as the search does something in particular."""
+
+    def __init__(self, text: str) -> None:
+        self.text, self.flag = text, threading.Event()
+
+    def improved(self, improvement: Improvement) -> None:
+        """Let it go on."""
+
+    def doing(self, text: str) -> None:
+        if self.text in text:
+            threading.Timer(0.3, self.flag.set).start()
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("step", ["a few layers", "among candidates", "changes mappings"])
+def test_an_interrupt_keeps_the_best(step: str, workers: int) -> None:
+    observer = Interrupting(step)
+    network, chip = load_network("toy"), load_hardware("toy").with_weights("static")
+    stop = Stop(seconds=6, interrupt=observer.flag)
+    result = solve(network, chip, "cpsat", stop, workers=workers, observer=observer)
+    verify(result.solution)
+    assert observer.flag.is_set() and result.seconds < 6
