@@ -30,6 +30,9 @@ from solver.stop import Stop
 WHOLE = 2000
 """Mappings of one layer up to which the whole mapspace is listed."""
 
+WHOLE_MACS = 10**5
+"""Multiply-accumulates beyond which mappings are not even counted, which takes a while for large layers."""
+
 WHOLE_PAIRS = 40_000
 """Pairs of candidates, over all edges, up to which CP-SAT is given the whole mapspace."""
 
@@ -38,6 +41,9 @@ FIRST_STEPS = 500
 
 SMALL = 600
 """Times and choices in the bound model up to which CP-SAT can raise the bound of the relaxation."""
+
+BUILD_SECONDS = 0.1
+"""Seconds for each layer without which the bound is not begun, since its model cannot be cut short."""
 
 FIRST_ROUND = 20.0
 """Seconds; each round after it is as long as all before."""
@@ -65,6 +71,8 @@ def cpsat(run: Run, start: Plan) -> None:
 
 
 def _small(problem: Problem) -> bool:
+    if problem.network.macs > WHOLE_MACS:
+        return False
     return all(count(layer, problem.hardware).least <= WHOLE for layer in problem.layers)
 
 
@@ -127,7 +135,7 @@ def _round(run: Run, seed: int) -> None:
     with _part(run, end, DESCENT_SHARE):
         run.doing("changes mappings, starts and banks")
         descend(run.space, run.incumbent, run.stop, seed, run.workers, run.found)
-    if run.bound is None and not run.stop.reached():
+    if run.bound is None and run.stop.remaining() > BUILD_SECONDS * len(run.problem.layers):
         _bound(run)
     with _part(run, end, SOME_SHARE):
         run.doing("chooses anew for a few layers at a time")
