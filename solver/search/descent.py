@@ -19,7 +19,7 @@ from solver.search.static import StaticMoves
 from solver.space import Space
 from solver.stop import Stop
 
-HISTORY = 60
+HISTORY = 5
 STARTS = 8
 """Ways to begin that are looked at before the first is chosen."""
 

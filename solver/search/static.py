@@ -28,7 +28,8 @@ RANKED = 6
 DONORS = 4
 """Layers that are asked for banks, half of them off the critical path if there are any."""
 
-MEMORY = 20_000
+RENEWAL = 0.1
+"""Share of the look-ups at which a ranking is made anew."""
 
 
 class StaticMoves:
@@ -41,7 +42,7 @@ class StaticMoves:
         self.problem = space.problem
         self.random = rng
         self.placement = Placement(space.problem)
-        self._ranked: dict[tuple[object, ...], list[Profile]] = {}
+        self._ranked: dict[tuple[int, int], list[Profile]] = {}
 
     def state(self, plan: Plan) -> State:
         """Return the state to go on from with a plan."""
@@ -68,12 +69,28 @@ class StaticMoves:
             return None
         profiles = list(state.plan.profiles)
         profiles[layer] = profile
+        changed = self._evaluate(profiles, timeline)
+        if cost(changed) > limit:
+            return None
         excess = sum(p.banks for p in profiles) - self.problem.hardware.banks
-        if excess > 0:
-            changed = self._exchange(profiles, layer, excess, timeline, path)
-        else:
-            changed = self._evaluate(profiles, timeline)
-        return None if changed is None else self._placed(changed, limit)
+        if excess <= 0:
+            return self._placed(changed, limit)
+        able = [i for i, p in enumerate(profiles) if i != layer and p.banks > excess]
+        for i in self._donors(able, path):
+            less = self.ranked(i, self.space.size(profiles[i].banks - excess), changed)
+            if less:
+                state = self._placed(
+                    self._evaluate([*profiles[:i], less[0], *profiles[i + 1 :]], changed), limit
+                )
+                if state is not None:
+                    return state
+        return None
+
+    def _donors(self, able: list[int], path: list[int]) -> list[int]:
+        """Return a few layers to take banks from, at random, half of them off the critical path."""
+        self.random.shuffle(able)
+        chosen = sorted(able, key=path.__contains__)[: DONORS // 2]
+        return chosen + [i for i in able if i not in chosen][: DONORS - len(chosen)]
 
     def _evaluate(self, profiles: Sequence[Profile], previous: Timeline | None) -> Timeline:
         return evaluate(self.problem, profiles, [0] * len(profiles), previous=previous)
@@ -103,32 +120,13 @@ class StaticMoves:
         options = [p for p in self.ranked(layer, size, timeline) if p is not own]
         return options[min(int(self.random.expovariate(0.8)), len(options) - 1)] if options else None
 
-    def _exchange(
-        self, profiles: list[Profile], grown: int, excess: int, timeline: Timeline, path: list[int]
-    ) -> Timeline | None:
-        """Take the banks that are missing from one other layer: of a few the one where it hurts least."""
-        able = [i for i, p in enumerate(profiles) if i != grown and p.banks > excess]
-        self.random.shuffle(able)
-        donors = sorted(able, key=path.__contains__)[: DONORS // 2]
-        donors += [i for i in able if i not in donors][: DONORS - len(donors)]
-        tried = []
-        for i in donors:
-            options = self.ranked(i, self.space.size(profiles[i].banks - excess), timeline)
-            if options:
-                tried.append(self._evaluate([*profiles[:i], options[0], *profiles[i + 1 :]], timeline))
-        return min(tried, key=cost, default=None)
-
     def ranked(self, layer: int, size: int, timeline: Timeline) -> list[Profile]:
         """Return the best few profiles of a size for a layer among what it reads and what reads it.
 
-        They are kept for the next time that the same profiles are around it.
+        They are kept for a while, although other profiles may come to be around it.
         """
-        network = self.problem.network
-        around = [timeline.layers[i].profile for i in (*network.producers[layer], *network.consumers[layer])]
-        key = (layer, size, *around)
-        if key not in self._ranked:
-            if len(self._ranked) > MEMORY:
-                self._ranked.clear()
+        key = layer, size
+        if key not in self._ranked or self.random.random() < RENEWAL:
             close = self.space.close(layer, self.space.sizes[size])
             by_harm = sorted(close, key=lambda p: self._harm(layer, p, timeline))
             self._ranked[key] = by_harm[:RANKED]
