@@ -79,11 +79,10 @@ class StaticMoves:
         for i in self._donors(able, path):
             less = self.ranked(i, self.space.size(profiles[i].banks - excess), changed)
             if less:
-                state = self._placed(
-                    self._evaluate([*profiles[:i], less[0], *profiles[i + 1 :]], changed), limit
-                )
-                if state is not None:
-                    return state
+                exchanged = self._evaluate([*profiles[:i], less[0], *profiles[i + 1 :]], changed)
+                placed = self._placed(exchanged, limit)
+                if placed is not None:
+                    return placed
         return None
 
     def _donors(self, able: list[int], path: list[int]) -> list[int]:
