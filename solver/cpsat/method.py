@@ -36,7 +36,7 @@ WHOLE_MACS = 10**5
 WHOLE_PAIRS = 40_000
 """Pairs of candidates, over all edges, up to which CP-SAT is given the whole mapspace."""
 
-FIRST_STEPS = 500
+FIRST_STEPS = 100
 """Steps of descent before that: a good plan rules out most candidates."""
 
 SMALL = 600
@@ -45,10 +45,10 @@ SMALL = 600
 BUILD_SECONDS = 0.1
 """Seconds for each layer without which the bound is not begun, since its model cannot be cut short."""
 
-FIRST_ROUND = 20.0
+FIRST_ROUND = 60.0
 """Seconds; each round after it is as long as all before."""
 
-DESCENT_SHARE = 0.5
+DESCENT_SHARE = 0.7
 SOME_SHARE = 0.5
 """Shares of what is left of a round for the descent, and then for neighbourhoods of a few layers."""
 
