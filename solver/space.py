@@ -261,6 +261,10 @@ class Space:
     _pools: dict[tuple[int, Shape], tuple[Profile, ...]] = field(default_factory=dict)
     _close: dict[tuple[int, Shape], tuple[Profile, ...]] = field(default_factory=dict)
 
+    def __reduce__(self) -> tuple[type[Space], tuple[Problem]]:
+        """Leave the pools out on the way to another process: it makes its own sooner."""
+        return Space, (self.problem,)
+
     def pool(self, layer: int, shape: Shape) -> tuple[Profile, ...]:
         """Return profiles of good mappings on at most `shape`, the fastest first; empty if none fits."""
         key = (layer, shape)

@@ -21,14 +21,24 @@ from solver.stop import Stop
 
 HISTORY = 5
 STARTS = 8
-"""Ways to begin that are looked at before the first is chosen."""
+"""Ways to begin that are looked at before one is chosen."""
+
+FIRST_STARTS = 2
+"""Ways to begin after which no more are looked at if the given plan is better."""
 
 
 class Descent:
     """One search; every random choice comes from its seed."""
 
-    def __init__(self, space: Space, seed: int) -> None:
+    def __init__(self, space: Space, seed: int, news: Callable[[], Plan | None] = lambda: None) -> None:
+        """Search in a space.
+
+        Parameters
+        ----------
+        news : asked before the search begins anew, for the best plan that other searches have found since.
+        """
         self.space = space
+        self.news = news
         self.random = random.Random(seed)
 
     def run(self, start: Plan, stop: Stop, found: Callable[[Plan], None]) -> Plan:
@@ -40,10 +50,12 @@ class Descent:
     def _run(self, moves: Moves[AState], start: Plan, stop: Stop, found: Callable[[Plan], None]) -> Plan:
         best = moves.state(start)
         fresh = moves.starts(stop)
-        for state in itertools.islice(fresh, STARTS):
+        for looked, state in enumerate(itertools.islice(fresh, STARTS), 1):
             if state.cost < best.cost:
                 best = state
                 found(best.plan)
+            elif looked == FIRST_STARTS and best.plan is start:
+                break
         current, idle = best, 0
         history = deque([current.cost] * HISTORY, maxlen=HISTORY)
         while not stop.step():
@@ -55,6 +67,11 @@ class Descent:
                     found(current.plan)
                 best, idle = current, 0
             if idle > moves.patience:
+                best = self._better(moves, best)
                 current, idle = next(fresh, best), 0
                 history.extend(current.cost * (1 + 0.02 * self.random.random()) for _ in range(HISTORY))
         return best.plan
+
+    def _better(self, moves: Moves[AState], best: AState) -> AState:
+        plan = self.news()
+        return best if plan is None or plan.latency >= best.plan.latency else moves.state(plan)

@@ -7,6 +7,7 @@ import queue
 import signal
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from multiprocessing.context import ForkContext, SpawnContext
 from multiprocessing.queues import Queue
@@ -56,30 +57,51 @@ def processes() -> ForkContext | SpawnContext:
 
 
 def _work(
-    problem: Problem, start: Message, stop: Stop, seed: int, ended: Event, messages: Queue[Message]
+    space: Space,
+    start: Message,
+    stop: Stop,
+    seed: int,
+    ended: Event,
+    messages: Queue[Message],
+    inbox: Queue[Message],
 ) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     own = replace(stop, interrupt=ended, steps=0)
-    search = Descent(Space(problem), seed)
-    search.run(start.plan(problem), own, lambda plan: messages.put(Message.of(start.worker, plan)))
+    search = Descent(space, seed, lambda: _latest(inbox, space.problem))
+    begin = start.plan(space.problem)
+    search.run(begin, own, lambda plan: messages.put(Message.of(start.worker, plan)))
     messages.put(Message(start.worker, own.steps))
+
+
+def _latest(inbox: Queue[Message], problem: Problem) -> Plan | None:
+    """Return the plan that came last, if any has come."""
+    message = None
+    with suppress(queue.Empty):
+        while True:
+            message = inbox.get_nowait()
+    return None if message is None else message.plan(problem)
 
 
 def descend(
     space: Space, start: Plan, stop: Stop, seed: int, workers: int, found: Callable[[Plan], None]
 ) -> None:
-    """Search with `workers` descents, seeded `seed`, `seed + 1`, ..; `found` hears of every better plan."""
+    """Search with `workers` descents, seeded `seed`, `seed + 1`, ..; `found` hears of every better plan.
+
+    Each is told of better plans of the others.
+    """
     if workers == 1:
         Descent(space, seed).run(start, stop, found)
         return
     context = processes()
     ended, messages = context.Event(), context.Queue()
     portable = replace(stop, interrupt=ended)
+    inboxes: list[Queue[Message]] = [context.Queue() for _ in range(workers)]
+    least = start.latency
     started = []
     for worker in range(workers):
         message = Message.of(worker, start)
-        arguments = (space.problem, message, portable, seed + worker, ended, messages)
+        arguments = (space, message, portable, seed + worker, ended, messages, inboxes[worker])
         started.append(context.Process(target=_work, args=arguments, daemon=True))
         started[-1].start()
     running = set(range(workers))
@@ -94,9 +116,16 @@ def descend(
                 running.discard(message.worker)
                 stop.steps += message.steps
                 continue
-            found(message.plan(space.problem))
+            plan = message.plan(space.problem)
+            found(plan)
+            if plan.latency < least:
+                least = plan.latency
+                for worker in running - {message.worker}:
+                    inboxes[worker].put(message)
     finally:
         ended.set()
+        for inbox in inboxes:
+            inbox.cancel_join_thread()
         for process in started:
             process.join(FAREWELL_SECONDS / workers)
             process.kill()
