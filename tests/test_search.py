@@ -7,16 +7,21 @@ import threading
 from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import pytest
 from generators import draw_hardware, draw_network
 
 from hw.hardware import Hardware
 from hw.library import load_hardware, preset_names
 from models.library import load_network, network_names
+from models.network import OUTPUT_DIMS
 from overlapim_files import InputError, dump
 from solver.banks import Ledger, pack
+from solver.mapping import problems
 from solver.problem import Problem
 from solver.reference import simulate
+from solver.search.balance import Balance
+from solver.search.placement import Placement, cut
 from solver.search.sequential import sequential, share_out
 from solver.solution import Solution, read_verified, verify
 from solver.solve import Improvement, Observer, solve
@@ -169,6 +174,49 @@ def test_pack_and_ledger_give_shapes_without_overlap() -> None:
     assert later is None or not set(later.tolist()) & set(first.tolist())
     after = ledger.free(profiles[0], 10, 15)
     assert after is not None
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_arrays_are_cut_so_that_layers_find_banks(seed: int) -> None:
+    """Layers whose arrays do not pack as they are: as many banks as before, none of them twice."""
+    rng = random.Random(seed)
+    problem = Problem(load_network("resnet18"), load_hardware("hbm2-bitsimd").with_weights("static"))
+    space = Space(problem)
+    profiles = [space.pool(i, (1, rng.choice((3, 5, 6, 9))))[0] for i in range(len(problem.layers))]
+    while sum(p.banks for p in profiles) > problem.hardware.banks:
+        i = max(range(len(profiles)), key=lambda i: profiles[i].banks)
+        profiles[i] = space.pool(i, (1, profiles[i].banks - 1))[0]
+    placed = Placement(problem, rng).place(profiles)
+    assert placed is not None
+    assert len(set(np.concatenate(placed[1]).tolist())) == sum(p.banks for p in profiles)
+    for i, (before, after, banks) in enumerate(zip(profiles, *placed, strict=True)):
+        assert problems(problem.layers[i], after.mapping, problem.hardware) == []
+        assert len(banks) == after.banks == before.banks
+        in_channels = np.unique(banks // problem.hardware.banks_per_channel, return_counts=True)[1]
+        assert in_channels.tolist() == [after.mapping.banks_per_channel] * after.mapping.channels
+
+
+def test_cutting_an_array_of_outputs_changes_no_time() -> None:
+    problem = Problem(load_network("resnet18"), load_hardware("hbm2-bitsimd"))
+    whole = [p for p in Space(problem).pool(5, (1, 6)) if p.mapping.product("bank", OUTPUT_DIMS) == 6]
+    assert whole
+    for before in whole:
+        after = problem.profile(5, cut(before.mapping, 3))
+        assert (after.mapping.channels, after.mapping.banks_per_channel) == (3, 2)
+        assert (after.total, after.axis_digits) == (before.total, before.axis_digits)
+
+
+@pytest.mark.parametrize("banks", [128, 100, 60])
+def test_a_balance_uses_most_banks_and_no_more(banks: int) -> None:
+    problem = Problem(load_network("resnet18"), load_hardware("hbm2-bitsimd").with_weights("static"))
+    profiles = Balance(Space(problem), banks, 16, 1).share(Stop())
+    assert profiles is not None
+    assert 0.9 * banks < sum(p.banks for p in profiles) <= banks
+
+
+def test_a_balance_needs_a_bank_for_each_layer() -> None:
+    problem = Problem(load_network("resnet18"), load_hardware("hbm2-bitsimd").with_weights("static"))
+    assert Balance(Space(problem), 20, 16, 1).share(Stop()) is None
 
 
 @pytest.fixture(scope="module")

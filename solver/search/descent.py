@@ -2,12 +2,11 @@
 
 Late acceptance (Burke and Bykov, "The late acceptance hill-climbing heuristic", EJOR 2017): a change is kept
 if it is no worse than the current plan or than the plan some steps ago. When nothing has improved for long,
-the search goes on from the best plan or from another way to begin.
+the search goes on from the best plan, and may at first become a little worse.
 """
 
 from __future__ import annotations
 
-import itertools
 import random
 from collections import deque
 from collections.abc import Callable
@@ -20,8 +19,7 @@ from solver.space import Space
 from solver.stop import Stop
 
 HISTORY = 5
-STARTS = 8
-"""Ways to begin that are looked at before one is chosen."""
+"""Steps back that a change is compared with."""
 
 FIRST_STARTS = 2
 """Ways to begin after which no more are looked at if the given plan is better."""
@@ -49,8 +47,7 @@ class Descent:
 
     def _run(self, moves: Moves[AState], start: Plan, stop: Stop, found: Callable[[Plan], None]) -> Plan:
         best = moves.state(start)
-        fresh = moves.starts(stop)
-        for looked, state in enumerate(itertools.islice(fresh, STARTS), 1):
+        for looked, state in enumerate(moves.starts(stop), 1):
             if state.cost < best.cost:
                 best = state
                 found(best.plan)
@@ -68,7 +65,7 @@ class Descent:
                 best, idle = current, 0
             if idle > moves.patience:
                 best = self._better(moves, best)
-                current, idle = next(fresh, best), 0
+                current, idle = best, 0
                 history.extend(current.cost * (1 + 0.02 * self.random.random()) for _ in range(HISTORY))
         return best.plan
 

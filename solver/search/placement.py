@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 from collections.abc import Sequence
 from functools import lru_cache
 
@@ -15,6 +16,9 @@ from solver.mapping import Loop, Mapping
 from solver.problem import Problem
 from solver.profile import Profile
 
+TRIES = 20
+"""Orders in which layers are placed: first the largest first, then more and more at random."""
+
 MEMORY = 10_000
 ARRAY = ("channel", "bank")
 
@@ -24,8 +28,9 @@ Placed = tuple[list[Profile], tuple[Banks, ...]]
 class Placement:
     """Places layers, and keeps the profiles of arrays that it has cut, so that they are profiled once."""
 
-    def __init__(self, problem: Problem) -> None:
+    def __init__(self, problem: Problem, rng: random.Random) -> None:
         self.problem = problem
+        self.random = rng
         self._cut: dict[tuple[Profile, int], Profile] = {}
 
     def place(self, profiles: Sequence[Profile]) -> Placed | None:
@@ -37,12 +42,11 @@ class Placement:
         banks = pack(self.problem.hardware, profiles)
         if banks is not None:
             return list(profiles), tuple(banks)
-        layers = range(len(profiles))
         sizes = [p.banks for p in profiles]
-        cuts = [_cuts(size, self.problem.hardware) for size in sizes]
-        widest_first = sorted(layers, key=lambda i: -sizes[i])
-        stiffest_first = sorted(layers, key=lambda i: (sizes[i] == 1, len(cuts[i]), -sizes[i]))
-        for order in (stiffest_first, widest_first):
+        for noise in range(TRIES if sum(sizes) <= self.problem.hardware.banks else 0):
+            about = [-size * (1 + noise * self.random.random() / 4) for size in sizes]
+            # What has one bank fits anywhere: it comes last.
+            order = sorted(range(len(sizes)), key=lambda i: (sizes[i] == 1, about[i]))
             placed = self._greedy(profiles, order)
             if placed is not None:
                 return placed

@@ -16,8 +16,8 @@ from solver.space import Space
 from solver.stop import Stop
 from solver.timeline import Timeline, evaluate, next_layer
 
-LAGS = ((64, 3), (16, 0), (4, 1), (16, 3), (1, 3), (64, 1), (4, 0), (1, 1), (4, 3), (64, 0), (16, 1), (1, 0))
-"""Weights of lags in the balances to begin with, see `Balance`: the first ones often lead to the best."""
+LAGS = ((64, 3), (16, 0), (4, 1), (16, 3), (1, 3), (64, 1), (4, 0), (1, 1))
+"""Weights of lags in the balances to begin with, see `Balance`."""
 
 PARTS = (1.0, 31 / 32, 15 / 16, 7 / 8)
 """Parts of all banks that a balance may use, fewer if those before cannot be placed."""
@@ -41,7 +41,7 @@ class StaticMoves:
         self.space = space
         self.problem = space.problem
         self.random = rng
-        self.placement = Placement(space.problem)
+        self.placement = Placement(space.problem, rng)
         self._ranked: dict[tuple[int, int], list[Profile]] = {}
 
     def state(self, plan: Plan) -> State:
