@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.options import HardwareName, OutDirectory
+from cli.options import ALL_CORES, HardwareName, OutDirectory, Seed, Workers
+from cli.options import seconds as parse_seconds
 from cli.solve import DEFAULT_HARDWARE
 
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from solver.bench.anytime import AnytimeRow
     from solver.bench.overlap import OverlapRow
 
 app = typer.Typer(
@@ -21,6 +23,17 @@ app = typer.Typer(
 )
 
 Network = Annotated[str, typer.Option("--network", "-n", help="Built-in network or network file.")]
+
+Networks = Annotated[
+    list[str], typer.Option("--network", "-n", help="Built-in network or network file; again for more.")
+]
+Chips = Annotated[
+    list[str],
+    typer.Option("--hw", "-w", help="A built-in chip or a file; again for more.", show_default=True),
+]
+Limits = Annotated[str, typer.Option("--limits", "-t", metavar="S,S,..", help="Time limits in seconds.")]
+BUILT_IN_NETWORKS = ["resnet18", "resnet50", "vgg16"]
+BUILT_IN_CHIPS = ["hbm2-bitsimd", "hbm2-bitsimd-8stack", "reram-aritpim"]
 
 
 @app.command()
@@ -108,6 +121,85 @@ def speed(
     for name, value in report.items():
         table.add_row(name, f"{value:,.3f}" if isinstance(value, float) else str(value))
     _publish(out, "speed", report, [table], [])
+
+
+@app.command()
+def anytime(
+    network: Networks = BUILT_IN_NETWORKS,
+    hw: Chips = BUILT_IN_CHIPS,
+    limits: Limits = "10,60",
+    seed: Seed = 0,
+    workers: Workers = ALL_CORES,
+    out: OutDirectory = None,
+) -> None:
+    """Latency, bound and gap of cpsat and descent after some time, with both kinds of weights.
+
+    Each method runs once for the longest limit; what it had at shorter ones is read from its trace. Writes
+    anytime.json and anytime.md, anew after every run. Two minutes for each network, chip and kind of weights.
+    """
+    from cli.output import output_directory
+    from hw.library import load_hardware
+    from models.library import load_network
+    from solver.bench.anytime import bench_anytime
+
+    chips = [load_hardware(name) for name in hw]
+    pairs = [(load_network(name), chip) for name in network for chip in chips]
+    seconds, cores = _limits(limits), workers or ALL_CORES
+    rows: list[AnytimeRow] = []
+    with output_directory(out):
+        for loaded, chip in pairs:
+            for weights in ("static", "shared"):
+                given = chip.with_weights("static" if weights == "static" else "shared")
+                for row in bench_anytime(loaded, given, seconds, seed, cores):
+                    rows.append(row)
+                    report: dict[str, object] = {
+                        "workers": cores,
+                        "rows": [row.as_json() for row in rows],
+                    }
+                    _publish(out, "anytime", report, [_anytime_table(rows, seconds)], [])
+
+
+def _limits(text: str) -> list[float]:
+    """Return the time limits of a list with commas."""
+    from overlapim_files import InputError
+
+    try:
+        return sorted({parse_seconds(part) for part in text.split(",")})
+    except typer.BadParameter as error:
+        raise InputError(f"--limits: each {error.message}") from None
+
+
+def _anytime_table(rows: list[AnytimeRow], limits: list[float]) -> Table:
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(title="Latency and bound in M cycles", title_justify="left")
+    for heading in ("network", "chip", "weights", "method"):
+        table.add_column(heading)
+    for limit in limits:
+        for what in ("latency", "bound", "gap"):
+            table.add_column(f"{limit:g} s {what}", justify="right")
+    for heading in ("candidates", "their gap", "MiB"):
+        table.add_column(heading, justify="right")
+    for row in rows:
+        names = escape(row.network), escape(row.hardware), row.weights, row.method
+        if row.refused is not None:
+            table.add_row(*names, "refused")
+            continue
+        cells = [
+            cell for x in row.readings for cell in (_millions(x.latency), _millions(x.bound), _percent(x.gap))
+        ]
+        number = "-" if row.candidates is None else f"{row.candidates:,}"
+        table.add_row(*names, *cells, number, _percent(row.pool_gap), f"{row.peak_mib:,}")
+    return table
+
+
+def _millions(cycles: int | None) -> str:
+    return "-" if cycles is None else f"{cycles / 1e6:,.3f}"
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{100 * share:.1f}%"
 
 
 def _publish(

@@ -199,9 +199,10 @@ def _exhaustive(run: Run, start: Plan) -> None:
 
 
 def _cpsat(run: Run, start: Plan) -> None:
+    run.found(start)
     from solver.cpsat.method import cpsat
 
-    cpsat(run, start)
+    cpsat(run)
 
 
 def _better(plan: Plan | None, start: Plan) -> Plan:

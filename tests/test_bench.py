@@ -26,6 +26,21 @@ def test_overlap_writes_raw_results_and_a_table(tmp_path: Path) -> None:
     assert "| stem" in (tmp_path / "overlap.md").read_text()
 
 
+def test_anytime_reads_each_run_at_all_limits(tmp_path: Path) -> None:
+    arguments = ["bench", "anytime", "-n", "toy", "-w", "toy", "-t", "1,3", "-j", "1", "-o", str(tmp_path)]
+    done = CliRunner().invoke(app, arguments)
+    assert done.exit_code == 0
+    rows = json.loads((tmp_path / "anytime.json").read_text())["rows"]
+    assert [(row["weights"], row["method"]) for row in rows] == [
+        (weights, method) for weights in ("static", "shared") for method in ("cpsat", "descent")
+    ]
+    for row in rows:
+        early, late = row["readings"]
+        assert early["latency"] is None or late["latency"] <= early["latency"]
+        assert late["bound"] is None or late["bound"] <= late["latency"]
+    assert "| toy" in (tmp_path / "anytime.md").read_text()
+
+
 @pytest.mark.parametrize(
     ("arguments", "word"),
     [

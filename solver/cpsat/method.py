@@ -21,7 +21,6 @@ from solver.dominance import efficient
 from solver.exhaustive import layer_options
 from solver.mapspace import count
 from solver.problem import Problem
-from solver.schedule import Plan
 from solver.search.layerwise import layerwise
 from solver.search.parallel import descend
 from solver.solve import Run
@@ -30,10 +29,10 @@ from solver.stop import Stop
 WHOLE = 2000
 """Mappings of one layer up to which the whole mapspace is listed."""
 
-WHOLE_MACS = 10**5
+WHOLE_MACS = 3000
 """Multiply-accumulates beyond which mappings are not even counted, which takes a while for large layers."""
 
-WHOLE_PAIRS = 40_000
+WHOLE_PAIRS = 20_000
 """Pairs of candidates, over all edges, up to which CP-SAT is given the whole mapspace."""
 
 FIRST_STEPS = 100
@@ -57,9 +56,8 @@ SOLVES = 6
 """What one choice among candidates counts, and its solves, where work is counted instead of time."""
 
 
-def cpsat(run: Run, start: Plan) -> None:
-    """Search until told to stop or until the best plan is proved optimal."""
-    run.found(start)
+def cpsat(run: Run) -> None:
+    """Improve on the best plan until told to stop or until it is proved optimal."""
     run.doing("walks through the layers")
     run.found(layerwise(run.space, run.incumbent, run.stop))
     if not run.stop.reached() and _small(run.problem):
@@ -82,7 +80,7 @@ def _solve_whole(run: Run) -> None:
     run.doing("chooses among all mappings")
     steps = Stop(iterations=FIRST_STEPS, interrupt=run.stop.interrupt)
     descend(run.space, run.incumbent, steps, run.seed, 1, run.found)
-    candidates = _whole(run.problem, run.incumbent.latency, run.stop)
+    candidates = whole_mapspace(run.problem, run.incumbent.latency, run.stop)
     if candidates is None or run.stop.reached():
         return
     if all(candidates):
@@ -92,7 +90,7 @@ def _solve_whole(run: Run) -> None:
         run.bounded(run.incumbent.latency)
 
 
-def _whole(problem: Problem, latency: int, stop: Stop) -> Candidates | None:
+def whole_mapspace(problem: Problem, latency: int, stop: Stop) -> Candidates | None:
     """Return all mappings and orders that end before a latency and matter; None if they are too many."""
     candidates: list[list[Candidate]] = []
     for layer in range(len(problem.layers)):
