@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
-from cli.options import ALL_CORES, HardwareName, OutDirectory, Seed, Workers
+from cli.options import ALL_CORES, MAX_SEED, HardwareName, OutDirectory, Workers, integer, one_of
 from cli.options import seconds as parse_seconds
 from cli.solve import DEFAULT_HARDWARE
 
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from hw.hardware import Weights
     from solver.bench.anytime import AnytimeRow
     from solver.bench.overlap import OverlapRow
+
+Item = TypeVar("Item", int, float, str)
+WEIGHTS: tuple[Weights, ...] = ("static", "shared")
 
 app = typer.Typer(
     no_args_is_help=True, help="Measure the program: raw results as JSON, tables on the screen."
@@ -32,6 +37,12 @@ Chips = Annotated[
     typer.Option("--hw", "-w", help="A built-in chip or a file; again for more.", show_default=True),
 ]
 Limits = Annotated[str, typer.Option("--limits", "-t", metavar="S,S,..", help="Time limits in seconds.")]
+Methods = Annotated[str, typer.Option("--methods", metavar="M,M,..", help="Anytime methods.")]
+Seeds = Annotated[str, typer.Option("--seeds", "-s", metavar="N,N,..", help="Seeds of random choices.")]
+OnlyWeights = Annotated[
+    str | None,
+    typer.Option("--weights", parser=one_of("static", "shared"), help="Only this kind; both unless given."),
+]
 BUILT_IN_NETWORKS = ["resnet18", "resnet50", "vgg16"]
 BUILT_IN_CHIPS = ["hbm2-bitsimd", "hbm2-bitsimd-8stack", "reram-aritpim"]
 
@@ -128,45 +139,92 @@ def anytime(
     network: Networks = BUILT_IN_NETWORKS,
     hw: Chips = BUILT_IN_CHIPS,
     limits: Limits = "10,60",
-    seed: Seed = 0,
+    methods: Methods = "cpsat,descent",
+    seeds: Seeds = "0",
+    weights: OnlyWeights = None,
     workers: Workers = ALL_CORES,
     out: OutDirectory = None,
 ) -> None:
-    """Latency, bound and gap of cpsat and descent after some time, with both kinds of weights.
+    """Latency, bound and gap of anytime methods after some time, with both kinds of weights.
 
     Each method runs once for the longest limit; what it had at shorter ones is read from its trace. Writes
-    anytime.json and anytime.md, anew after every run. Two minutes for each network, chip and kind of weights.
+    anytime.json and anytime.md, anew after every run. A run takes the longest limit: two methods on three
+    networks and three chips with both kinds of weights take 36 minutes.
     """
+    import platform
+    from itertools import product
+
+    from rich.console import Console
+
+    from cli.interrupt import interruptible
     from cli.output import output_directory
     from hw.library import load_hardware
     from models.library import load_network
     from solver.bench.anytime import bench_anytime
 
-    chips = [load_hardware(name) for name in hw]
-    pairs = [(load_network(name), chip) for name in network for chip in chips]
-    seconds, cores = _limits(limits), workers or ALL_CORES
+    seconds, cores = _listed("--limits", limits, parse_seconds), workers or ALL_CORES
+    numbers = _listed("--seeds", seeds, integer(0, MAX_SEED))
+    names = _listed("--methods", methods, one_of("cpsat", "descent"))
+    loaded, chips = [load_network(name) for name in network], [load_hardware(name) for name in hw]
+    kinds: list[Weights] = [kind for kind in WEIGHTS if weights in (None, kind)]
+    progress = Console(stderr=True)
     rows: list[AnytimeRow] = []
-    with output_directory(out):
-        for loaded, chip in pairs:
-            for weights in ("static", "shared"):
-                given = chip.with_weights("static" if weights == "static" else "shared")
-                for row in bench_anytime(loaded, given, seconds, seed, cores):
-                    rows.append(row)
-                    report: dict[str, object] = {
-                        "workers": cores,
-                        "rows": [row.as_json() for row in rows],
-                    }
-                    _publish(out, "anytime", report, [_anytime_table(rows, seconds)], [])
+    report: dict[str, object] = {
+        "machine": {"system": platform.platform(), "python": platform.python_version(), "cores": ALL_CORES},
+        "workers": cores,
+        "rows": [],
+    }
+    with output_directory(out), interruptible() as interrupt:
+        for one, chip, kind, seed in product(loaded, chips, kinds, numbers):
+            given = chip.with_weights(kind)
+            for row in bench_anytime(one, given, names, seconds, seed, cores, interrupt):
+                rows.append(row)
+                report["rows"] = [row.as_json() for row in rows]
+                progress.print(_said(row), markup=False, highlight=False)
+                _keep(out, "anytime", report, [_anytime_table(rows, seconds)], _anytime_notes(rows, seconds))
+            if interrupt.is_set():
+                break
+    _show([_anytime_table(rows, seconds)], _anytime_notes(rows, seconds))
+    if interrupt.is_set():
+        progress.print(f"interrupted by {interrupt.name}: the runs up to then", highlight=False)
+        raise typer.Exit(130)
 
 
-def _limits(text: str) -> list[float]:
-    """Return the time limits of a list with commas."""
+def _listed(option: str, text: str, parse: Callable[[object], Item]) -> list[Item]:
+    """Return the different items of a list with commas, in order of size or alphabet."""
     from overlapim_files import InputError
 
     try:
-        return sorted({parse_seconds(part) for part in text.split(",")})
+        return sorted({parse(part) for part in text.split(",")})
     except typer.BadParameter as error:
-        raise InputError(f"--limits: each {error.message}") from None
+        raise InputError(f"{option}: each {error.message}") from None
+
+
+def _said(row: AnytimeRow) -> str:
+    name = f"{row.network} on {row.hardware}, {row.weights}, {row.method}, seed {row.seed}"
+    return f"{name}: {row.refused or f'{row.readings[-1].latency:,} cycles'}"
+
+
+def _anytime_notes(rows: list[AnytimeRow], limits: list[float]) -> list[str]:
+    notes = [
+        f"Each method ran once, for {limits[-1]:g} s; what it had at shorter limits is read from its trace.",
+        "`to descent`: latency at the longest limit over that of descent with the same seed.",
+        "`MiB`: the most that the process, or one it started, has had since the benchmark began.",
+    ]
+    reasons = {
+        f"{row.network} on {row.hardware}, {row.weights}: {row.refused}": None for row in rows if row.refused
+    }
+    return notes + [f"refused: {reason}" for reason in reasons]
+
+
+def _to_descent(row: AnytimeRow, rows: list[AnytimeRow]) -> str:
+    case = (row.network, row.hardware, row.weights, row.seed)
+    for other in rows:
+        same = (other.network, other.hardware, other.weights, other.seed) == case
+        if same and other.method == "descent" and other.readings and other is not row:
+            mine, theirs = row.readings[-1].latency, other.readings[-1].latency
+            return f"{mine / theirs:.4f}" if mine and theirs else "-"
+    return "-"
 
 
 def _anytime_table(rows: list[AnytimeRow], limits: list[float]) -> Table:
@@ -174,15 +232,15 @@ def _anytime_table(rows: list[AnytimeRow], limits: list[float]) -> Table:
     from rich.table import Table
 
     table = Table(title="Latency and bound in M cycles", title_justify="left")
-    for heading in ("network", "chip", "weights", "method"):
+    for heading in ("network", "chip", "weights", "method", "seed"):
         table.add_column(heading)
     for limit in limits:
         for what in ("latency", "bound", "gap"):
             table.add_column(f"{limit:g} s {what}", justify="right")
-    for heading in ("candidates", "their gap", "MiB"):
+    for heading in ("candidates", "their gap", "to descent", "MiB"):
         table.add_column(heading, justify="right")
     for row in rows:
-        names = escape(row.network), escape(row.hardware), row.weights, row.method
+        names = escape(row.network), escape(row.hardware), row.weights, row.method, str(row.seed)
         if row.refused is not None:
             table.add_row(*names, "refused")
             continue
@@ -190,7 +248,8 @@ def _anytime_table(rows: list[AnytimeRow], limits: list[float]) -> Table:
             cell for x in row.readings for cell in (_millions(x.latency), _millions(x.bound), _percent(x.gap))
         ]
         number = "-" if row.candidates is None else f"{row.candidates:,}"
-        table.add_row(*names, *cells, number, _percent(row.pool_gap), f"{row.peak_mib:,}")
+        shares = _percent(row.pool_gap), _to_descent(row, rows)
+        table.add_row(*names, *cells, number, *shares, f"{row.peak_mib:,}")
     return table
 
 
@@ -206,23 +265,37 @@ def _publish(
     folder: Path | None, name: str, report: dict[str, object], tables: list[Table], notes: list[str]
 ) -> None:
     """Print the tables and notes; with a folder, keep the raw results and the same tables as Markdown."""
+    _keep(folder, name, report, tables, notes)
+    _show(tables, notes)
+
+
+def _keep(
+    folder: Path | None, name: str, report: dict[str, object], tables: list[Table], notes: list[str]
+) -> None:
     from io import StringIO
 
-    from rich.box import MARKDOWN, SIMPLE_HEAD
+    from rich.box import MARKDOWN
     from rich.console import Console
 
     from overlapim_files import write_text
 
-    if folder is not None:
-        page = StringIO()
-        console = Console(file=page, width=200)
-        for table in tables:
-            table.box = MARKDOWN
-            console.print(table)
-        console.print(*notes, sep="\n", highlight=False)
-        write_text(folder / f"{name}.json", json.dumps(report, indent=2) + "\n")
-        write_text(folder / f"{name}.md", page.getvalue())
+    if folder is None:
+        return
+    page = StringIO()
+    console = Console(file=page, width=250)
+    for table in tables:
+        table.box = MARKDOWN
+        console.print(table)
+    console.print(*notes, sep="\n", highlight=False, markup=False, soft_wrap=True)
+    write_text(folder / f"{name}.json", json.dumps(report, indent=2) + "\n")
+    write_text(folder / f"{name}.md", page.getvalue())
+
+
+def _show(tables: list[Table], notes: list[str]) -> None:
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+
     for table in tables:
         table.box = SIMPLE_HEAD
         Console().print(table)
-    Console().print(*notes, sep="\n", highlight=False)
+    Console().print(*notes, sep="\n", highlight=False, markup=False)

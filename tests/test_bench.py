@@ -27,7 +27,7 @@ def test_overlap_writes_raw_results_and_a_table(tmp_path: Path) -> None:
 
 
 def test_anytime_reads_each_run_at_all_limits(tmp_path: Path) -> None:
-    arguments = ["bench", "anytime", "-n", "toy", "-w", "toy", "-t", "1,3", "-j", "1", "-o", str(tmp_path)]
+    arguments = ["bench", "anytime", "-n", "toy", "-w", "toy", "-t", "0.5,1", "-j", "1", "-o", str(tmp_path)]
     done = CliRunner().invoke(app, arguments)
     assert done.exit_code == 0
     rows = json.loads((tmp_path / "anytime.json").read_text())["rows"]

@@ -9,8 +9,9 @@ from dataclasses import asdict, dataclass
 from hw.hardware import Hardware
 from models.network import Network
 from overlapim_files import InputError
-from solver.solve import Improvement, gap, solve
-from solver.stop import Stop
+from solver.kept import forget_all
+from solver.solve import Improvement, Result, gap, solve
+from solver.stop import Flag, Stop
 
 METHODS = ("cpsat", "descent")
 
@@ -35,6 +36,8 @@ class AnytimeRow:
 
     Attributes
     ----------
+    readings : one for each limit, the longest last; that one is the result itself.
+    seconds : wall time of the run.
     pool_gap : gap over the last candidates that were solved to the end.
     peak_mib : the most memory that this process, or one that it started, has had so far.
     """
@@ -45,6 +48,7 @@ class AnytimeRow:
     method: str
     seed: int
     readings: tuple[Reading, ...]
+    seconds: float | None
     pool_gap: float | None
     candidates: int | None
     peak_mib: int
@@ -56,38 +60,51 @@ class AnytimeRow:
 
 
 def bench_anytime(
-    network: Network, hardware: Hardware, limits: Sequence[float], seed: int, workers: int
+    network: Network,
+    hardware: Hardware,
+    methods: Sequence[str],
+    limits: Sequence[float],
+    seed: int,
+    workers: int,
+    interrupt: Flag,
 ) -> Iterator[AnytimeRow]:
-    """Run each method once for the longest limit and yield what it had at all of them."""
-    for method in METHODS:
-        readings: tuple[Reading, ...] = ()
-        pool_gap = candidates = refused = None
+    """Run each method once for the longest limit and yield what it had at all of them.
+
+    A run that is interrupted is left out, as it has not had its time.
+    """
+    for method in methods:
+        forget_all()  # or the second method would find the tables of the first
+        result = refused = None
+        stop = Stop(seconds=max(limits), interrupt=interrupt)
         try:
-            result = solve(network, hardware, method, Stop(seconds=max(limits)), seed, workers)
-            readings = tuple(_at(result.trace, seconds) for seconds in sorted(limits))
-            pool_gap, candidates = result.pool_gap, result.candidates
+            result = solve(network, hardware, method, stop, seed, workers)
         except InputError as error:
             refused = str(error)
-        row = AnytimeRow(
+        if interrupt.is_set():
+            return
+        yield AnytimeRow(
             network=network.name,
             hardware=hardware.name,
             weights=hardware.weights,
             method=method,
             seed=seed,
-            readings=readings,
-            pool_gap=pool_gap,
-            candidates=candidates,
+            readings=_readings(result, sorted(limits)) if result else (),
+            seconds=result.seconds if result else None,
+            pool_gap=result.pool_gap if result else None,
+            candidates=result.candidates if result else None,
             peak_mib=_peak_mib(),
             refused=refused,
         )
-        yield row
-        if refused is not None:
-            return
+
+
+def _readings(result: Result, limits: Sequence[float]) -> tuple[Reading, ...]:
+    # The last step may end a little after the limit, and what it found is the answer all the same.
+    last = Reading(limits[-1], result.latency, result.bound)
+    return (*(_at(result.trace, seconds) for seconds in limits[:-1]), last)
 
 
 def _at(trace: Sequence[Improvement], seconds: float) -> Reading:
-    # What came while the last step was coming to its end still counts.
-    known = [x for x in trace if x.seconds <= seconds] if seconds < trace[-1].seconds else trace
+    known = [x for x in trace if x.seconds <= seconds]
     if not known:
         return Reading(seconds, None, None)
     return Reading(seconds, known[-1].latency, known[-1].bound)
