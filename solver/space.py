@@ -3,9 +3,9 @@
 A pool is made in three steps. The dims that the channels and banks of the shape are spread over are ranked by
 how evenly they divide. For the best of these, all ways to fill the columns are weighed at once with an
 estimate of the own latency. Some are built and profiled exactly: the fastest ones with several orders of the
-temporal loops, those that need the fewest rows, and for each number of steps along the rows and columns of
-the output the fastest one that makes them outermost. The latter hand on their outputs early, so that the
-layers after them can follow closely.
+temporal loops, those that need fewer rows than any faster one, and for each number of steps along the rows
+and columns of the output the fastest one that makes them outermost. The latter hand on their outputs early,
+so that the layers after them can follow closely.
 """
 
 from __future__ import annotations
@@ -30,11 +30,10 @@ Shape = tuple[int, int]
 """Channels, and banks in each of them."""
 
 ARRAYS = 6
-COLUMN_OPTIONS = 1500
+COLUMN_OPTIONS = 3000
 SPLITS = 3
 MOST_STEPS = 1.5
 FAVOURITES = 8
-FRUGAL = 4
 FINER = 1.4
 SLOWEST = 1.5
 POSITIONS = ("P", "Q")
@@ -206,8 +205,10 @@ def candidates(layer: Layer, hardware: Hardware, shape: Shape) -> Iterator[Mappi
         return
     orders = temporal_orders(layer)
     total = np.min([batch.total(order) for order in orders[:2]], axis=0)
-    best = np.argsort(total, kind="stable")[:SPLITS].tolist()
-    frugal = np.lexsort((total, batch.rows))[:FRUGAL].tolist()
+    by_total = np.argsort(total, kind="stable")
+    best = by_total[:SPLITS].tolist()
+    least = np.minimum.accumulate(batch.rows[by_total])
+    frugal = by_total[np.unique(least, return_index=True)[1]].tolist()
     ways = itertools.chain(
         ((i, order) for i in best for order in orders),
         ((i, order) for i in frugal for order in orders[:2]),
