@@ -52,6 +52,8 @@ class StaticMoves:
         """Yield plans in which the banks are shared out evenly, by different rules."""
         for choice, sharing in LAGS:
             for part in PARTS:
+                if stop.reached():
+                    return
                 banks = int(self.problem.hardware.banks * part)
                 profiles = Balance(self.space, banks, choice, sharing).share(stop)
                 state = profiles and self._placed(self._evaluate(profiles, None), math.inf)
