@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from solver.banks import Banks, Ledger, pack
 from solver.problem import Problem
 from solver.profile import Profile
-from solver.timeline import LayerTimes, Orders, Timeline, evaluate, next_layer, unchanged
+from solver.timeline import LayerTimes, Order, Orders, Timeline, evaluate, next_layer, unchanged
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,9 +96,10 @@ def place(
     done: dict[int, LayerTimes],
     punctual: bool,
     previous: Timeline | None = None,
+    order: Order | None = None,
 ) -> tuple[LayerTimes, Banks] | None:
     """Find the earliest release at which banks are free for as long as the layer holds them."""
-    natural = next_layer(problem, layer, profile, 0, done)
+    natural = next_layer(problem, layer, profile, 0, done, order)
     earliest = int(natural.delays[-1]) if punctual else 0
     old = None if previous is None else previous.layers[layer]
     for release in [earliest, *ledger.releases_after(max(natural.start, earliest))]:
