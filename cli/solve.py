@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from hw.hardware import Hardware
     from models.network import Network
     from solver.schedule import Plan
+    from solver.search.layerwise import Strategy
     from solver.stop import Stop
 
 DEFAULT_HARDWARE = "hbm2-bitsimd"
@@ -45,6 +46,17 @@ WeightsOption = Annotated[
         parser=one_of("static", "shared"),
         metavar="static|shared",
         help="Whether a bank serves one layer only or several; as the chip's file says unless given.",
+    ),
+]
+WALKS = ("forward", "backward", "middle", "best")
+StrategyOption = Annotated[
+    str | None,
+    typer.Option(
+        "--strategy",
+        parser=one_of(*WALKS),
+        metavar="|".join(WALKS),
+        help="Which way the method layerwise walks: from the first layer, the last one, or the one with the "
+        "largest output; or all three, which is what it does unless given.",
     ),
 ]
 WarmStart = Annotated[
@@ -77,6 +89,7 @@ class Task:
     warm_start: Plan | None
     seed: int
     workers: int
+    strategy: Strategy
 
 
 def solve(
@@ -85,6 +98,7 @@ def solve(
     hw: HardwareName = DEFAULT_HARDWARE,
     weights: WeightsOption = None,
     method: Method = None,
+    strategy: StrategyOption = None,
     time_limit: TimeLimit = DEFAULT_SECONDS,
     seed: Seed = 0,
     workers: Workers = None,
@@ -112,7 +126,7 @@ def solve(
         raise typer.BadParameter(f"--deterministic takes one process, not --workers {workers}")
     with interruptible() as interrupt:
         processes = workers or (1 if deterministic else ALL_CORES)
-        task = _task(network, hw, weights, method, warm_start, seed, processes)
+        task = _task(network, hw, weights, method, strategy, warm_start, seed, processes)
         stop = _stop(deterministic, time_limit, interrupt, context.obj)
         limit = None if deterministic else time_limit
         _solve(task, stop, limit, out, interrupt)
@@ -123,6 +137,7 @@ def _task(
     hw: str,
     weights: str | None,
     method: str | None,
+    strategy: str | None,
     warm_start: Path | None,
     seed: int,
     workers: int,
@@ -130,17 +145,21 @@ def _task(
     from hw.library import load_hardware
     from models.library import load_network
     from overlapim_files import InputError, nearest
+    from solver.search.layerwise import STRATEGIES
     from solver.solution import read_plan
     from solver.solve import DEFAULT_METHOD, METHODS
 
     if method is not None and method not in METHODS:
         raise InputError(f"--method: there is no method '{method}'{nearest(method, list(METHODS))}")
+    if strategy is not None and method != "layerwise":
+        raise InputError(f"--strategy: only the method layerwise walks, not '{method or DEFAULT_METHOD}'")
     chip = load_hardware(hw)
     if weights is not None:
         chip = chip.with_weights("static" if weights == "static" else "shared")
     loaded = load_network(network)
     plan = None if warm_start is None else read_plan(warm_start, loaded, chip)
-    return Task(loaded, chip, method or DEFAULT_METHOD, plan, seed, workers)
+    walk = next(x for x in STRATEGIES if x == (strategy or "best"))
+    return Task(loaded, chip, method or DEFAULT_METHOD, plan, seed, workers, walk)
 
 
 def _stop(deterministic: bool, seconds: float, interrupt: Interrupt, started: float) -> Stop:
@@ -165,7 +184,15 @@ def _solve(task: Task, stop: Stop, limit: float | None, out: Path | None, interr
     with output_directory(out):
         with moving(SearchProgress(stop.started, limit)) as progress:
             result = solve(
-                network, hardware, task.method, stop, task.seed, task.workers, task.warm_start, progress
+                network,
+                hardware,
+                task.method,
+                stop,
+                task.seed,
+                task.workers,
+                task.warm_start,
+                progress,
+                task.strategy,
             )
         found = report(Problem(network, hardware), result.plan)
         if out is not None:

@@ -11,8 +11,9 @@ from models.network import Network
 from overlapim_files import InputError, nearest
 from solver.problem import Problem
 from solver.schedule import Plan
-from solver.search.layerwise import layerwise
+from solver.search.layerwise import Strategy, layerwise
 from solver.search.parallel import descend
+from solver.search.random_mapper import random_mapper
 from solver.search.sequential import sequential
 from solver.solution import BoundScope, Solution, Status, from_plan, verify
 from solver.space import Space
@@ -110,6 +111,7 @@ class Run:
     Attributes
     ----------
     warm_start : a plan that was known before, already reported as found.
+    strategy : which way `layerwise` walks.
     best : the best plan so far.
     bound : no valid plan is faster.
     pool_bound, candidates : no choice among so many candidate mappings is faster.
@@ -122,6 +124,7 @@ class Run:
     workers: int
     observer: Observer
     warm_start: Plan | None = None
+    strategy: Strategy = "best"
     best: Plan | None = None
     bound: int | None = None
     pool_bound: int | None = None
@@ -175,7 +178,12 @@ def _sequential(run: Run, start: Plan) -> None:
 
 def _layerwise(run: Run, start: Plan) -> None:
     run.doing("walks through the layers")
-    run.found(layerwise(run.space, _better(run.warm_start, start), run.stop))
+    run.found(layerwise(run.space, _better(run.warm_start, start), run.stop, run.strategy))
+
+
+def _random(run: Run, start: Plan) -> None:
+    run.doing("draws mappings at random")
+    run.found(random_mapper(run.problem, start, run.stop, run.seed))
 
 
 def _descent(run: Run, start: Plan) -> None:
@@ -212,6 +220,7 @@ def _better(plan: Plan | None, start: Plan) -> Plan:
 
 METHODS: dict[str, Callable[[Run, Plan], None]] = {
     "sequential": _sequential,
+    "random": _random,
     "layerwise": _layerwise,
     "descent": _descent,
     "cpsat": _cpsat,
@@ -229,6 +238,7 @@ def solve(
     workers: int = 1,
     warm_start: Plan | None = None,
     observer: Observer | None = None,
+    strategy: Strategy = "best",
 ) -> Result:
     """Find mappings, starts and banks for all layers together.
 
@@ -239,6 +249,7 @@ def solve(
     workers : processes that search side by side.
     warm_start : a plan of the same network and hardware; the result is never worse. See `read_plan`.
     observer : hears of better plans, higher bounds and what is being done.
+    strategy : which way `layerwise` walks; other methods do not ask.
 
     Raises
     ------
@@ -252,7 +263,7 @@ def solve(
     if stop.pace is not None and workers > 1:
         raise InputError(f"a deterministic search has one worker, not {workers}")
     problem = Problem(network, hardware)
-    run = Run(problem, Space(problem), stop, seed, workers, observer or Observer(), warm_start)
+    run = Run(problem, Space(problem), stop, seed, workers, observer or Observer(), warm_start, strategy)
     if warm_start is not None:
         run.found(warm_start)
     run.doing("maps the layers one after the other")
@@ -264,7 +275,7 @@ def solve(
 def _result(run: Run, method: str, start: Plan) -> Result:
     """Put together what a run has found, and check it once more."""
     run.doing("checks the answer")
-    plan = _better(run.best, start)
+    plan = run.incumbent
     solution = from_plan(run.problem, plan, method, run.seed, run.bound, run.pool_bound)
     verify(solution)
     return Result(

@@ -1,13 +1,26 @@
-"""Walk the network and choose for each layer the mapping that ends first, its producers being fixed."""
+"""Walk the network and choose each layer's mapping by when it and the neighbours chosen before it end."""
 
 from __future__ import annotations
 
-from solver.banks import Banks, Ledger
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Literal, Protocol, Self, get_args
+
+from models.network import Network
+from solver.banks import Banks, Ledger, pack
 from solver.profile import Profile
-from solver.schedule import Plan, assemble, overlap_static, place
+from solver.schedule import Plan, assemble, place
 from solver.space import Space, shapes, sizes
 from solver.stop import Stop
-from solver.timeline import LayerTimes, next_layer
+from solver.timeline import LayerTimes, Order, next_layer
+
+Walk = Literal["forward", "backward", "middle"]
+Strategy = Literal["forward", "backward", "middle", "best"]
+WALKS: tuple[Walk, ...] = get_args(Walk)
+STRATEGIES: tuple[Strategy, ...] = get_args(Strategy)
+
+Ordering = Callable[[int, Profile, Mapping[int, LayerTimes]], Order | None]
+"""In which order a layer takes its blocks with a mapping, given when its producers run."""
 
 SIZES = 2
 """Numbers of banks tried for each layer under static weights, the largest that it may have."""
@@ -19,53 +32,169 @@ OPTIONS = 20
 """Mappings tried on each shape when banks are shared, where trying one is slow."""
 
 
-def layerwise(space: Space, start: Plan, stop: Stop) -> Plan:
-    """Return the plan of one forward walk; when stopped early, the rest of the layers keep their mappings.
+def loop_order(layer: int, profile: Profile, done: Mapping[int, LayerTimes]) -> Order | None:
+    """Return None: every layer takes its blocks in the order of its loops."""
+    return None
 
-    Under static weights each layer keeps within the banks that `start` gives it.
+
+def layerwise(
+    space: Space, start: Plan, stop: Stop, strategy: Strategy = "forward", ordering: Ordering = loop_order
+) -> Plan:
+    """Return the plan of a walk, or the best plan of all walks; `start` if that is better.
+
+    Layers that a walk has not come to, and all that are left when it is stopped, keep their mappings of
+    `start`. Under static weights each layer keeps within the banks that `start` gives it.
     """
-    if space.problem.hardware.weights == "static":
-        return _static(space, start, stop)
-    return _shared(space, start, stop)
+    walks = WALKS if strategy == "best" else (strategy,)
+    plans = [start]
+    for layers in dict.fromkeys(route(space.problem.network, walk) for walk in walks):
+        plan = run(space, _walk(space, start, stop, layers, ordering), ordering)
+        plans += [] if plan is None else [plan]
+    return min(plans, key=lambda plan: plan.latency)
 
 
-def _static(space: Space, start: Plan, stop: Stop) -> Plan:
-    problem = space.problem
-    chosen: list[Profile] = list(start.profiles)
-    done: dict[int, LayerTimes] = {}
-    for i in problem.network.topological:
-        within = [s for s in sizes(problem.hardware) if s[0] * s[1] <= chosen[i].banks][-SIZES:]
-        own = start.profiles[i].mapping
-        options = [
-            p
-            for shape in within
-            for p in space.close(i, shape)
-            if _inside(p, own.channels, own.banks_per_channel)
-        ]
-        tried = {p: next_layer(problem, i, p, 0, done) for p in ([] if stop.reached() else options)}
-        tried[chosen[i]] = next_layer(problem, i, chosen[i], 0, done)
-        chosen[i] = min(tried, key=lambda p: (tried[p].end, p.total))
-        done[i] = tried[chosen[i]]
-    return overlap_static(problem, chosen) or start
+def route(network: Network, walk: Walk) -> tuple[int, ...]:
+    """Return the layers as a walk visits them: outwards from its first one, along a topological order."""
+    line = network.topological
+    outputs = [math.prod(network.layers[i].shape) for i in line]
+    first = {"forward": 0, "backward": len(line) - 1, "middle": outputs.index(max(outputs))}[walk]
+    return tuple(line[k] for k in sorted(range(len(line)), key=lambda k: (abs(k - first), k < first)))
 
 
-def _inside(profile: Profile, channels: int, banks: int) -> bool:
-    return profile.mapping.channels <= channels and profile.mapping.banks_per_channel <= banks
+def run(space: Space, profiles: Sequence[Profile], ordering: Ordering = loop_order) -> Plan | None:
+    """Let layers overlap, each as early as its inputs and banks allow; None if the banks do not suffice."""
+    chip = _chip(space, ordering)
+    ran = all(chip.run(i, profiles[i]) for i in space.problem.network.topological)
+    return chip.plan() if ran else None
 
 
-def _shared(space: Space, start: Plan, stop: Stop) -> Plan:
-    problem = space.problem
-    chosen: list[Profile] = list(start.profiles)
-    done: dict[int, LayerTimes] = {}
-    banks: dict[int, Banks] = {}
-    ledger = Ledger(problem.hardware)
-    for i in problem.network.topological:
-        large = [] if stop.reached() else shapes(problem.hardware)[-SHAPES:]
-        options = [chosen[i], *(p for shape in large for p in space.pool(i, shape)[:OPTIONS])]
-        placed = {p: result for p in options if (result := place(problem, ledger, i, p, done, True))}
-        if not placed:
-            return start
-        chosen[i] = min(placed, key=lambda p: (placed[p][0].end, p.banks * p.total))
-        done[i], banks[i] = placed[chosen[i]]
-        ledger.hold(chosen[i], done[i].start, done[i].end, banks[i])
-    return assemble(done, banks)
+class _Chip(Protocol):
+    """The layers that run so far; `done` says when."""
+
+    done: dict[int, LayerTimes]
+
+    def copy(self) -> Self:
+        """Return another chip on which the same layers run."""
+
+    def options(self, layer: int, own: Profile) -> Sequence[Profile]:
+        """Return the mappings that a layer may have instead of its own."""
+
+    def run(self, layer: int, profile: Profile) -> bool:
+        """Run a layer after its producers; False if there are no banks for it."""
+
+    def plan(self) -> Plan | None:
+        """Return the plan of all layers; None if they do not find banks."""
+
+
+class _StaticChip:
+    """Layers have banks of their own: only its inputs decide when one runs."""
+
+    def __init__(self, space: Space, ordering: Ordering) -> None:
+        self.space, self.ordering = space, ordering
+        self.done: dict[int, LayerTimes] = {}
+
+    def copy(self) -> _StaticChip:
+        other = _StaticChip(self.space, self.ordering)
+        other.done.update(self.done)
+        return other
+
+    def options(self, layer: int, own: Profile) -> list[Profile]:
+        within = [s for s in sizes(self.space.problem.hardware) if s[0] * s[1] <= own.banks][-SIZES:]
+        return [p for shape in within for p in self.space.close(layer, shape) if _inside(p, own)]
+
+    def run(self, layer: int, profile: Profile) -> bool:
+        order = self.ordering(layer, profile, self.done)
+        self.done[layer] = next_layer(self.space.problem, layer, profile, 0, self.done, order)
+        return True
+
+    def plan(self) -> Plan | None:
+        profiles = [self.done[i].profile for i in range(len(self.done))]
+        banks = pack(self.space.problem.hardware, profiles)
+        return None if banks is None else assemble(self.done, dict(enumerate(banks)))
+
+
+class _SharedChip:
+    """Layers share banks: each runs as early as it finds some, and holds them no longer than it must."""
+
+    def __init__(self, space: Space, ordering: Ordering) -> None:
+        self.space, self.ordering = space, ordering
+        self.done: dict[int, LayerTimes] = {}
+        self._banks: dict[int, Banks] = {}
+        self._ledger = Ledger(space.problem.hardware)
+
+    def copy(self) -> _SharedChip:
+        other = _SharedChip(self.space, self.ordering)
+        for layer, times in self.done.items():
+            other._hold(layer, times, self._banks[layer])
+        return other
+
+    def options(self, layer: int, own: Profile) -> list[Profile]:
+        large = shapes(self.space.problem.hardware)[-SHAPES:]
+        return [p for shape in large for p in self.space.pool(layer, shape)[:OPTIONS]]
+
+    def run(self, layer: int, profile: Profile) -> bool:
+        order = self.ordering(layer, profile, self.done)
+        placed = place(self.space.problem, self._ledger, layer, profile, self.done, True, order=order)
+        if placed is not None:
+            self._hold(layer, *placed)
+        return placed is not None
+
+    def plan(self) -> Plan | None:
+        return assemble(self.done, self._banks)
+
+    def _hold(self, layer: int, times: LayerTimes, banks: Banks) -> None:
+        self.done[layer], self._banks[layer] = times, banks
+        self._ledger.hold(times.profile, times.start, times.end, banks)
+
+
+def _chip(space: Space, ordering: Ordering) -> _Chip:
+    static = space.problem.hardware.weights == "static"
+    return _StaticChip(space, ordering) if static else _SharedChip(space, ordering)
+
+
+def _inside(profile: Profile, own: Profile) -> bool:
+    mapping, limit = profile.mapping, own.mapping
+    return mapping.channels <= limit.channels and mapping.banks_per_channel <= limit.banks_per_channel
+
+
+def _walk(space: Space, start: Plan, stop: Stop, layers: Sequence[int], ordering: Ordering) -> list[Profile]:
+    """Return the mappings that a walk over the layers chooses."""
+    network = space.problem.network
+    line, chosen, visited = network.topological, list(start.profiles), set[int]()
+    chip, reached = _chip(space, ordering), 0
+    for i in layers:
+        at = line.index(i)
+        if at < reached:
+            chip, reached = _chip(space, ordering), 0
+        if stop.reached() or not all(chip.run(j, chosen[j]) for j in line[reached:at]):
+            break
+        reached = at
+        readers = [c for c in network.consumers[i] if c in visited]
+        until = line[at + 1 : max(map(line.index, readers), default=at) + 1]
+        ranks: dict[Profile, tuple[int, int, int]] = {}
+        for p in (chosen[i], *chip.options(i, start.profiles[i])):
+            if ranks and stop.reached():
+                break
+            rank = _rank(chip.copy(), i, p, [(j, chosen[j]) for j in until], readers)
+            if rank is not None:
+                ranks[p] = rank
+        chosen[i] = min(ranks, key=ranks.__getitem__, default=chosen[i])
+        visited.add(i)
+    return chosen
+
+
+def _rank(
+    chip: _Chip, layer: int, profile: Profile, after: Sequence[tuple[int, Profile]], readers: Sequence[int]
+) -> tuple[int, int, int] | None:
+    """Return how good a mapping is, the best having the least; None if it leads to a lack of banks.
+
+    Parameters
+    ----------
+    chip : on which the layers before it run.
+    after : the layers from there to the last of the readers.
+    readers : the layers whose end counts; if there is none, its own.
+    """
+    if not chip.run(layer, profile) or not all(chip.run(j, p) for j, p in after):
+        return None
+    end = chip.done[layer].end
+    return max((chip.done[c].end for c in readers), default=end), end, profile.banks * profile.total

@@ -1,0 +1,94 @@
+"""Draw mappings at random and keep each layer's fastest, without overlap: what a general mapper does."""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+
+from hw.hardware import Hardware
+from models.network import DIMS, Layer
+from solver.mapping import SPATIAL, Kind, Loop, Mapping, problems
+from solver.problem import Problem
+from solver.profile import Profile
+from solver.schedule import Plan, one_after_another
+from solver.search.sequential import ROW_PRICES
+from solver.stop import Stop
+
+MAPPINGS = 1000
+"""Valid mappings that are drawn for each layer."""
+
+TRIES = 100
+"""Mappings that are drawn for one that is valid, before the layer is passed over."""
+
+
+def random_mapper(problem: Problem, start: Plan, stop: Stop, seed: int) -> Plan:
+    """Return a plan without overlap; `start` if no drawn mappings fit on the chip together.
+
+    The layers take turns, so that a search that is stopped early has drawn as many for each. A layer for which
+    no valid mapping was drawn keeps its own of `start`. If no layers share a bank there, as under static
+    weights, each keeps to as many channels, and banks in each of them, as it has there.
+    """
+    apart = len(np.unique(np.concatenate(start.banks))) == sum(map(len, start.banks))
+    drawn: list[list[Profile]] = [[] for _ in problem.layers]
+    chips = [_part(problem.hardware, p) if apart else problem.hardware for p in start.profiles]
+    rng = random.Random(seed)
+    for _ in range(MAPPINGS):
+        if stop.step():
+            break
+        for i, layer in enumerate(problem.layers):
+            mapping = draw(layer, chips[i], rng)
+            if mapping is not None:
+                drawn[i] = _undominated(drawn[i], problem.profile(i, mapping))
+    options = [own or [start.profiles[i]] for i, own in enumerate(drawn)]
+    for price in ROW_PRICES:
+        fastest = [min(own, key=lambda p: p.total * (1 + price * p.rows)) for own in options]
+        plan = one_after_another(problem, fastest, apart)
+        if plan is not None:
+            return plan
+    return start
+
+
+def _part(hardware: Hardware, own: Profile) -> Hardware:
+    """Return the part of a chip that a mapping uses."""
+    changes = {"channels": own.mapping.channels, "banks_per_channel": own.mapping.banks_per_channel}
+    return hardware.model_copy(update=changes)
+
+
+def _undominated(profiles: list[Profile], new: Profile) -> list[Profile]:
+    """Return the profiles than which none is faster with no more rows."""
+    if any(p.total <= new.total and p.rows <= new.rows for p in profiles):
+        return profiles
+    return [p for p in profiles if p.total < new.total or p.rows < new.rows] + [new]
+
+
+def draw(layer: Layer, hardware: Hardware, rng: random.Random) -> Mapping | None:
+    """Return a random valid mapping; None if none was found in `TRIES`."""
+    for _ in range(TRIES):
+        mapping = _any_mapping(layer, hardware, rng)
+        if not problems(layer, mapping, hardware):
+            return mapping
+    return None
+
+
+def _any_mapping(layer: Layer, hardware: Hardware, rng: random.Random) -> Mapping:
+    """Return a random mapping that covers all dims, and keeps to the chip's banks and columns."""
+    room = {
+        "channel": hardware.channels,
+        "bank": hardware.banks_per_channel,
+        "column": hardware.columns_per_bank,
+    }
+    kinds: tuple[Kind, ...] = (*SPATIAL, "temporal")
+    loops = []
+    for dim in rng.sample(DIMS, len(DIMS)):
+        need = layer.bound(dim)
+        for kind in rng.sample(kinds, len(kinds)):
+            most = rng.randint(1, min(need, room.get(kind, need)))
+            bound = -(-need // -(-need // most))  # as small as the number of steps that it leaves allows
+            need = -(-need // bound)
+            loops.append(Loop(dim, bound, kind))
+            if kind in room:
+                room[kind] //= bound
+        loops.append(Loop(dim, need, "temporal"))
+    rng.shuffle(loops)
+    return Mapping(tuple(loops))
