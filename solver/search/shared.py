@@ -9,17 +9,26 @@ from dataclasses import dataclass, replace
 from solver.profile import Profile
 from solver.schedule import Plan, overlap_shared
 from solver.search.moves import neighbour
-from solver.search.state import State, critical_path
+from solver.search.state import REORDERINGS, State, critical_path
 from solver.space import Space, shapes
 from solver.stop import Stop
+from solver.transform import movable, transform
 
 
 @dataclass(frozen=True, eq=False)
 class SharedState(State):
-    """A plan with what led to it: the priority of the layers and which of them are punctual."""
+    """A plan with what led to it.
+
+    Attributes
+    ----------
+    priority : the order in which the layers choose their banks.
+    punctual : layers that start as late as they can without ending later.
+    eager : layers that take their blocks as they become ready, where another order is allowed.
+    """
 
     priority: tuple[int, ...]
     punctual: frozenset[int]
+    eager: frozenset[int]
 
 
 class SharedMoves:
@@ -36,7 +45,8 @@ class SharedMoves:
     def state(self, plan: Plan) -> SharedState:
         """Return the state to go on from with a plan."""
         order = self.problem.network.topological
-        return SharedState(plan, order, frozenset(order))
+        eager = frozenset(i for i, own in enumerate(plan.orders) if own is not None)
+        return SharedState(plan, order, frozenset(order), eager)
 
     def starts(self, stop: Stop) -> Iterator[SharedState]:
         """Yield nothing: the plan without overlap is hard to beat."""
@@ -46,11 +56,12 @@ class SharedMoves:
         """Return a state one move away that costs no more than the limit, or None if the move led nowhere."""
         path = critical_path(state.plan.timeline)
         layer = self.random.choice(path if self.random.random() < 0.7 else range(len(self.problem.layers)))
-        kind = self.random.random()
-        if kind < 0.1:
+        own = state.plan.profiles[layer]
+        if movable(own) and self.random.random() < REORDERINGS:
+            changed = self._planned(replace(state, eager=state.eager ^ {layer}), {})
+        elif (kind := self.random.random()) < 0.1:
             changed = self._reschedule(state, layer)
         else:
-            own = state.plan.profiles[layer]
             profile = self._resize(own, layer) if kind < 0.5 else self._reshape(own, layer)
             changed = None if profile is None else self._planned(state, {layer: profile})
         return None if changed is None or changed.cost > limit else changed
@@ -58,6 +69,8 @@ class SharedMoves:
     def _planned(self, state: SharedState, changes: dict[int, Profile]) -> SharedState | None:
         profiles = [changes.get(i, profile) for i, profile in enumerate(state.plan.profiles)]
         plan = overlap_shared(self.problem, profiles, state.priority, state.punctual, state.plan.timeline)
+        if plan is not None and state.eager:
+            plan = transform(self.problem, plan, state.eager)
         return None if plan is None else replace(state, plan=plan)
 
     def _reshape(self, profile: Profile, layer: int) -> Profile | None:

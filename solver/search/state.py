@@ -10,6 +10,9 @@ from solver.schedule import Plan
 from solver.stop import Stop
 from solver.timeline import Timeline
 
+REORDERINGS = 0.1
+"""Share of the moves of a layer that change the order of its blocks, where another one is allowed."""
+
 
 def cost(timeline: Timeline) -> float:
     """Latency; among equals the timeline whose layers end earlier is better."""

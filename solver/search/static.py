@@ -11,10 +11,11 @@ from solver.schedule import Plan
 from solver.search.balance import Balance
 from solver.search.moves import neighbour
 from solver.search.placement import Placement
-from solver.search.state import State, cost, critical_path
+from solver.search.state import REORDERINGS, State, cost, critical_path
 from solver.space import Space
 from solver.stop import Stop
-from solver.timeline import Timeline, evaluate, next_layer
+from solver.timeline import LayerTimes, Order, Timeline, evaluate, next_layer
+from solver.transform import movable, ready_order
 
 LAGS = ((64, 3), (16, 0), (4, 1), (16, 3), (1, 3), (64, 1), (4, 0), (1, 1))
 """Weights of lags in the balances to begin with, see `Balance`."""
@@ -66,6 +67,8 @@ class StaticMoves:
         timeline = state.plan.timeline
         path = critical_path(timeline)
         layer = self.random.choice(path if self.random.random() < 0.7 else range(len(timeline.layers)))
+        if movable(timeline.layers[layer].profile) and self.random.random() < REORDERINGS:
+            return self._reordered(state, layer, limit)
         profile = self._other(layer, timeline)
         if profile is None:
             return None
@@ -93,8 +96,23 @@ class StaticMoves:
         chosen = sorted(able, key=path.__contains__)[: DONORS // 2]
         return chosen + [i for i in able if i not in chosen][: DONORS - len(chosen)]
 
+    def _reordered(self, state: State, layer: int, limit: float) -> State | None:
+        """Let a layer take its blocks as they become ready, or by its loops again."""
+        timeline, orders = state.plan.timeline, list(state.plan.orders)
+        if orders[layer] is not None and self.random.random() < 0.5:
+            orders[layer] = None
+        else:
+            done = dict(enumerate(timeline.layers))
+            orders[layer] = ready_order(self.problem, layer, done[layer].profile, 0, done)
+        at_once = [0] * len(orders)
+        timeline = evaluate(self.problem, state.plan.profiles, at_once, orders, timeline)
+        changed = State(Plan(timeline, state.plan.banks))
+        return changed if changed.cost <= limit else None
+
     def _evaluate(self, profiles: Sequence[Profile], previous: Timeline | None) -> Timeline:
-        return evaluate(self.problem, profiles, [0] * len(profiles), previous=previous)
+        """Return when all layers run, in the orders that they had unless their loops in time are others."""
+        orders = [None] * len(profiles) if previous is None else map(_kept, profiles, previous.layers)
+        return evaluate(self.problem, profiles, [0] * len(profiles), list(orders), previous)
 
     def _placed(self, timeline: Timeline, limit: float) -> State | None:
         """Find banks for all layers; None if there is no way or it costs more than the limit."""
@@ -138,8 +156,12 @@ class StaticMoves:
         done = dict(enumerate(timeline.layers))
         done[layer] = next_layer(self.problem, layer, profile, 0, done)
         later = [
-            next_layer(self.problem, i, old.profile, 0, done, None, timeline).end - old.end
+            next_layer(self.problem, i, old.profile, 0, done, old.order, timeline).end - old.end
             for i in self.problem.network.consumers[layer]
             for old in [timeline.layers[i]]
         ]
         return max(later, default=0), done[layer].end
+
+
+def _kept(profile: Profile, old: LayerTimes) -> Order | None:
+    return None if old.order is None or profile.temporal != old.profile.temporal else old.order

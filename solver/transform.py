@@ -1,0 +1,155 @@
+"""The overlap-driven transformation: layers take their blocks in the order in which these become ready.
+
+docs/transform.md says when that is optimal and why it is a heuristic for a network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from graphlib import CycleError, TopologicalSorter
+
+import numpy as np
+
+from solver.overlap.closed import ideal_need
+from solver.overlap.ordered import finish_grid, grid_need
+from solver.problem import Edge, Problem
+from solver.profile import NOTHING, Cycles, Profile
+from solver.schedule import Plan, assemble
+from solver.stop import Stop
+from solver.timeline import LayerTimes, Order, next_layer, order_allowed
+
+NEVER = 2**60
+"""When idle blocks are ready: after all others, as the layer ends with the last block that is not idle."""
+
+Choose = Callable[[int, int, Mapping[int, LayerTimes]], Order | None]
+"""Chooses the order of a layer, given its release and when its producers run."""
+
+
+def movable(profile: Profile) -> bool:
+    """Whether there is a choice of orders: several blocks, each of which finishes all that it works on."""
+    return profile.blocks > 1 and order_allowed(profile)
+
+
+def ready_order(
+    problem: Problem, layer: int, profile: Profile, release: int, done: Mapping[int, LayerTimes]
+) -> Order | None:
+    """Return the blocks in the order in which all that they read is there, ties as in the loops' own order.
+
+    Parameters
+    ----------
+    release : what is there before it is as good as there at it.
+    done : when the producers of the layer run.
+
+    Returns
+    -------
+    Shape (blocks,), idle blocks last; None where that is the loops' own order or no other one is allowed.
+    """
+    if not movable(profile):
+        return None
+    transfer = problem.hardware.cycles.transfer
+    ready = np.full(profile.blocks, release, np.int64)
+    for edge in problem.edges[layer]:
+        ready = np.maximum(ready, _finished(done[edge.producer], profile, edge) + transfer)
+    if (idle := profile.idle_blocks()) is not None:
+        ready[idle] = NEVER
+    order = np.argsort(ready, kind="stable")
+    return None if (order[1:] > order[:-1]).all() else order
+
+
+def _finished(source: LayerTimes, consumer: Profile, edge: Edge) -> Cycles:
+    """Return when what each block reads of one operand is really finished, NOTHING where it reads nothing."""
+    if source.order is not None:
+        grid = finish_grid(source.profile, source.block_starts(), source.order)
+        return grid_need(grid, source.profile, consumer, edge)
+    need = ideal_need(source.profile, consumer, edge)
+    read = need != NOTHING
+    need[read] += source.delay_at(need[read])
+    return need
+
+
+class _Queues:
+    """Which layers follow each other on the banks of a plan, whatever their times."""
+
+    def __init__(self, problem: Problem, plan: Plan) -> None:
+        self.problem = problem
+        self.before: dict[int, set[int]] = {}
+        last = np.full(problem.hardware.banks, -1)
+        for i in sorted(range(len(plan.banks)), key=lambda i: plan.timeline.layers[i].start):
+            self.before[i] = set(np.unique(last[plan.banks[i]]).tolist()) - {-1}
+            last[plan.banks[i]] = i
+
+    def retimed(self, plan: Plan, choose: Choose) -> Plan:
+        """Return the plan with other orders, each layer released when those before it leave its banks.
+
+        With the orders that they have, no layer finishes anything later than before. The plan itself is
+        returned if the layers cannot be timed one by one: one has its banks before what it depends on.
+        """
+        producers = self.problem.network.producers
+        graph = {i: {*before, *producers[i]} for i, before in self.before.items()}
+        done: dict[int, LayerTimes] = {}
+        try:
+            for i in TopologicalSorter(graph).static_order():
+                release = max((done[j].end for j in self.before[i]), default=0)
+                order, profile = choose(i, release, done), plan.timeline.layers[i].profile
+                done[i] = next_layer(self.problem, i, profile, release, done, order, plan.timeline)
+        except CycleError:
+            return plan
+        return assemble(done, dict(enumerate(plan.banks)))
+
+
+def transform(problem: Problem, plan: Plan, layers: Collection[int] | None = None) -> Plan:
+    """Let layers take their blocks as they become ready, one layer after the other.
+
+    Parameters
+    ----------
+    layers : those that do, where an order is allowed, all unless given; the others go by their loops.
+
+    Returns
+    -------
+    A plan with the same mappings and banks, and the same queue at each bank. Its latency may be higher.
+    """
+
+    def choose(layer: int, release: int, done: Mapping[int, LayerTimes]) -> Order | None:
+        if layers is not None and layer not in layers:
+            return None
+        return ready_order(problem, layer, plan.timeline.layers[layer].profile, release, done)
+
+    return _Queues(problem, plan).retimed(plan, choose)
+
+
+def improve(problem: Problem, plan: Plan, stop: Stop) -> Plan:
+    """Return the plan with orders that lower its latency, or the plan itself; never later than `transform`.
+
+    From the better of the plan and its transformation on, each layer in turn takes its blocks as they become
+    ready if the latency is no higher then; after that, each goes by its loops again if it is no higher then.
+
+    Parameters
+    ----------
+    stop : when to be content with the best so far; a step is one evaluation.
+    """
+    queues = _Queues(problem, plan)
+    best = min(plan, transform(problem, plan), key=lambda p: p.latency)
+    layers = [i for i in problem.network.topological if movable(plan.profiles[i])]
+    for layer, ready in [(i, True) for i in layers] + [(i, False) for i in layers]:
+        if stop.step():
+            break
+        if ready or best.orders[layer] is not None:
+            changed = queues.retimed(best, _with_layer(problem, best, layer, ready))
+            best = changed if changed.latency <= best.latency else best
+    return best if best.latency < plan.latency else plan
+
+
+def _with_layer(problem: Problem, plan: Plan, layer: int, ready: bool) -> Choose:
+    """Choose the orders of a plan, but one layer takes its blocks as they become ready, or by its loops."""
+
+    def choose(i: int, release: int, done: Mapping[int, LayerTimes]) -> Order | None:
+        times = plan.timeline.layers[i]
+        if i != layer:
+            return times.order
+        return ready_order(problem, i, times.profile, release, done) if ready else None
+
+    return choose
+
+
+def _kept(profile: Profile, old: LayerTimes) -> Order | None:
+    return old.order if profile.temporal == old.profile.temporal else None
