@@ -61,11 +61,17 @@ class Hardware(FileModel):
     cycles: Cycles
     bits_per_cycle: BitsPerCycle
     sync_blocks: Count
+    banks_per_layer: Count | None = None
 
     @property
     def banks(self) -> int:
         """Number of banks of the whole chip."""
         return self.channels * self.banks_per_channel
+
+    @property
+    def most_banks(self) -> int:
+        """The most banks that one layer may have."""
+        return min(self.banks, self.banks_per_layer or self.banks)
 
     @property
     def lanes(self) -> int:

@@ -86,6 +86,8 @@ def problems(layer: Layer, mapping: Mapping, hardware: Hardware) -> list[str]:
         used = mapping.product(kind)
         if used > limit:
             found.append(f"its {kind} loops multiply to {used}, and there are {limit}")
+    if mapping.banks > hardware.most_banks:
+        found.append(f"it uses {mapping.banks} banks, and a layer may have {hardware.most_banks}")
     rows = rows_needed(layer, mapping, hardware)
     if rows > hardware.rows_per_bank:
         found.append(f"a lane needs {rows} rows, and there are {hardware.rows_per_bank}")

@@ -29,18 +29,28 @@ UNLIMITED = 2**62
 
 
 class Room(NamedTuple):
-    """The largest products of bounds left for further loops; `weights` is for temporal ones over weights."""
+    """The largest products of bounds left for further loops.
+
+    `weights` is for temporal ones over weights, `banks` for those over channels and banks together.
+    """
 
     weights: int
     channel: int
     bank: int
     column: int
+    banks: int
+
+    @property
+    def most(self) -> int:
+        """The most weights, over all lanes, that there is room for."""
+        return self.weights * min(self.channel * self.bank, self.banks) * self.column
 
     def after(self, dim: Dim, bound: int, kind: Kind) -> Room:
         """Return what one more loop leaves; 0 if there is no room for it."""
         if kind == "temporal":
             return self._replace(weights=self.weights // bound) if dim in WEIGHT_DIMS else self
-        return self._replace(**{kind: getattr(self, kind) // bound})
+        left = self._replace(**{kind: getattr(self, kind) // bound})
+        return left if kind == "column" else left._replace(banks=self.banks // bound)
 
 
 @dataclass(frozen=True)
@@ -95,7 +105,13 @@ def _room(layer: Layer, hardware: Hardware) -> Room:
     weight = hardware.bits.weight
     beside = rows_needed(layer, Mapping(()), hardware) - weight
     weights = max(hardware.rows_per_bank - beside, 0) // weight
-    return Room(weights, hardware.channels, hardware.banks_per_channel, hardware.columns_per_bank)
+    return Room(
+        weights,
+        hardware.channels,
+        hardware.banks_per_channel,
+        hardware.columns_per_bank,
+        hardware.most_banks,
+    )
 
 
 def _weights(layer: Layer, place: int) -> int:
@@ -115,7 +131,7 @@ def _sequences(
     own = bound if dim in WEIGHT_DIMS else 1
 
     def extend(prefix: Sequence, covered: int, largest: int, room: Room) -> Iterator[tuple[Sequence, Room]]:
-        if math.prod(room) < need // own * (-(-bound // covered) if own > 1 else 1):
+        if room.most < need // own * (-(-bound // covered) if own > 1 else 1):
             return
         if covered >= bound:
             yield prefix, room

@@ -43,17 +43,16 @@ INNER_ORDERS: tuple[tuple[Dim, ...], ...] = (("K", "C", "R", "S"), ("C", "R", "S
 
 def shapes(hardware: Hardware) -> list[Shape]:
     """Return the shapes that are tried, smallest first: part of one channel, or whole channels."""
-    within = [(1, banks) for banks in _round_numbers(hardware.banks_per_channel)]
-    across = [(channels, hardware.banks_per_channel) for channels in _round_numbers(hardware.channels)[1:]]
-    return within + across
+    width, most = hardware.banks_per_channel, hardware.most_banks
+    within = [(1, banks) for banks in _round_numbers(min(width, most))]
+    return within + [(channels, width) for channels in _round_numbers(most // width)[1:]]
 
 
 def sizes(hardware: Hardware) -> list[Shape]:
     """Return a shape for every number of banks up to 16, then for eight in each doubling; smallest first."""
-    powers = [2**i for i in range(hardware.banks.bit_length())]
-    counts = sorted(
-        {m * p for p in powers for m in range(1, 16) if m * p <= hardware.banks} | {hardware.banks}
-    )
+    most = hardware.most_banks
+    powers = [2**i for i in range(most.bit_length())]
+    counts = sorted({m * p for p in powers for m in range(1, 16) if m * p <= most} | {most})
     found = []
     for count in counts:
         fewest = -(-count // hardware.banks_per_channel)

@@ -104,7 +104,7 @@ class BoundModel:
     def _layer(self, layer: Layer) -> _LayerVariables:
         hardware = self.problem.hardware
         others = len(self.problem.layers) - 1 if hardware.weights == "static" else 0
-        most = max(hardware.banks - others, 1)
+        most = max(min(hardware.banks - others, hardware.most_banks), 1)
         ranges = bank_numbers(hardware, most)
         cycles = [useful_cycles(layer, hardware, last) // self.unit for _, last in ranges]
         # On fewer banks the layer alone would take longer than the latency that is known.
