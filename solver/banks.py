@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -26,6 +27,12 @@ class Ledger:
         self._shape = (hardware.channels, hardware.banks_per_channel)
         self._rows = np.full(self._shape, hardware.rows_per_bank, np.int64)
         self._held: list[tuple[int, int, Banks]] = []
+
+    def copy(self) -> Ledger:
+        """Return another ledger in which the same layers hold the same banks."""
+        other = copy.copy(self)
+        other._rows, other._held = self._rows.copy(), self._held.copy()
+        return other
 
     def free(self, profile: Profile, start: int, end: int) -> Banks | None:
         """Return banks of the profile's shape that are free in [start, end), or None."""

@@ -49,7 +49,7 @@ def test_every_method_verifies_or_refuses(network: str, hardware: str, weights: 
     latencies = {}
     try:
         for method in HEURISTICS:
-            result = solve(load_network(network), chip, method, few_steps(20))
+            result = solve(load_network(network), chip, method, few_steps(20), strategy="forward")
             verify(result.solution)
             latencies[method] = result.latency
     except InputError as error:
@@ -68,7 +68,7 @@ def test_random_networks_verify_and_agree_with_the_simulator(seed: int, weights:
     best = None
     for method in HEURISTICS:
         try:
-            result = solve(network, chip, method, few_steps(40), seed=seed)
+            result = solve(network, chip, method, few_steps(40), seed=seed, strategy="forward")
         except InputError as error:
             assert "\n" not in str(error)
             return

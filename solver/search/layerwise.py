@@ -124,8 +124,9 @@ class _SharedChip:
 
     def copy(self) -> _SharedChip:
         other = _SharedChip(self.space, self.ordering)
-        for layer, times in self.done.items():
-            other._hold(layer, times, self._banks[layer])
+        other.done.update(self.done)
+        other._banks.update(self._banks)
+        other._ledger = self._ledger.copy()
         return other
 
     def options(self, layer: int, own: Profile) -> list[Profile]:
@@ -135,16 +136,14 @@ class _SharedChip:
     def run(self, layer: int, profile: Profile) -> bool:
         order = self.ordering(layer, profile, self.done)
         placed = place(self.space.problem, self._ledger, layer, profile, self.done, True, order=order)
-        if placed is not None:
-            self._hold(layer, *placed)
-        return placed is not None
+        if placed is None:
+            return False
+        times, banks = self.done[layer], self._banks[layer] = placed
+        self._ledger.hold(profile, times.start, times.end, banks)
+        return True
 
     def plan(self) -> Plan | None:
         return assemble(self.done, self._banks)
-
-    def _hold(self, layer: int, times: LayerTimes, banks: Banks) -> None:
-        self.done[layer], self._banks[layer] = times, banks
-        self._ledger.hold(times.profile, times.start, times.end, banks)
 
 
 def _chip(space: Space, ordering: Ordering) -> _Chip:

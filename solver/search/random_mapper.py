@@ -25,8 +25,8 @@ TRIES = 100
 def random_mapper(problem: Problem, start: Plan, stop: Stop, seed: int) -> Plan:
     """Return a plan without overlap; `start` if no drawn mappings fit on the chip together.
 
-    The layers take turns, so that a search that is stopped early has drawn as many for each. A layer for which
-    no valid mapping was drawn keeps its own of `start`. If no layers share a bank there, as under static
+    The layers take turns, so that a search that is stopped early has drawn as many for each. A layer for
+    which no valid mapping was drawn keeps its own of `start`. If no layers share a bank there, as under static
     weights, each keeps to as many channels, and banks in each of them, as it has there.
     """
     apart = len(np.unique(np.concatenate(start.banks))) == sum(map(len, start.banks))
@@ -78,17 +78,21 @@ def _any_mapping(layer: Layer, hardware: Hardware, rng: random.Random) -> Mappin
         "bank": hardware.banks_per_channel,
         "column": hardware.columns_per_bank,
     }
+    banks = hardware.most_banks
     kinds: tuple[Kind, ...] = (*SPATIAL, "temporal")
     loops = []
     for dim in rng.sample(DIMS, len(DIMS)):
         need = layer.bound(dim)
         for kind in rng.sample(kinds, len(kinds)):
-            most = rng.randint(1, min(need, room.get(kind, need)))
+            array = kind in ("channel", "bank")
+            most = rng.randint(1, min(need, room.get(kind, need), banks if array else need))
             bound = -(-need // -(-need // most))  # as small as the number of steps that it leaves allows
             need = -(-need // bound)
             loops.append(Loop(dim, bound, kind))
             if kind in room:
                 room[kind] //= bound
+            if array:
+                banks //= bound
         loops.append(Loop(dim, need, "temporal"))
     rng.shuffle(loops)
     return Mapping(tuple(loops))
