@@ -20,6 +20,7 @@ from cli.catalogue import hardware_app, networks_app
 from cli.clock import process_started
 from cli.evaluate import evaluate, simulate
 from cli.solve import SolveCommand, solve
+from cli.transform import transform
 
 NAME = "overlapim"
 WRONG = 2
@@ -46,6 +47,7 @@ app = typer.Typer(
 app.command(cls=SolveCommand, help=paragraphs(solve))(solve)
 app.command(help=paragraphs(evaluate))(evaluate)
 app.command(help=paragraphs(simulate))(simulate)
+app.command(help=paragraphs(transform))(transform)
 app.add_typer(hardware_app, name="hw")
 app.add_typer(networks_app, name="models")
 app.add_typer(bench_app, name="bench")

@@ -67,42 +67,12 @@ def _finished(source: LayerTimes, consumer: Profile, edge: Edge) -> Cycles:
     return need
 
 
-class _Queues:
-    """Which layers follow each other on the banks of a plan, whatever their times."""
-
-    def __init__(self, problem: Problem, plan: Plan) -> None:
-        self.problem = problem
-        self.before: dict[int, set[int]] = {}
-        last = np.full(problem.hardware.banks, -1)
-        for i in sorted(range(len(plan.banks)), key=lambda i: plan.timeline.layers[i].start):
-            self.before[i] = set(np.unique(last[plan.banks[i]]).tolist()) - {-1}
-            last[plan.banks[i]] = i
-
-    def retimed(self, plan: Plan, choose: Choose) -> Plan:
-        """Return the plan with other orders, each layer released when those before it leave its banks.
-
-        With the orders that they have, no layer finishes anything later than before. The plan itself is
-        returned if the layers cannot be timed one by one: one has its banks before what it depends on.
-        """
-        producers = self.problem.network.producers
-        graph = {i: {*before, *producers[i]} for i, before in self.before.items()}
-        done: dict[int, LayerTimes] = {}
-        try:
-            for i in TopologicalSorter(graph).static_order():
-                release = max((done[j].end for j in self.before[i]), default=0)
-                order, profile = choose(i, release, done), plan.timeline.layers[i].profile
-                done[i] = next_layer(self.problem, i, profile, release, done, order, plan.timeline)
-        except CycleError:
-            return plan
-        return assemble(done, dict(enumerate(plan.banks)))
-
-
 def transform(problem: Problem, plan: Plan, layers: Collection[int] | None = None) -> Plan:
-    """Let layers take their blocks as they become ready, one layer after the other.
+    """Let layers take their blocks as they become ready, one layer after the other; see `ready_order`.
 
     Parameters
     ----------
-    layers : those that do, where an order is allowed, all unless given; the others go by their loops.
+    layers : those that do, all unless given; the others keep their orders.
 
     Returns
     -------
@@ -110,46 +80,75 @@ def transform(problem: Problem, plan: Plan, layers: Collection[int] | None = Non
     """
 
     def choose(layer: int, release: int, done: Mapping[int, LayerTimes]) -> Order | None:
-        if layers is not None and layer not in layers:
-            return None
-        return ready_order(problem, layer, plan.timeline.layers[layer].profile, release, done)
+        times = plan.timeline.layers[layer]
+        if layers is None or layer in layers:
+            return ready_order(problem, layer, times.profile, release, done)
+        return times.order
 
-    return _Queues(problem, plan).retimed(plan, choose)
+    return _retimed(problem, plan, choose)
+
+
+def restore(problem: Problem, plan: Plan, layers: Collection[int]) -> Plan:
+    """Return the plan with some layers going by their loops, otherwise as `transform`."""
+    return _retimed(problem, plan, lambda i, _, __: None if i in layers else plan.timeline.layers[i].order)
 
 
 def improve(problem: Problem, plan: Plan, stop: Stop) -> Plan:
     """Return the plan with orders that lower its latency, or the plan itself; never later than `transform`.
 
-    From the better of the plan and its transformation on, each layer in turn takes its blocks as they become
-    ready if the latency is no higher then; after that, each goes by its loops again if it is no higher then.
+    From the better of the plan and its transformation on, each layer in turn, alone and with all after it,
+    takes its blocks as they become ready if the latency is no higher then. At the end each goes by its loops
+    again if the latency is no higher then.
 
     Parameters
     ----------
     stop : when to be content with the best so far; a step is one evaluation.
     """
-    queues = _Queues(problem, plan)
     best = min(plan, transform(problem, plan), key=lambda p: p.latency)
     layers = [i for i in problem.network.topological if movable(plan.profiles[i])]
-    for layer, ready in [(i, True) for i in layers] + [(i, False) for i in layers]:
+    steps = [(transform, group) for i in layers for group in ({i}, downstream(problem, i))]
+    for change, group in [*steps, *((restore, {i}) for i in layers)]:
         if stop.step():
             break
-        if ready or best.orders[layer] is not None:
-            changed = queues.retimed(best, _with_layer(problem, best, layer, ready))
-            best = changed if changed.latency <= best.latency else best
+        changed = change(problem, best, group)
+        best = changed if changed.latency <= best.latency else best
     return best if best.latency < plan.latency else plan
 
 
-def _with_layer(problem: Problem, plan: Plan, layer: int, ready: bool) -> Choose:
-    """Choose the orders of a plan, but one layer takes its blocks as they become ready, or by its loops."""
-
-    def choose(i: int, release: int, done: Mapping[int, LayerTimes]) -> Order | None:
-        times = plan.timeline.layers[i]
-        if i != layer:
-            return times.order
-        return ready_order(problem, i, times.profile, release, done) if ready else None
-
-    return choose
+def downstream(problem: Problem, layer: int) -> set[int]:
+    """Return the layer and all that depend on it."""
+    found = {layer}
+    for i in problem.network.topological:
+        if found.intersection(problem.network.producers[i]):
+            found.add(i)
+    return found
 
 
-def _kept(profile: Profile, old: LayerTimes) -> Order | None:
-    return old.order if profile.temporal == old.profile.temporal else None
+def _retimed(problem: Problem, plan: Plan, choose: Choose) -> Plan:
+    """Return the plan with other orders, each layer released when those before it leave its banks.
+
+    With the orders that they have, no layer finishes anything later than before. The plan itself is returned
+    if the layers cannot be timed one by one: one has its banks before what it depends on.
+    """
+    before = _before(problem, plan)
+    producers = problem.network.producers
+    graph = {i: {*before[i], *producers[i]} for i in problem.network.topological}
+    done: dict[int, LayerTimes] = {}
+    try:
+        for i in TopologicalSorter(graph).static_order():
+            release = max((done[j].end for j in before[i]), default=0)
+            order, profile = choose(i, release, done), plan.timeline.layers[i].profile
+            done[i] = next_layer(problem, i, profile, release, done, order, plan.timeline)
+    except CycleError:
+        return plan
+    return assemble(done, dict(enumerate(plan.banks)))
+
+
+def _before(problem: Problem, plan: Plan) -> dict[int, set[int]]:
+    """Return for each layer those that leave one of its banks to it."""
+    before: dict[int, set[int]] = {}
+    last = np.full(problem.hardware.banks, -1)
+    for i in sorted(range(len(plan.banks)), key=lambda i: plan.timeline.layers[i].start):
+        before[i] = set(np.unique(last[plan.banks[i]]).tolist()) - {-1}
+        last[plan.banks[i]] = i
+    return before

@@ -12,7 +12,7 @@ from solver.search.moves import neighbour
 from solver.search.state import REORDERINGS, State, critical_path
 from solver.space import Space, shapes
 from solver.stop import Stop
-from solver.transform import movable, transform
+from solver.transform import downstream, movable, transform
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,13 +58,19 @@ class SharedMoves:
         layer = self.random.choice(path if self.random.random() < 0.7 else range(len(self.problem.layers)))
         own = state.plan.profiles[layer]
         if movable(own) and self.random.random() < REORDERINGS:
-            changed = self._planned(replace(state, eager=state.eager ^ {layer}), {})
+            changed = self._reordered(state, layer)
         elif (kind := self.random.random()) < 0.1:
             changed = self._reschedule(state, layer)
         else:
             profile = self._resize(own, layer) if kind < 0.5 else self._reshape(own, layer)
             changed = None if profile is None else self._planned(state, {layer: profile})
         return None if changed is None or changed.cost > limit else changed
+
+    def _reordered(self, state: SharedState, layer: int) -> SharedState | None:
+        """Let a layer, perhaps with all after it, take its blocks as they become ready, or by its loops."""
+        layers = {layer} if self.random.random() < 0.5 else downstream(self.problem, layer)
+        eager = state.eager - layers if layer in state.eager else state.eager | layers
+        return self._planned(replace(state, eager=eager), {})
 
     def _planned(self, state: SharedState, changes: dict[int, Profile]) -> SharedState | None:
         profiles = [changes.get(i, profile) for i, profile in enumerate(state.plan.profiles)]

@@ -15,7 +15,7 @@ from solver.search.state import REORDERINGS, State, cost, critical_path
 from solver.space import Space
 from solver.stop import Stop
 from solver.timeline import LayerTimes, Order, Timeline, evaluate, next_layer
-from solver.transform import movable, ready_order
+from solver.transform import downstream, movable, restore, transform
 
 LAGS = ((64, 3), (16, 0), (4, 1), (16, 3), (1, 3), (64, 1), (4, 0), (1, 1))
 """Weights of lags in the balances to begin with, see `Balance`."""
@@ -97,16 +97,10 @@ class StaticMoves:
         return chosen + [i for i in able if i not in chosen][: DONORS - len(chosen)]
 
     def _reordered(self, state: State, layer: int, limit: float) -> State | None:
-        """Let a layer take its blocks as they become ready, or by its loops again."""
-        timeline, orders = state.plan.timeline, list(state.plan.orders)
-        if orders[layer] is not None and self.random.random() < 0.5:
-            orders[layer] = None
-        else:
-            done = dict(enumerate(timeline.layers))
-            orders[layer] = ready_order(self.problem, layer, done[layer].profile, 0, done)
-        at_once = [0] * len(orders)
-        timeline = evaluate(self.problem, state.plan.profiles, at_once, orders, timeline)
-        changed = State(Plan(timeline, state.plan.banks))
+        """Let a layer, perhaps with all after it, take its blocks as they become ready, or by its loops."""
+        back = state.plan.orders[layer] is not None and self.random.random() < 0.5
+        layers = {layer} if self.random.random() < 0.5 else downstream(self.problem, layer)
+        changed = State((restore if back else transform)(self.problem, state.plan, layers))
         return changed if changed.cost <= limit else None
 
     def _evaluate(self, profiles: Sequence[Profile], previous: Timeline | None) -> Timeline:
