@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -130,12 +131,14 @@ class Run:
     pool_bound: int | None = None
     candidates: int | None = None
     trace: list[Improvement] = field(default_factory=list)
+    _lock: threading.RLock = field(default_factory=threading.RLock)
 
     def found(self, plan: Plan) -> None:
         """Keep a plan if it is better than all before."""
-        if self.best is None or plan.latency < self.best.latency:
-            self.best = plan
-            self._improved()
+        with self._lock:  # searches side by side report from threads of their own
+            if self.best is None or plan.latency < self.best.latency:
+                self.best = plan
+                self._improved()
 
     @property
     def incumbent(self) -> Plan:
@@ -145,9 +148,10 @@ class Run:
 
     def bounded(self, bound: int) -> None:
         """Raise the bound that is proved for all valid plans, if this one is higher than those before."""
-        if self.bound is None or bound > self.bound:
-            self.bound = bound
-            self._improved()
+        with self._lock:
+            if self.bound is None or bound > self.bound:
+                self.bound = bound
+                self._improved()
 
     def pool_bounded(self, bound: int, candidates: int) -> None:
         """Replace what is proved for plans that are made of the candidates a solver was given."""

@@ -20,7 +20,7 @@ from solver.cpsat.banks import add_shared, add_static, hint_banks
 from solver.cpsat.candidates import Candidate, block_region, finish_table, first_table
 from solver.cpsat.heads import network, reduce
 from solver.cpsat.packing import packed
-from solver.cpsat.pool import PoolResult, improve, optimise
+from solver.cpsat.pool import PoolResult, optimise
 from solver.mapping import Loop, Mapping
 from solver.problem import Problem
 from solver.profile import Profile, profile
@@ -261,19 +261,6 @@ def test_shapes_are_packed_or_proven_not_to_fit(shapes: list[tuple[int, int]], f
     assert (given is not None) == fits
     if given is not None:
         assert len(set(np.concatenate(given).tolist())) == 8
-
-
-@pytest.mark.parametrize("seed", range(60))
-def test_a_neighbourhood_changes_free_layers_only_and_finds_their_best(seed: int) -> None:
-    drawn = draw_instance(seed)
-    free = {seed % len(drawn.pools)}
-    plan = improve(drawn.problem, drawn.pools, drawn.start, free, Stop(), 0)
-    verify(from_plan(drawn.problem, plan, "cpsat", 0, None, None))
-    assert all(plan.profiles[i] is p for i, p in enumerate(drawn.start.profiles) if i not in free)
-    own = [[Candidate(p)] for p in drawn.start.profiles]
-    for i in free:
-        own[i] += drawn.pools[i]
-    assert plan.latency == min(brute_force(drawn.problem, own), drawn.start.latency)
 
 
 def test_nothing_is_found_or_proved_once_it_is_time_to_stop() -> None:

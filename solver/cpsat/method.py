@@ -5,7 +5,9 @@ Networks whose mappings are few are given to CP-SAT whole, and solved to the end
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -14,15 +16,15 @@ from solver.bound.model import BoundModel, raised_bound
 from solver.bound.relaxation import linear_bound
 from solver.cpsat.candidates import Candidate
 from solver.cpsat.checkpoints import Candidates
-from solver.cpsat.neighbourhoods import Neighbourhoods
-from solver.cpsat.parallel import improve_neighbourhoods
+from solver.cpsat.nearby import Nearby
 from solver.cpsat.pool import PoolResult, optimise
 from solver.dominance import efficient
 from solver.exhaustive import layer_options
 from solver.mapspace import count
 from solver.problem import Problem
+from solver.schedule import Plan
 from solver.search.layerwise import layerwise
-from solver.search.parallel import descend
+from solver.search.parallel import POLL_SECONDS, Descents, descend
 from solver.solve import Run
 from solver.stop import Stop
 
@@ -44,15 +46,31 @@ SMALL = 600
 BUILD_SECONDS = 0.1
 """Seconds for each layer without which the bound is not begun, since its model cannot be cut short."""
 
+HEAD_START = 8.0
+HEAD_SHARE = 0.2
+"""Seconds, and share of what is left, for the descents alone: what is near a poor plan is of no use."""
+
+STALL_SECONDS = 3.0
+PROGRESS = 0.001
+"""CP-SAT leaves the processors to descents that have become better by such a share in so many seconds."""
+
+LAST_SHARE = 0.15
+"""In the last part of the time it does not: so that something is proved about the candidates."""
+
+POOL_SECONDS = 8.0
+"""Seconds after which candidates are drawn anew, near what is then the best plan."""
+
+OTHERS = 8
+"""Other good plans whose mappings are among the candidates: the last ones that were found."""
+
 FIRST_ROUND = 60.0
-"""Seconds; each round after it is as long as all before."""
+"""Seconds, where one process does everything in turn; each round after it is as long as all before."""
 
 DESCENT_SHARE = 0.7
-SOME_SHARE = 0.5
-"""Shares of what is left of a round for the descent, and then for neighbourhoods of a few layers."""
+"""Share of a round for the descent."""
 
-NOMINAL_SECONDS = 2.0
-SOLVES = 6
+NOMINAL_SECONDS = 4.0
+SOLVES = 3
 """What one choice among candidates counts, and its solves, where work is counted instead of time."""
 
 
@@ -62,10 +80,10 @@ def cpsat(run: Run) -> None:
     run.found(layerwise(run.space, run.incumbent, run.stop))
     if not run.stop.reached() and _small(run.problem):
         _solve_whole(run)
-    seed = run.seed
-    while not run.stop.reached():
-        _round(run, seed)
-        seed += run.workers
+    if run.workers > 1:
+        _side_by_side(run)
+    else:
+        _in_turn(run)
 
 
 def _small(problem: Problem) -> bool:
@@ -127,34 +145,84 @@ def _bound(run: Run) -> None:
         run.bounded(min(raised_bound(model, least), latency))
 
 
-def _round(run: Run, seed: int) -> None:
-    """Search, improve a few layers at a time, and prove the best choice among candidates nearby."""
-    end = run.stop.elapsed() + max(FIRST_ROUND, run.stop.elapsed())
-    with _part(run, end, DESCENT_SHARE):
-        run.doing("changes mappings, starts and banks")
-        descend(run.space, run.incumbent, run.stop, seed, run.workers, run.found)
+class _Choices:
+    """Proves the best choice among candidates near the best plan, again and again."""
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        self.nearby = Nearby(run.space, run.seed)
+        self.others: deque[Plan] = deque(maxlen=OTHERS)
+        self._mark = run.incumbent.latency
+        self._marked = run.stop.wall()
+
+    def found(self, plan: Plan) -> None:
+        """Keep a plan that a descent has found."""
+        self.others.append(plan)
+        self.run.found(plan)
+        if plan.latency < (1 - PROGRESS) * self._mark:
+            self._mark, self._marked = plan.latency, self.run.stop.wall()
+
+    def stalled(self) -> bool:
+        """Whether it is long ago that a descent made progress, or little time is left."""
+        stop = self.run.stop
+        late = stop.remaining() < LAST_SHARE * stop.elapsed()
+        return late or stop.wall() > self._marked + STALL_SECONDS
+
+    def improve(self) -> None:
+        """Draw candidates near the best plan and solve for the best choice."""
+        self.run.stop.steps += 1
+        self.run.doing("proves the best choice among candidates")
+        self._choose(self.nearby.candidates(self.run.incumbent, tuple(self.others)))
+
+    def _choose(self, candidates: Candidates) -> None:
+        """Solve for a while; what is proved of the candidates is kept if nothing else is known."""
+        run, number = self.run, sum(map(len, candidates))
+        stop = Stop(seconds=min(POOL_SECONDS, run.stop.remaining()), interrupt=run.stop.interrupt)
+        if run.stop.pace is not None:
+            run.stop.worked(NOMINAL_SECONDS)
+            stop = Stop(iterations=SOLVES, interrupt=run.stop.interrupt)
+        found = _optimise(run, candidates, stop, lambda _: None)
+        self.nearby.adapt(found.optimal)
+        if found.optimal or (found.bound > 0 and run.pool_bound is None):
+            run.pool_bounded(found.bound, number)
+
+
+def _side_by_side(run: Run) -> None:
+    """Let descents search, each in a process of its own, while this one proves bounds and chooses."""
+    choices = _Choices(run)
+    run.doing("changes mappings, starts and banks")
+    descents = Descents(run.space, run.incumbent, run.stop, run.seed, run.workers)
+    with descents, ThreadPoolExecutor(1) as listener:
+        listening = listener.submit(descents.listen, choices.found, lambda: run.incumbent)
+        wait([listening], min(HEAD_START, HEAD_SHARE * run.stop.remaining()))
+        _bound_once(run)
+        while not run.stop.reached():
+            if choices.stalled():
+                choices.improve()
+            else:
+                wait([listening], POLL_SECONDS)
+        listening.result()
+
+
+def _in_turn(run: Run) -> None:
+    """Search, prove a bound, and choose, in one process."""
+    choices = _Choices(run)
+    seed = run.seed
+    while not run.stop.reached():
+        end = run.stop.elapsed() + max(FIRST_ROUND, run.stop.elapsed())
+        with _part(run, end, DESCENT_SHARE):
+            run.doing("changes mappings, starts and banks")
+            descend(run.space, run.incumbent, run.stop, seed, 1, choices.found)
+        _bound_once(run)
+        with _part(run, end, 1.0):
+            while not run.stop.reached():
+                choices.improve()
+        seed += 1
+
+
+def _bound_once(run: Run) -> None:
     if run.bound is None and run.stop.remaining() > BUILD_SECONDS * len(run.problem.layers):
         _bound(run)
-    with _part(run, end, SOME_SHARE):
-        run.doing("chooses anew for a few layers at a time")
-        improve_neighbourhoods(run.space, run.incumbent, run.stop, seed, run.workers, run.found)
-    with _part(run, end, 1.0):
-        run.doing("proves the best choice among candidates")
-        neighbourhoods = Neighbourhoods(run.space, seed)
-        while not run.stop.step():
-            _choose(run, neighbourhoods.all(run.incumbent))
-
-
-def _choose(run: Run, candidates: Candidates) -> None:
-    """Solve for the best choice among some candidates; what is proved of them is kept if nothing else is."""
-    number = sum(map(len, candidates))
-    stop = run.stop
-    if stop.pace is not None:
-        stop.worked(NOMINAL_SECONDS)
-        stop = Stop(iterations=SOLVES, interrupt=stop.interrupt)
-    found = _optimise(run, candidates, stop, lambda _: None)
-    if found.optimal or (found.bound > 0 and run.pool_bound is None):
-        run.pool_bounded(found.bound, number)
 
 
 @contextmanager

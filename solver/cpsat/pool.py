@@ -8,7 +8,7 @@ ends at the latency of the best plan (docs/formulation.md).
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
@@ -21,7 +21,7 @@ from solver.cpsat.heads import Bounds, Network, network, reduce
 from solver.cpsat.lags import StoppedError
 from solver.cpsat.model import Model
 from solver.cpsat.paths import Path, critical
-from solver.cpsat.proposals import Choice, Proposal, answer, kept_candidates
+from solver.cpsat.proposals import Choice, Proposal, answer
 from solver.problem import Problem
 from solver.schedule import Plan
 from solver.stop import Stop
@@ -30,10 +30,6 @@ FIRST_SLICE = 2.0
 """Deterministic time, about seconds, of the first solve; each that ends without a proof doubles it."""
 
 POLL_SECONDS = 0.1
-
-SOLVES = 4
-BRIEF_SLICE = 0.3
-"""Solves, and deterministic time of the first of them, that one neighbourhood is worth."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,26 +67,6 @@ def optimise(
     return search.run(candidates)
 
 
-def improve(
-    problem: Problem, candidates: Candidates, plan: Plan, free: Collection[int], stop: Stop, seed: int
-) -> Plan:
-    """Return the best plan found in which only some layers change their candidates, or the given one.
-
-    Parameters
-    ----------
-    candidates : for each layer those that it may choose from; only those of `free` are looked at.
-    free : the layers that may change. The others keep their mapping and order.
-    stop : when to give up; its iterations are not counted.
-    """
-    own = kept_candidates(plan)
-    options = [[own[i], *candidates[i]] if i in free else [own[i]] for i in range(len(own))]
-    limit = None if stop.seconds is None else stop.remaining()
-    brief = Stop(seconds=limit, iterations=SOLVES, interrupt=stop.interrupt)
-    search = _Search(problem, brief, seed, 1, lambda _: None, lambda _: None, plan)
-    search.slice, search.better_by = BRIEF_SLICE, 1
-    return search.run(options).plan
-
-
 @dataclass
 class _Search:
     """One search: the best plan and bound so far, and what the proposals have taught.
@@ -98,8 +74,6 @@ class _Search:
     Attributes
     ----------
     slice : deterministic time of the next solve.
-    better_by : cycles by which plans must be better than the best one. With 0 that one can be the hint; with
-        1 most neighbourhoods are known to hold nothing before anything is solved.
     """
 
     problem: Problem
@@ -111,14 +85,13 @@ class _Search:
     plan: Plan
     bound: int = 0
     slice: float = FIRST_SLICE
-    better_by: int = 0
     paths: list[Path] = field(default_factory=list)
     misfits: list[Choice] = field(default_factory=list)
 
     @property
     def limit(self) -> int:
-        """The latest plan that is looked for."""
-        return self.plan.latency - self.better_by
+        """The latest plan that is looked for: as late as the best one, so that that one can be the hint."""
+        return self.plan.latency
 
     def run(self, candidates: Candidates) -> PoolResult:
         with suppress(StoppedError):

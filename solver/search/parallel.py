@@ -83,49 +83,83 @@ def _latest(inbox: Queue[Message], problem: Problem) -> Plan | None:
     return None if message is None else message.plan(problem)
 
 
+class Descents:
+    """Descents in processes of their own, seeded `seed`, `seed + 1`, ..; each is told of better plans.
+
+    They end with the context that it manages.
+    """
+
+    def __init__(self, space: Space, start: Plan, stop: Stop, seed: int, workers: int) -> None:
+        context = processes()
+        self._problem = space.problem
+        self._start = start
+        self._stop = stop
+        self._ended, self._messages = context.Event(), context.Queue()
+        self._inboxes: list[Queue[Message]] = [context.Queue() for _ in range(workers)]
+        portable = replace(stop, interrupt=self._ended)
+        self._processes = [
+            context.Process(
+                target=_work,
+                args=(space, Message.of(i, start), portable, seed + i, self._ended, self._messages, inbox),
+                daemon=True,
+            )
+            for i, inbox in enumerate(self._inboxes)
+        ]
+
+    def __enter__(self) -> Descents:
+        """Start them."""
+        for process in self._processes:
+            process.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End them."""
+        self._ended.set()
+        for inbox in self._inboxes:
+            inbox.cancel_join_thread()
+        for process in self._processes:
+            process.join(FAREWELL_SECONDS / len(self._processes))
+            process.kill()
+
+    def listen(self, found: Callable[[Plan], None], best: Callable[[], Plan]) -> None:
+        """Report every better plan and tell all of the best one, until they end or are to stop."""
+        known = dict.fromkeys(range(len(self._processes)), self._start.latency)
+        running = set(range(len(self._processes)))
+        stop = self._stop
+        while running and not (stop.ended or stop.interrupt.is_set() or stop.remaining() < -FAREWELL_SECONDS):
+            plan = best()
+            for i in [i for i in running if plan.latency < known[i]]:
+                known[i] = plan.latency
+                self._inboxes[i].put(Message.of(i, plan))
+            try:
+                message = self._messages.get(timeout=POLL_SECONDS)
+            except queue.Empty:
+                ended = {i for i in running if not self._processes[i].is_alive()}
+                running -= ended if self._messages.empty() else set()
+                continue
+            if message.mappings:
+                plan = message.plan(self._problem)
+                known[message.worker] = min(known[message.worker], plan.latency)
+                found(plan)
+            else:
+                running.discard(message.worker)
+                stop.steps += message.steps
+
+
 def descend(
     space: Space, start: Plan, stop: Stop, seed: int, workers: int, found: Callable[[Plan], None]
 ) -> None:
-    """Search with `workers` descents, seeded `seed`, `seed + 1`, ..; `found` hears of every better plan.
-
-    Each is told of better plans of the others.
-    """
+    """Search with `workers` descents, seeded `seed`, `seed + 1`, ..; `found` hears of every better plan."""
     if workers == 1:
         Descent(space, seed).run(start, stop, found)
         return
-    context = processes()
-    ended, messages = context.Event(), context.Queue()
-    portable = replace(stop, interrupt=ended)
-    inboxes: list[Queue[Message]] = [context.Queue() for _ in range(workers)]
-    least = start.latency
-    started = []
-    for worker in range(workers):
-        message = Message.of(worker, start)
-        arguments = (space, message, portable, seed + worker, ended, messages, inboxes[worker])
-        started.append(context.Process(target=_work, args=arguments, daemon=True))
-        started[-1].start()
-    running = set(range(workers))
-    try:
-        while running and not (stop.ended or stop.interrupt.is_set() or stop.remaining() < -FAREWELL_SECONDS):
-            try:
-                message = messages.get(timeout=POLL_SECONDS)
-            except queue.Empty:
-                running -= {i for i in running if not started[i].is_alive() and messages.empty()}
-                continue
-            if not message.mappings:
-                running.discard(message.worker)
-                stop.steps += message.steps
-                continue
-            plan = message.plan(space.problem)
-            found(plan)
-            if plan.latency < least:
-                least = plan.latency
-                for worker in running - {message.worker}:
-                    inboxes[worker].put(message)
-    finally:
-        ended.set()
-        for inbox in inboxes:
-            inbox.cancel_join_thread()
-        for process in started:
-            process.join(FAREWELL_SECONDS / workers)
-            process.kill()
+    best = start
+
+    def keep(plan: Plan) -> None:
+        nonlocal best
+        if plan.latency < best.latency:
+            best = plan
+        found(plan)
+
+    with Descents(space, start, stop, seed, workers) as descents:
+        descents.listen(keep, lambda: best)

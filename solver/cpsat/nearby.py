@@ -1,0 +1,118 @@
+"""Candidates near the best plan, from which CP-SAT chooses for all layers at once.
+
+A descent changes one layer at a time, two if banks change hands. Here every layer gets some mappings that do
+the least harm around it, for each size that it may have instead, and the mappings that it has in
+other good plans; CP-SAT finds the best combination of all of them.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+
+from solver.cpsat.candidates import Candidate
+from solver.cpsat.checkpoints import Candidates
+from solver.cpsat.proposals import kept_candidates
+from solver.mapping import Mapping
+from solver.profile import Profile
+from solver.schedule import Plan
+from solver.search.harm import harm
+from solver.search.moves import neighbour
+from solver.search.state import critical_path
+from solver.space import Space
+from solver.transform import ready_order
+
+DRAWS = 100
+"""Random mappings of a layer to choose candidates from."""
+
+FEWEST = 4
+"""Layers that draw candidates, at least."""
+
+CONNECTED = 0.7
+"""Share of these that read one another, as far as there are such."""
+
+EACH = 3
+"""Candidates of a layer for each size of pools."""
+
+OWN_SHARE = 0.6
+"""Share of the random mappings that begin with the layer's own; the others do with pooled ones."""
+
+SIZES = 2
+"""How many sizes of pools up and down those are taken from."""
+
+LARGER = 4
+SLOWER = 1.6
+"""Candidates may be so many sizes larger than what the layer has now, and take so many times as long."""
+
+
+class Nearby:
+    """Draws candidates near a plan; every random choice comes from the seed."""
+
+    def __init__(self, space: Space, seed: int) -> None:
+        self._space = space
+        self._random = random.Random(seed)
+        self._free = len(space.problem.layers)
+
+    def adapt(self, proved: bool) -> None:
+        """Let more layers draw next time if the best choice was proved, otherwise fewer."""
+        free = self._free * 3 // 2 if proved else self._free * 2 // 3
+        self._free = min(max(free, FEWEST), len(self._space.problem.layers))
+
+    def candidates(self, plan: Plan, others: Sequence[Plan]) -> Candidates:
+        """Return candidates for every layer, its own in all plans among them.
+
+        Parameters
+        ----------
+        others : good plans; what layers have in them may go together with what they have in `plan`.
+        """
+        known = [list(own) for own in zip(*map(kept_candidates, (plan, *others)), strict=True)]
+        for i in self._drawing(plan):
+            known[i] += self._near(i, plan)
+        return [list({(c.profile.mapping, c.blocks): c for c in reversed(own)}.values()) for own in known]
+
+    def _drawing(self, plan: Plan) -> set[int]:
+        """Return layers that mostly hang together, one of them on the critical path."""
+        network = self._space.problem.network
+        free = {self._random.choice(critical_path(plan.timeline))}
+        while len(free) < self._free:
+            near = {j for i in free for j in (*network.producers[i], *network.consumers[i])} - free
+            rest = (
+                near if near and self._random.random() < CONNECTED else set(range(len(plan.profiles))) - free
+            )
+            free.add(self._random.choice(sorted(rest)))
+        return free
+
+    def _near(self, layer: int, plan: Plan) -> Iterator[Candidate]:
+        """Yield those of least harm, for each size, and the own mapping in the order of readiness."""
+        times = plan.timeline.layers[layer]
+        done = dict(enumerate(plan.timeline.layers))
+        order = ready_order(self._space.problem, layer, times.profile, times.release, done)
+        if order is not None:
+            yield Candidate(times.profile, tuple(order.tolist()))
+        ranked: dict[int, list[tuple[tuple[int, int], Profile]]] = {}
+        for profile in self._drawn(layer, times.profile):
+            rank = harm(self._space.problem, layer, profile, plan.timeline)
+            ranked.setdefault(self._space.size(profile.banks), []).append((rank, profile))
+        for drawn in ranked.values():
+            for _, profile in sorted(drawn, key=lambda x: x[0])[:EACH]:
+                yield Candidate(profile)
+
+    def _drawn(self, layer: int, own: Profile) -> list[Profile]:
+        """Return the profiles of random mappings that are neither much slower nor much larger."""
+        problem = self._space.problem
+        pooled = self._pooled(layer, own)
+        mappings: dict[Mapping, None] = dict.fromkeys(pooled)
+        for _ in range(DRAWS):
+            mapping = own.mapping if self._random.random() < OWN_SHARE else self._random.choice(pooled)
+            for _ in range(1 + int(self._random.expovariate(1))):
+                mapping = neighbour(own.layer, mapping, problem.hardware, self._random) or mapping
+            mappings[mapping] = None
+        profiles = [problem.profile(layer, mapping) for mapping in mappings]
+        most = self._space.size(own.banks) + LARGER
+        small = [p for p in profiles if self._space.size(p.banks) <= most]
+        return [p for p in small if p.total <= SLOWER * own.total]
+
+    def _pooled(self, layer: int, own: Profile) -> list[Mapping]:
+        sizes, place = self._space.sizes, self._space.size(own.banks)
+        around = sizes[max(0, place - SIZES) : place + SIZES + 1]
+        return [own.mapping, *(p.mapping for shape in around for p in self._space.close(layer, shape))]
