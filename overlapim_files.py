@@ -141,6 +141,24 @@ def parse(text: str, model: type[M], name: str) -> M:
         raise InputError(_explain(error, root, name)) from None
 
 
+def load_json(path: str | Path, model: type[M]) -> M:
+    """Read a record from JSON that a program wrote: much faster than `load`, and errors name no line.
+
+    Raises
+    ------
+    InputError
+        if the file cannot be read, is not JSON or does not fit the record; names the key.
+    """
+    try:
+        return model.model_validate_json(_read(Path(path)))
+    except ValidationError as error:
+        details = error.errors(include_url=False)[0]
+    where = [*details["loc"], *details.get("ctx", {}).get("at", [])]
+    invalid = details["type"] == "json_invalid"
+    text = f"not valid JSON: {details['ctx']['error']}" if invalid else _sentence(details)
+    raise InputError(f"{path}: " + (f"{_dotted(where)}: " if where else "") + shorten(text, 600))
+
+
 def _read(path: Path) -> str:
     """Return the text of a regular file; looks before it opens, because opening a pipe would wait."""
     with _plain_errors(path, "read"):

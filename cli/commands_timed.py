@@ -8,6 +8,8 @@ import subprocess
 import sys
 import time
 
+from solver.bench.speed import CommandSpeed
+
 COMMAND = [sys.executable, "-c", "from cli.main import main; main()"]
 REPEATS = 5
 
@@ -36,3 +38,9 @@ def first_solution(network: str, hardware: str) -> tuple[float, float]:
         _, _, usage = os.wait4(process.pid, 0)
         process.returncode = 0
     return seconds, usage.ru_maxrss / 1024
+
+
+def command_speed(network: str, hardware: str) -> CommandSpeed:
+    """Measure `--help`, and `solve` on a network and a chip."""
+    first_s, peak_mib = first_solution(network, hardware)
+    return CommandSpeed(help_s=help_seconds(), first_solution_s=first_s, peak_mib=peak_mib)

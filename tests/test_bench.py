@@ -1,10 +1,13 @@
-"""Benchmarks as commands: what they write is complete, and both ways of finding overlap agree."""
+"""Benchmarks as commands: nothing is measured twice, what they write is complete, and figures are right."""
 
 from __future__ import annotations
 
 import json
+import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, Literal
 
 import pytest
 from typer.testing import CliRunner
@@ -12,33 +15,126 @@ from typer.testing import CliRunner
 from cli.main import app, run
 from hw.library import load_hardware
 from models.library import load_network
+from overlapim_files import InputError
 from solver.bench import speed
-from solver.bench.overlap import bench_overlap
+from solver.bench.cases import Case, Environment, Kept, Record, Results, run_cases
+from solver.bench.overlap import EdgeTimes, MeasuredEdge, OverlapResults, exponents, overlap_cases
+from solver.stop import Flag
+
+TOY = ["-n", "toy", "-w", "toy"]
 
 
-def test_overlap_writes_raw_results_and_a_table(tmp_path: Path) -> None:
-    done = CliRunner().invoke(app, ["bench", "overlap", "-n", "toy", "--hw", "toy", "-o", str(tmp_path)])
-    assert done.exit_code == 0
-    report = json.loads((tmp_path / "overlap.json").read_text())
-    assert report["all_equal"] is True
-    assert len(report["rows"]) == 4
-    assert report["median_ratio"] > 0
-    assert "| stem" in (tmp_path / "overlap.md").read_text()
+def bench(*arguments: str) -> tuple[int, str]:
+    """Run a benchmark and return its exit code and what it printed on standard error."""
+    done = CliRunner().invoke(app, ["bench", *arguments])
+    return done.exit_code, done.stderr
+
+
+def raw(path: Path) -> Any:
+    return json.loads(path.read_text())
+
+
+# Cases
+
+
+class Number(Record):
+    number: int
+
+
+class Squares(Results[Number, Number]):
+    format: Literal["squares"] = "squares"
+
+
+HERE = Environment(command="overlapim bench squares", system="some", cores=2, versions={"python": "3"})
+
+
+def squares(numbers: range, measured: list[int], interrupt_at: int = -1) -> Iterator[Case[Number, Number]]:
+    """Yield cases that note what they measure; one of them is interrupted."""
+
+    def case(i: int) -> Case[Number, Number]:
+        def measure(interrupt: Flag) -> Number | None:
+            measured.append(i)
+            return None if i == interrupt_at else Number(number=i * i)
+
+        return Case(Number(number=i), measure)
+
+    return map(case, numbers)
+
+
+def test_a_run_that_was_stopped_goes_on_and_measures_nothing_twice(tmp_path: Path) -> None:
+    path, measured, flag = tmp_path / "squares.json", list[int](), threading.Event()
+    for case in run_cases(squares(range(6), measured), Kept(Squares(), HERE, path), flag):
+        if case.what.number == 2:
+            break  # as if the process had been killed
+    for _ in run_cases(squares(range(6), measured, interrupt_at=4), Kept(Squares(), HERE, path), flag):
+        pass
+    assert measured == [0, 1, 2, 3, 4]
+    elsewhere = HERE.model_copy(update={"cores": 64})
+    list(run_cases(squares(range(6), measured), Kept(Squares(), elsewhere, path), flag))
+    assert measured == [0, 1, 2, 3, 4, 4, 5]
+    at_once = Kept(Squares(), HERE)
+    list(run_cases(squares(range(6), []), at_once, flag))
+    resumed = Kept(Squares(), HERE, path).results
+    assert [(c.what, c.result) for c in resumed.cases] == [(c.what, c.result) for c in at_once.results.cases]
+    assert [case.run for case in resumed.cases] == [0, 0, 0, 0, 1, 1]
+    assert resumed.runs == (HERE, elsewhere)
+
+
+def test_nothing_begins_once_interrupted() -> None:
+    flag, measured = threading.Event(), list[int]()
+    flag.set()
+    assert not list(run_cases(squares(range(3), measured), Kept(Squares(), HERE), flag))
+    assert measured == []
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ('{"format": "squares", "runs": [], "cases": [{"what"', "not valid JSON"),
+        ('{"format": "cubes"}', "format: must be 'squares'"),
+        ('{"format": "squares", "cases": [{"what": {"number": 1}, "result": {"number": 1}}]}', "'run'"),
+        (
+            '{"format": "squares", "cases": [{"what": {"number": 1}, "result": {"number": 1}, "run": 0}]}',
+            "run 0",
+        ),
+        ('{"format": "squares", "cases": [[]]}', "cases[0]"),
+    ],
+)
+def test_a_file_that_is_not_of_the_benchmark_is_one_line(tmp_path: Path, text: str, word: str) -> None:
+    path = tmp_path / "squares.json"
+    path.write_text(text)
+    with pytest.raises(InputError) as error:
+        Kept(Squares(), HERE, path)
+    assert word in str(error.value) and "--out" in str(error.value) and str(path) in str(error.value)
+    assert path.read_text() == text
+
+
+# Commands
+
+
+def test_overlap_writes_raw_results_and_a_table_and_keeps_them(tmp_path: Path) -> None:
+    code, error = bench("overlap", *TOY, "-o", str(tmp_path))
+    assert code == 0 and "9/9  toy on toy" in error
+    written = (tmp_path / "overlap.json").read_text()
+    report = raw(tmp_path / "overlap.json")
+    assert [case["what"]["part"] for case in report["cases"]] == ["network"] * 4 + ["growth"] * 5
+    assert all(case["result"]["equal"] for case in report["cases"])
+    assert report["runs"][0]["command"] == "overlapim bench overlap --network toy --hw toy"
+    assert "| stem | left |" in (tmp_path / "overlap.md").read_text()
+    code, error = bench("overlap", *TOY, "-o", str(tmp_path))
+    assert code == 0 and error == "9 of 9 cases are there already\n"
+    assert (tmp_path / "overlap.json").read_text() == written
 
 
 def test_anytime_reads_each_run_at_all_limits(tmp_path: Path) -> None:
-    arguments = ["bench", "anytime", "-n", "toy", "-w", "toy", "-t", "0.5,1", "-j", "1", "-o", str(tmp_path)]
-    done = CliRunner().invoke(app, arguments)
-    assert done.exit_code == 0
-    rows = json.loads((tmp_path / "anytime.json").read_text())["rows"]
-    assert [(row["weights"], row["method"]) for row in rows] == [
-        (weights, method) for weights in ("static", "shared") for method in ("cpsat", "descent")
+    arguments = ["anytime", *TOY, "-t", "0.3,0.6", "-s", "0", "-j", "1", "-o", str(tmp_path)]
+    assert bench(*arguments, "--methods", "layerwise,descent")[0] == 0
+    cases = raw(tmp_path / "anytime.json")["cases"]
+    assert [(case["what"]["on"]["weights"], case["what"]["method"]) for case in cases] == [
+        (weights, method) for weights in ("static", "shared") for method in ("descent", "layerwise")
     ]
-    for row in rows:
-        early, late = row["readings"]
-        assert early["latency"] is None or late["latency"] <= early["latency"]
-        assert late["bound"] is None or late["bound"] <= late["latency"]
-    assert "| toy" in (tmp_path / "anytime.md").read_text()
+    assert all(case["result"]["trace"] for case in cases)
+    assert "| toy | toy | static | descent |" in (tmp_path / "anytime.md").read_text()
 
 
 @pytest.mark.parametrize(
@@ -50,7 +146,7 @@ def test_anytime_reads_each_run_at_all_limits(tmp_path: Path) -> None:
         (["-n", "toy", "--hw", "toy", "-o", ""], "--out"),
     ],
 )
-@pytest.mark.parametrize("command", ["overlap", "speed"])
+@pytest.mark.parametrize("command", ["overlap", "speed", "anytime"])
 def test_mistakes_cost_one_line(
     command: str,
     arguments: list[str],
@@ -67,12 +163,29 @@ def test_mistakes_cost_one_line(
     assert [path.name for path in tmp_path.iterdir()] == ["taken"]
 
 
+# Figures
+
+
 def test_data_spaces_grow_as_columns_shrink() -> None:
-    growth = bench_overlap(load_network("toy"), load_hardware("toy")).growth
-    assert [row.pairs for row in growth] == sorted(row.pairs for row in growth)
+    kept = Kept(OverlapResults(), HERE)
+    cases = overlap_cases(load_network("toy"), load_hardware("toy"))
+    growth = [case for case in cases if case.what.part == "growth"]
+    pairs = [case.result.pairs for case in run_cases(growth, kept, threading.Event())]
+    assert pairs == sorted(pairs) and pairs[0] < pairs[-1]
+
+
+def test_exponents_are_slopes() -> None:
+    what = next(iter(overlap_cases(load_network("toy"), load_hardware("toy")))).what
+    times = [
+        EdgeTimes(
+            producer_spaces=n, consumer_spaces=10, closed_s=0.5, pairwise_s=(10 * n) ** 0.75, equal=True
+        )
+        for n in (1, 10, 1000)
+    ]
+    assert exponents([MeasuredEdge(what=what, result=x, run=0) for x in times]) == pytest.approx((0, 0.75))
 
 
 def test_speed_measures_everything(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(speed, "CANDIDATES", 20)
-    report = speed.bench_speed(load_network("toy"), load_hardware("toy"))
+    report = speed.library_speed(load_network("toy"), load_hardware("toy"), 0)
     assert report.candidates_per_s > 0 and report.edges_per_candidate >= 1

@@ -1,19 +1,39 @@
-"""How good answers and bounds are after some time: each method once, read at several limits."""
+"""How good answers and bounds are over time: each method with several seeds, read from its trace."""
 
 from __future__ import annotations
 
 import resource
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Literal
 
 from hw.hardware import Hardware
 from models.network import Network
 from overlapim_files import InputError
+from solver.bench.cases import Case, Measured, Record, Results, Subject
 from solver.kept import forget_all
-from solver.solve import Improvement, Result, gap, solve
+from solver.solve import gap, solve
 from solver.stop import Flag, Stop
 
-METHODS = ("cpsat", "descent")
+
+class AnytimeCase(Record):
+    """One run of one method, for the longest of the limits."""
+
+    on: Subject
+    method: str
+    seed: int
+    workers: int
+    limits: tuple[float, ...]
+
+    @property
+    def seconds(self) -> float:
+        """The time that the run is given."""
+        return max(self.limits)
+
+    def __str__(self) -> str:
+        """Return it as a line of progress names it."""
+        return f"{self.on}, {self.method}, seed {self.seed}"
 
 
 @dataclass(frozen=True)
@@ -30,84 +50,96 @@ class Reading:
         return None if self.latency is None else gap(self.latency, self.bound)
 
 
-@dataclass(frozen=True)
-class AnytimeRow:
-    """One run of one method; `refused` says why there is none.
+class AnytimeRun(Record):
+    """What came of a run; `refused` says why nothing did.
 
     Attributes
     ----------
-    readings : one for each limit, the longest last; that one is the result itself.
+    trace : (seconds, latency, bound) whenever the latency falls or the bound rises; the last entry is the
+        answer, even if the last step ended a little after the limit.
     seconds : wall time of the run.
     pool_gap : gap over the last candidates that were solved to the end.
-    peak_mib : the most memory that this process, or one that it started, has had so far.
+    peak_mib : the most memory that this process, or one that it started, had had by the end of the run.
     """
 
-    network: str
-    hardware: str
-    weights: str
-    method: str
-    seed: int
-    readings: tuple[Reading, ...]
-    seconds: float | None
+    trace: tuple[tuple[float, int, int | None], ...]
+    seconds: float
     pool_gap: float | None
     candidates: int | None
     peak_mib: int
     refused: str | None = None
 
-    def as_json(self) -> dict[str, object]:
-        """Return the raw result."""
-        return asdict(self)
+    def at(self, seconds: float) -> Reading:
+        """Return what the run had after some seconds."""
+        known = [entry for entry in self.trace if entry[0] <= seconds]
+        return Reading(seconds, known[-1][1], known[-1][2]) if known else Reading(seconds, None, None)
+
+    @property
+    def answer(self) -> Reading:
+        """What the run had in the end."""
+        return self.at(float("inf"))
+
+    def __str__(self) -> str:
+        """Return it as a line of progress names it."""
+        return self.refused or f"{self.answer.latency:,} cycles"
 
 
-def bench_anytime(
-    network: Network,
-    hardware: Hardware,
-    methods: Sequence[str],
-    limits: Sequence[float],
-    seed: int,
+MeasuredRun = Measured[AnytimeCase, AnytimeRun]
+
+
+class AnytimeResults(Results[AnytimeCase, AnytimeRun]):
+    """The file `anytime.json`."""
+
+    format: Literal["overlapim/bench-anytime/1"] = "overlapim/bench-anytime/1"
+
+    def by_subject(self) -> dict[Subject, list[MeasuredRun]]:
+        """Return the runs on each network and chip that were not refused."""
+        found: dict[Subject, list[MeasuredRun]] = {}
+        for case in self.cases:
+            if case.result.refused is None:
+                found.setdefault(case.what.on, []).append(case)
+        return found
+
+
+def anytime_cases(
+    networks: Iterable[Network],
+    chips: Iterable[Hardware],
+    methods: Iterable[str],
+    seeds: Iterable[int],
     workers: int,
-    interrupt: Flag,
-) -> Iterator[AnytimeRow]:
-    """Run each method once for the longest limit and yield what it had at all of them.
+    limits: Sequence[float],
+) -> Iterator[Case[AnytimeCase, AnytimeRun]]:
+    """Yield a run for each combination."""
+    for network, chip, seed, method in product(networks, chips, seeds, methods):
+        on = Subject.of(network, chip)
+        what = AnytimeCase(on=on, method=method, seed=seed, workers=workers, limits=tuple(limits))
+        yield _case(network, chip, what)
 
-    A run that is interrupted is left out, as it has not had its time.
-    """
-    for method in methods:
-        forget_all()  # or the second method would find the tables of the first
-        result = refused = None
-        stop = Stop(seconds=max(limits), interrupt=interrupt)
-        try:
-            result = solve(network, hardware, method, stop, seed, workers)
-        except InputError as error:
-            refused = str(error)
-        if interrupt.is_set():
-            return
-        yield AnytimeRow(
-            network=network.name,
-            hardware=hardware.name,
-            weights=hardware.weights,
-            method=method,
-            seed=seed,
-            readings=_readings(result, sorted(limits)) if result else (),
-            seconds=result.seconds if result else None,
-            pool_gap=result.pool_gap if result else None,
-            candidates=result.candidates if result else None,
-            peak_mib=_peak_mib(),
-            refused=refused,
+
+def _case(network: Network, chip: Hardware, what: AnytimeCase) -> Case[AnytimeCase, AnytimeRun]:
+    return Case(what, lambda interrupt: _measure(network, chip, what, interrupt))
+
+
+def _measure(network: Network, chip: Hardware, what: AnytimeCase, interrupt: Flag) -> AnytimeRun | None:
+    """Run a method for its time; None if it was interrupted, as it has not had its time then."""
+    forget_all()  # or a method would find the tables of the one before it
+    stop = Stop(seconds=what.seconds, interrupt=interrupt)
+    try:
+        result = solve(network, chip, what.method, stop, what.seed, what.workers)
+    except InputError as error:
+        text = str(error)
+        return AnytimeRun(
+            trace=(), seconds=0.0, pool_gap=None, candidates=None, peak_mib=_peak_mib(), refused=text
         )
-
-
-def _readings(result: Result, limits: Sequence[float]) -> tuple[Reading, ...]:
-    # The last step may end a little after the limit, and what it found is the answer all the same.
-    last = Reading(limits[-1], result.latency, result.bound)
-    return (*(_at(result.trace, seconds) for seconds in limits[:-1]), last)
-
-
-def _at(trace: Sequence[Improvement], seconds: float) -> Reading:
-    known = [x for x in trace if x.seconds <= seconds]
-    if not known:
-        return Reading(seconds, None, None)
-    return Reading(seconds, known[-1].latency, known[-1].bound)
+    if interrupt.is_set():
+        return None
+    return AnytimeRun(
+        trace=tuple((step.seconds, step.latency, step.bound) for step in result.trace),
+        seconds=result.seconds,
+        pool_gap=result.pool_gap,
+        candidates=result.candidates,
+        peak_mib=_peak_mib(),
+    )
 
 
 def _peak_mib() -> int:

@@ -6,10 +6,11 @@ import random
 import statistics
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import Literal
 
 from hw.hardware import Hardware
 from models.network import Network
+from solver.bench.cases import Record, Results, Subject
 from solver.kept import forget_all
 from solver.problem import Problem
 from solver.schedule import Plan
@@ -24,8 +25,19 @@ REPEATS = 30
 CANDIDATES = 2000
 
 
-@dataclass(frozen=True)
-class SpeedReport:
+class SpeedCase(Record):
+    """What is timed: the library on a network and a chip, and `solve` on a network, from outside."""
+
+    on: Subject
+    seed: int
+    solved: str
+
+    def __str__(self) -> str:
+        """Return it as a line of progress names it."""
+        return str(self.on)
+
+
+class LibrarySpeed(Record):
     """Medians over several runs in this process.
 
     Attributes
@@ -37,13 +49,36 @@ class SpeedReport:
         read them; `edges_per_candidate` is the mean number of operands that this looks at.
     """
 
-    network: str
-    hardware: str
     evaluate_ms: float
     evaluate_fresh_ms: float
     profile_us: float
     candidates_per_s: float
     edges_per_candidate: float
+
+
+class CommandSpeed(Record):
+    """Whole commands: `--help`, the first answer of `solve`, and the most memory that it took."""
+
+    help_s: float
+    first_solution_s: float
+    peak_mib: float
+
+
+class Speed(Record):
+    """The library from within and the commands from outside."""
+
+    library: LibrarySpeed
+    commands: CommandSpeed
+
+    def __str__(self) -> str:
+        """Return it as a line of progress names it."""
+        return f"{self.library.candidates_per_s:,.0f} candidates/s"
+
+
+class SpeedResults(Results[SpeedCase, Speed]):
+    """The file `speed.json`."""
+
+    format: Literal["overlapim/bench-speed/1"] = "overlapim/bench-speed/1"
 
 
 def _median_seconds(run: Callable[[], object], before: Callable[[], object] = lambda: None) -> float:
@@ -56,7 +91,7 @@ def _median_seconds(run: Callable[[], object], before: Callable[[], object] = la
     return statistics.median(seconds)
 
 
-def bench_speed(network: Network, hardware: Hardware, seed: int = 0) -> SpeedReport:
+def library_speed(network: Network, hardware: Hardware, seed: int) -> LibrarySpeed:
     """Measure on the plan of the `layerwise` method, each layer on banks of its own."""
     problem = Problem(network, hardware.with_weights("static"))
     space = Space(problem)
@@ -68,9 +103,7 @@ def bench_speed(network: Network, hardware: Hardware, seed: int = 0) -> SpeedRep
 
     rng = random.Random(seed)
     seconds, edges, profile_seconds = _candidates(problem, plan, rng)
-    return SpeedReport(
-        network=network.name,
-        hardware=hardware.name,
+    return LibrarySpeed(
         evaluate_ms=1e3 * _median_seconds(whole),
         evaluate_fresh_ms=1e3 * _median_seconds(whole, forget_all),
         profile_us=1e6 * statistics.median(profile_seconds),
