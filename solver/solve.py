@@ -271,7 +271,7 @@ def solve(
     if warm_start is not None:
         run.found(warm_start)
     run.doing("maps the layers one after the other")
-    start = sequential(run.space, stop)
+    start = sequential(run.space, stop, run.found)
     METHODS[method](run, start)
     return _result(run, method, start)
 

@@ -27,6 +27,7 @@ from solver.search.layerwise import layerwise
 from solver.search.parallel import POLL_SECONDS, Descents, descend
 from solver.solve import Run
 from solver.stop import Stop
+from solver.transform import improve
 
 WHOLE = 2000
 """Mappings of one layer up to which the whole mapspace is listed."""
@@ -172,7 +173,8 @@ class _Choices:
         """Draw candidates near the best plan and solve for the best choice."""
         self.run.stop.steps += 1
         self.run.doing("proves the best choice among candidates")
-        self._choose(self.nearby.candidates(self.run.incumbent, tuple(self.others)))
+        self._choose(self.nearby.candidates(self.run.incumbent, tuple(self.others), self.run.stop))
+        self.run.found(improve(self.run.problem, self.run.incumbent, self.run.stop))
 
     def _choose(self, candidates: Candidates) -> None:
         """Solve for a while; what is proved of the candidates is kept if nothing else is known."""

@@ -20,6 +20,7 @@ from solver.search.harm import harm
 from solver.search.moves import neighbour
 from solver.search.state import critical_path
 from solver.space import Space
+from solver.stop import Stop
 from solver.transform import ready_order
 
 DRAWS = 100
@@ -58,16 +59,18 @@ class Nearby:
         free = self._free * 3 // 2 if proved else self._free * 2 // 3
         self._free = min(max(free, FEWEST), len(self._space.problem.layers))
 
-    def candidates(self, plan: Plan, others: Sequence[Plan]) -> Candidates:
+    def candidates(self, plan: Plan, others: Sequence[Plan], stop: Stop) -> Candidates:
         """Return candidates for every layer, its own in all plans among them.
 
         Parameters
         ----------
         others : good plans; what layers have in them may go together with what they have in `plan`.
+        stop : when to draw no more.
         """
         known = [list(own) for own in zip(*map(kept_candidates, (plan, *others)), strict=True)]
         for i in self._drawing(plan):
-            known[i] += self._near(i, plan)
+            if not stop.reached():
+                known[i] += self._near(i, plan)
         return [list({(c.profile.mapping, c.blocks): c for c in reversed(own)}.values()) for own in known]
 
     def _drawing(self, plan: Plan) -> set[int]:

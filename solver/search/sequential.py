@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
@@ -19,8 +19,8 @@ ROW_PRICES = [0.0, *np.geomspace(1e-4, 1e4, 25).tolist()]
 COARSE = 4
 
 
-def sequential(space: Space, stop: Stop) -> Plan:
-    """Return the plan without overlap.
+def sequential(space: Space, stop: Stop, found: Callable[[Plan], None] = lambda _: None) -> Plan:
+    """Return the plan without overlap; `found` hears of a first one if the banks are shared out twice.
 
     Under shared weights each layer may have the whole chip. If the rows of all layers do not fit into a bank
     together, rows are given a price that rises until they do. If they never do, or under static weights, the
@@ -41,6 +41,7 @@ def sequential(space: Space, stop: Stop) -> Plan:
         if plan is None:
             plan = _first(problem, static_choices(space, sizes, Stop()), apart=True)
         elif stop.remaining() > COARSE * (stop.elapsed() - began):
+            found(plan)
             plan = _first(problem, static_choices(space, sizes, stop), apart=True) or plan
     if plan is None:
         raise InputError(_why_too_large(space))
