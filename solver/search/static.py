@@ -9,12 +9,13 @@ from collections.abc import Iterator, Sequence
 from solver.profile import Profile
 from solver.schedule import Plan
 from solver.search.balance import Balance
+from solver.search.harm import harm
 from solver.search.moves import neighbour
 from solver.search.placement import Placement
 from solver.search.state import REORDERINGS, State, cost, critical_path
 from solver.space import Space
 from solver.stop import Stop
-from solver.timeline import LayerTimes, Order, Timeline, evaluate, next_layer
+from solver.timeline import LayerTimes, Order, Timeline, evaluate
 from solver.transform import downstream, movable, restore, transform
 
 LAGS = ((64, 3), (16, 0), (4, 1), (16, 3), (1, 3), (64, 1), (4, 0), (1, 1))
@@ -141,20 +142,9 @@ class StaticMoves:
         key = layer, size
         if key not in self._ranked or self.random.random() < RENEWAL:
             close = self.space.close(layer, self.space.sizes[size])
-            by_harm = sorted(close, key=lambda p: self._harm(layer, p, timeline))
+            by_harm = sorted(close, key=lambda p: harm(self.problem, layer, p, timeline))
             self._ranked[key] = by_harm[:RANKED]
         return self._ranked[key]
-
-    def _harm(self, layer: int, profile: Profile, timeline: Timeline) -> tuple[int, int]:
-        """Return by how much the layers that read this one end later, at most, and when it ends itself."""
-        done = dict(enumerate(timeline.layers))
-        done[layer] = next_layer(self.problem, layer, profile, 0, done)
-        later = [
-            next_layer(self.problem, i, old.profile, 0, done, old.order, timeline).end - old.end
-            for i in self.problem.network.consumers[layer]
-            for old in [timeline.layers[i]]
-        ]
-        return max(later, default=0), done[layer].end
 
 
 def _kept(profile: Profile, old: LayerTimes) -> Order | None:
