@@ -1,0 +1,77 @@
+"""The walks of `layerwise` and the random mapper: valid, repeatable, and never worse than where they begin."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from generators import draw_hardware, draw_network
+
+from hw.library import load_hardware
+from models.library import load_network
+from overlapim_files import InputError
+from solver.mapping import problems
+from solver.problem import Problem
+from solver.search.layerwise import STRATEGIES, WALKS, layerwise, route
+from solver.search.random_mapper import draw, random_mapper
+from solver.search.sequential import sequential
+from solver.solution import from_plan, verify
+from solver.space import Space
+from solver.stop import Stop
+
+
+@pytest.mark.parametrize("weights", ["static", "shared"])
+@pytest.mark.parametrize("seed", range(25))
+def test_no_walk_is_worse_than_its_start_and_the_best_is_the_best_of_them(seed: int, weights: str) -> None:
+    rng = random.Random(seed)
+    network = draw_network(rng, rng.randint(2, 5))
+    problem = Problem(network, draw_hardware(rng, network).with_weights(weights))  # type: ignore[arg-type]
+    space = Space(problem)
+    try:
+        start = sequential(space, Stop())
+    except InputError:
+        return
+    plans = {strategy: layerwise(space, start, Stop(), strategy) for strategy in STRATEGIES}
+    for plan in plans.values():
+        verify(from_plan(problem, plan, "layerwise", 0, None, None))
+        assert plan.latency <= start.latency
+    assert plans["best"].latency == min(plans[walk].latency for walk in WALKS)
+
+
+def test_a_walk_goes_outwards_from_its_first_layer() -> None:
+    network = load_network("resnet18")
+    line = network.topological
+    assert route(network, "forward") == tuple(line)
+    assert route(network, "backward") == tuple(reversed(line))
+    middle = route(network, "middle")
+    assert middle[0] == line[0], "the stem has the largest output"
+    assert sorted(middle) == sorted(line)
+
+
+def test_walks_differ_and_a_stopped_one_keeps_the_start() -> None:
+    space = Space(Problem(load_network("vgg16"), load_hardware("hbm2-bitsimd").with_weights("static")))
+    start = sequential(space, Stop(seconds=0))
+    assert layerwise(space, start, Stop(seconds=0), "backward").profiles == start.profiles
+
+
+@pytest.mark.parametrize("weights", ["static", "shared"])
+def test_the_random_mapper_is_repeatable_and_valid(weights: str) -> None:
+    problem = Problem(load_network("toy"), load_hardware("toy").with_weights(weights))  # type: ignore[arg-type]
+    start = sequential(Space(problem), Stop())
+    plans = [random_mapper(problem, start, Stop(iterations=200), seed) for seed in (1, 1, 2)]
+    for plan in plans:
+        verify(from_plan(problem, plan, "random", 1, None, None))
+        ends = sorted((times.start, times.end) for times in plan.timeline.layers)
+        assert all(end <= begin for (_, end), (begin, _) in zip(ends, ends[1:], strict=False)), "no overlap"
+    assert [p.mapping for p in plans[0].profiles] == [p.mapping for p in plans[1].profiles]
+    assert [p.mapping for p in plans[0].profiles] != [p.mapping for p in plans[2].profiles]
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_drawn_mappings_are_valid_and_reach_all_kinds_of_loops(seed: int) -> None:
+    rng = random.Random(seed)
+    network = draw_network(rng, 3)
+    chip = draw_hardware(rng, network)
+    for layer in network.layers:
+        mapping = draw(layer, chip, rng)
+        assert mapping is None or not problems(layer, mapping, chip)
