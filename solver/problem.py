@@ -59,7 +59,8 @@ def _windows(access: AxisAccess, read: int) -> tuple[tuple[int, int, int, int], 
     return tuple(compiled)
 
 
-def _groups(operand: Operand, shape: tuple[int, int, int, int]) -> tuple[Group, ...]:
+def operand_groups(operand: Operand, shape: tuple[int, int, int, int]) -> tuple[Group, ...]:
+    """Return the groups of an operand that reads a tensor of this shape."""
     groups = []
     for names, form in operand.forms():
         axes = tuple(AXES.index(name) for name in names)
@@ -93,7 +94,7 @@ class Problem:
         index, shapes = self.network.index, self.network.shapes
         return tuple(
             tuple(
-                Edge(index[x.producer], x, _groups(x, shapes[x.producer]))
+                Edge(index[x.producer], x, operand_groups(x, shapes[x.producer]))
                 for x in layer.operands
                 if x.producer in index
             )
