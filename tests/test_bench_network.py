@@ -14,6 +14,8 @@ from hw.hardware import Weights
 from hw.library import load_hardware
 from models.library import load_network
 from solver.bench.network import COLUMNS, METHODS, ORIGINAL, WHOLE_CHIP, Setting, budgeted, walked
+from solver.bench.runtime import measure_walk
+from solver.problem import Problem
 from solver.search.layerwise import WALKS
 from solver.solve import solve
 from solver.stop import Stop
@@ -56,3 +58,19 @@ def test_a_run_goes_on_where_it_was(tmp_path: Path) -> None:
     assert again.exit_code == 0 and "4 of 7 cases are there already" in again.stderr
     assert json.loads((tmp_path / "network.json").read_text())["cases"][:4] == kept
     assert "| toy | toy | static | equal |" in (tmp_path / "network.md").read_text()
+
+
+def test_both_analyses_choose_the_same_mappings(tmp_path: Path) -> None:
+    arguments = ["bench", "runtime", "-n", "toy", "--hw", "toy", "--candidates", "4", "-o", str(tmp_path)]
+    done = CliRunner().invoke(app, arguments)
+    assert done.exit_code == 0
+    (case,) = json.loads((tmp_path / "runtime.json").read_text())["cases"]
+    assert case["result"]["equal"] is True
+    assert case["result"]["timed"] == case["result"]["layers"] == 3
+    assert case["result"]["analyses"] > 4
+
+
+def test_layers_with_too_many_pairs_are_left_out() -> None:
+    problem = Problem(load_network("toy"), load_hardware("toy").with_weights("static"))
+    times = measure_walk(problem, 2, 1, threading.Event())
+    assert times is not None and times.timed == 0 and times.equal

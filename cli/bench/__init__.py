@@ -7,6 +7,7 @@ import typer
 from cli.bench.anytime import anytime
 from cli.bench.network import network
 from cli.bench.overlap import overlap
+from cli.bench.runtime import runtime
 from cli.bench.speed import speed
 
 app = typer.Typer(
@@ -14,5 +15,5 @@ app = typer.Typer(
     help="Measure the program: raw results as JSON, tables on the screen. With --out a benchmark that was "
     "stopped goes on where it was.",
 )
-for command in (anytime, network, overlap, speed):
+for command in (anytime, network, overlap, runtime, speed):
     app.command()(command)
