@@ -194,7 +194,7 @@ def evaluate(
     for i in problem.network.topological:
         order = None if orders is None else orders[i]
         if order is not None:
-            _check_order(profiles[i], order)
+            check_order(profiles[i], order)
         done[i] = next_layer(problem, i, profiles[i], releases[i], done, order, previous)
     return Timeline(tuple(done[i] for i in range(len(profiles))))
 
@@ -232,7 +232,8 @@ def unchanged(old: LayerTimes, new: LayerTimes) -> LayerTimes:
     return old if same else new
 
 
-def _check_order(profile: Profile, order: Order) -> None:
+def check_order(profile: Profile, order: Order) -> None:
+    """Raise `InputError` that names the layer if a layer cannot take its blocks in this order."""
     name = profile.layer.name
     if not np.array_equal(np.sort(order), np.arange(profile.blocks)):
         raise InputError(f"layer '{name}': order is not a permutation of its {profile.blocks} blocks")
