@@ -74,3 +74,17 @@ def test_layers_with_too_many_pairs_are_left_out() -> None:
     problem = Problem(load_network("toy"), load_hardware("toy").with_weights("static"))
     times = measure_walk(problem, 2, 1, threading.Event())
     assert times is not None and times.timed == 0 and times.equal
+
+
+def test_methods_are_compared_with_the_best_of_all_plans(tmp_path: Path) -> None:
+    arguments = ["bench", "exhaustive", "-n", "3", "--methods", "sequential,cpsat", "-o", str(tmp_path)]
+    done = CliRunner().invoke(app, arguments)
+    assert done.exit_code == 0
+    cases = json.loads((tmp_path / "exhaustive.json").read_text())["cases"]
+    assert len(cases) == 6
+    for case in cases:
+        result = case["result"]
+        assert result["latency"] is None or result["latency"] >= result["optimum"]
+        if case["what"]["method"] == "cpsat":
+            assert result["latency"] == result["bound"] == result["optimum"]
+    assert "| cpsat | 3 | 100.0% |" in (tmp_path / "exhaustive.md").read_text()

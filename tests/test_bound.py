@@ -8,12 +8,12 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from small import draw_small
 
 from hw.library import load_hardware
 from models.library import load_network
 from models.network import AXES, DIMS
 from overlapim_files import InputError
+from solver.bench.small import draw_small
 from solver.bound.durations import useful_cycles
 from solver.bound.model import BoundModel, bank_numbers, raised_bound
 from solver.bound.reading import enabled, needed

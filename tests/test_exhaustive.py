@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pytest
 from generators import draw_instance, draw_network
-from small import draw_small
 
 from hw.hardware import Hardware
 from hw.library import load_hardware
@@ -19,6 +18,7 @@ from models.library import load_network
 from models.network import DIMS, Layer, Network
 from overlapim_files import InputError
 from solver.banks import pack
+from solver.bench.small import draw_small
 from solver.dominance import distinct, efficient, response
 from solver.exhaustive import Exhausted, exhaustive, layer_options, search
 from solver.mapping import SPATIAL, Loop, Mapping, problems

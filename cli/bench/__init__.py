@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from cli.bench.anytime import anytime
+from cli.bench.exhaustive import exhaustive
 from cli.bench.network import network
 from cli.bench.overlap import overlap
 from cli.bench.runtime import runtime
@@ -15,5 +16,5 @@ app = typer.Typer(
     help="Measure the program: raw results as JSON, tables on the screen. With --out a benchmark that was "
     "stopped goes on where it was.",
 )
-for command in (anytime, network, overlap, runtime, speed):
+for command in (anytime, exhaustive, network, overlap, runtime, speed):
     app.command()(command)

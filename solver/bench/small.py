@@ -1,4 +1,4 @@
-"""Random instances so tiny that every plan of theirs can be tried: the yardstick of exact methods."""
+"""Random networks and chips so tiny that every plan can be tried: the yardstick of exact methods."""
 
 from __future__ import annotations
 
