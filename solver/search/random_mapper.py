@@ -26,8 +26,8 @@ def random_mapper(problem: Problem, start: Plan, stop: Stop, seed: int) -> Plan:
     """Return a plan without overlap; `start` if no drawn mappings fit on the chip together.
 
     The layers take turns, so that a search that is stopped early has drawn as many for each. A layer for
-    which no valid mapping was drawn keeps its own of `start`. If no layers share a bank there, as under static
-    weights, each keeps to as many channels, and banks in each of them, as it has there.
+    which no valid mapping was drawn keeps its own of `start`. If no layers share a bank there, as under
+    static weights, each keeps to as many channels, and banks in each of them, as it has there.
     """
     apart = len(np.unique(np.concatenate(start.banks))) == sum(map(len, start.banks))
     drawn: list[list[Profile]] = [[] for _ in problem.layers]
