@@ -1,13 +1,13 @@
 """Building networks: convolutions and matrix products over square images, with what lies between them.
 
 A `Tensor` is what a layer may read. It is not always the output of one layer: an addition makes it a sum of
-several outputs, and pooling reads them through windows. So it is a list of parts, and every layer that reads
-it gets one operand for each part.
+several outputs, a concatenation puts them behind each other, and pooling reads them through windows. So it is
+a list of parts, and every layer that reads it gets one operand for each part.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from models.network import (
@@ -23,18 +23,30 @@ from models.network import (
     Window,
 )
 
+_IMAGES = AxisAccess(terms={"N": 1})
+
 
 @dataclass(frozen=True)
 class Part:
-    """One producer, and the windows through which it is read on both image axes."""
+    """One producer, and how it is read.
+
+    Attributes
+    ----------
+    windows : on both image axes.
+    mixed : windows on the channels.
+    first : its first channel in the concatenation `concat`, if it is a part of one.
+    """
 
     producer: str
     windows: tuple[Window, ...] = ()
+    mixed: tuple[Window, ...] = ()
+    first: int = 0
+    concat: str | None = None
 
 
 @dataclass(frozen=True)
 class Tensor:
-    """The sum of its parts: `channels` images of `size` x `size`."""
+    """The sum of its parts, or all of them behind each other: `channels` images of `size` x `size`."""
 
     parts: tuple[Part, ...]
     channels: int
@@ -58,10 +70,28 @@ def add(x: Tensor, y: Tensor) -> Tensor:
     return replace(x, parts=x.parts + y.parts)
 
 
-def pool(x: Tensor, kernel: int, stride: int, pad: int = 0) -> Tensor:
-    """Return the tensor after pooling."""
+def concat(tensors: Sequence[Tensor]) -> Tensor:
+    """Return tensors behind each other along the channels; none of them may be a sum or a concatenation."""
+    parts: list[Part] = []
+    channels = 0
+    for x in tensors:
+        (part,) = x.parts
+        parts.append(replace(part, first=channels, concat="channels"))
+        channels += x.channels
+    return Tensor(tuple(parts), channels, tensors[0].size)
+
+
+def pool(x: Tensor, kernel: int, stride: int, pad: int = 0, after: int = 0) -> Tensor:
+    """Return the tensor after pooling; `after` adds to the padding at the far ends."""
     window = Window(scale=stride, shift=-pad, width=kernel)
-    return _through(x, window, (x.size + 2 * pad - kernel) // stride + 1)
+    return _through(x, window, (x.size + 2 * pad + after - kernel) // stride + 1)
+
+
+def normalise(x: Tensor, channels: int) -> Tensor:
+    """Return an output after local response normalisation over an odd number of neighbouring channels."""
+    window = Window(scale=1, shift=-(channels // 2), width=channels)
+    (part,) = x.parts
+    return replace(x, parts=(replace(part, mixed=(window,)),))
 
 
 def global_pool(x: Tensor) -> Tensor:
@@ -72,33 +102,36 @@ def global_pool(x: Tensor) -> Tensor:
 def _through(x: Tensor, window: Window, size: int) -> Tensor:
     """Put a window before those of each part; it reads what the form ranged over until now."""
     inner = window.model_copy(update={"extent": x.size})
-    parts = (Part(p.producer, (inner if p.windows else window, *p.windows)) for p in x.parts)
+    parts = (replace(p, windows=(inner if p.windows else window, *p.windows)) for p in x.parts)
     return Tensor(tuple(parts), x.channels, size)
 
 
 def conv(
-    name: str, x: Tensor, channels: int, kernel: int, stride: int = 1, pad: int = 0, post: int = 2
+    name: str,
+    x: Tensor,
+    channels: int,
+    kernel: int,
+    stride: int = 1,
+    pad: int = 0,
+    groups: int = 1,
+    post: int = 2,
 ) -> Layer:
     """Return a square convolution of a tensor into `channels` channels."""
     size = (x.size + 2 * pad - kernel) // stride + 1
-    dims: dict[Dim, int] = {"K": channels, "C": x.channels, "P": size, "Q": size}
+    dims: dict[Dim, int] = {"K": channels // groups, "C": x.channels // groups, "P": size, "Q": size}
+    if groups > 1:
+        dims |= {"G": groups}
     if kernel > 1:
         dims |= {"R": kernel, "S": kernel}
-    operands = tuple(
-        Operand(producer=part.producer, axes=_slid(x, part, kernel, stride, pad), sum=_sum(x))
-        for part in x.parts
-    )
-    return Layer(name=name, dims=dims, post=post, operands=operands)
+    slid = (_slid(x, part, kernel, stride, pad, groups) for part in x.parts)
+    return Layer(name=name, dims=dims, post=post, operands=_operands(x, slid))
 
 
 def fc(name: str, x: Tensor, features: int, post: int = 1) -> Layer:
     """Return a fully connected layer; an image larger than one value is flattened, channels first."""
     flatten = Flatten(terms={"C": 1}, shape=(x.channels, x.size, x.size)) if x.size > 1 else None
-    operands = tuple(
-        Operand(producer=part.producer, axes=_whole(x, part), flatten=flatten, sum=_sum(x))
-        for part in x.parts
-    )
     dims: dict[Dim, int] = {"K": features, "C": x.channels * x.size**2}
+    operands = _operands(x, (_whole(x, part) for part in x.parts), flatten)
     return Layer(name=name, dims=dims, post=post, operands=operands)
 
 
@@ -107,11 +140,16 @@ def network(name: str, inputs: Sequence[NetworkInput], layers: Sequence[Layer]) 
     return Network(format=FORMAT, name=name, inputs=tuple(inputs), layers=tuple(layers))
 
 
-def _sum(x: Tensor) -> str | None:
-    return "residual" if len(x.parts) > 1 else None
+def _operands(x: Tensor, axes: Iterable[Axes], flatten: Flatten | None = None) -> tuple[Operand, ...]:
+    """Return one operand for each part of a tensor, given the axes of each."""
+    added = "residual" if len({part.concat or part for part in x.parts}) > 1 else None
+    return tuple(
+        Operand(producer=part.producer, axes=read, flatten=flatten, sum=added, concat=part.concat)
+        for part, read in zip(x.parts, axes, strict=True)
+    )
 
 
-def _slid(x: Tensor, part: Part, kernel: int, stride: int, pad: int) -> Axes:
+def _slid(x: Tensor, part: Part, kernel: int, stride: int, pad: int, groups: int) -> Axes:
     """Return how a sliding kernel reads one part."""
     extent = x.size if part.windows else None
 
@@ -119,13 +157,20 @@ def _slid(x: Tensor, part: Part, kernel: int, stride: int, pad: int) -> Axes:
         terms = {out: stride, inside: 1} if kernel > 1 else {out: stride}
         return AxisAccess(terms=terms, offset=-pad, extent=extent, windows=part.windows)
 
-    n, ch = AxisAccess(terms={"N": 1}), AxisAccess(terms={"C": 1})
-    return Axes(n=n, ch=ch, h=along("P", "R"), w=along("Q", "S"))
+    terms: dict[Dim, int] = {"G": x.channels // groups, "C": 1} if groups > 1 else {"C": 1}
+    return Axes(n=_IMAGES, ch=_channels(x, part, terms), h=along("P", "R"), w=along("Q", "S"))
 
 
 def _whole(x: Tensor, part: Part) -> Axes:
     """Return how a fully connected layer reads one part; a flattened image has no forms of its own."""
-    flat = x.size > 1
-    n, ch = AxisAccess(terms={"N": 1}), AxisAccess() if flat else AxisAccess(terms={"C": 1})
-    pooled = AxisAccess(extent=None if flat or not part.windows else 1, windows=part.windows)
-    return Axes(n=n, ch=ch, h=pooled, w=pooled)
+    if x.size > 1:
+        seen = AxisAccess(windows=part.windows)
+        return Axes(n=_IMAGES, ch=AxisAccess(windows=part.mixed), h=seen, w=seen)
+    pooled = AxisAccess(extent=1 if part.windows else None, windows=part.windows)
+    return Axes(n=_IMAGES, ch=_channels(x, part, {"C": 1}), h=pooled, w=pooled)
+
+
+def _channels(x: Tensor, part: Part, terms: dict[Dim, int]) -> AxisAccess:
+    """Return how the channels of one part are read."""
+    extent = x.channels if part.mixed else None
+    return AxisAccess(terms=terms, offset=-part.first, extent=extent, windows=part.mixed)

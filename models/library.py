@@ -2,37 +2,78 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from dataclasses import dataclass
 
+from models.alexnet import alexnet
+from models.inception import inception_v1
+from models.mobilenet import mobilenetv2
 from models.network import Network
 from models.resnet import resnet18, resnet50
+from models.squeezenet import squeezenet
 from models.toy import toy
-from models.vgg import vgg16
-from overlapim_files import load, looks_like_path, unknown
+from models.transformer import bert_base, gpt2
+from models.vgg import vgg16, vgg19
+from overlapim_files import InputError, load, looks_like_path, shorten, unknown
 
 NETWORKS: dict[str, Callable[[], Network]] = {
     "toy": toy,
     "resnet18": resnet18,
     "resnet50": resnet50,
     "vgg16": vgg16,
+    "vgg19": vgg19,
+    "alexnet": alexnet,
+    "squeezenet": squeezenet,
+    "inception-v1": inception_v1,
+    "mobilenetv2": mobilenetv2,
 }
+
+
+@dataclass(frozen=True)
+class Sequence:
+    """A network for a sequence of tokens: built from its name and their number, up to what it can take."""
+
+    build: Callable[[str, int], Network]
+    most: int
+
+
+SEQUENCES = {"bert-base": Sequence(bert_base, 512), "gpt2": Sequence(gpt2, 1024)}
+TOKENS = 128
+"""Length of a sequence unless the name says otherwise, as in `bert-base:512`."""
 
 
 def network_names() -> list[str]:
     """Return the names of the built-in networks."""
-    return list(NETWORKS)
+    return [*NETWORKS, *SEQUENCES]
 
 
 def load_network(name_or_path: str) -> Network:
     """Return a built-in network, or read a network file; a built-in name goes before a file of that name.
+
+    A network for a sequence may be given the number of tokens after a colon: `bert-base:512`.
 
     Raises
     ------
     InputError
         if there is no such network, or if the file is not a valid network.
     """
-    if name_or_path in NETWORKS:
-        return NETWORKS[name_or_path]()
+    name, colon, tokens = name_or_path.partition(":")
+    if name in SEQUENCES:
+        return _sequence(name, tokens) if colon else SEQUENCES[name].build(name, TOKENS)
+    if name in NETWORKS:
+        if colon:
+            takers = " and ".join(SEQUENCES)
+            raise InputError(f"{shorten(name_or_path)}: only {takers} take a number of tokens, not {name}")
+        return NETWORKS[name]()
     if looks_like_path(name_or_path):
         return load(name_or_path, Network)
-    raise unknown("network", name_or_path, NETWORKS)
+    raise unknown("network", name_or_path, network_names())
+
+
+def _sequence(name: str, tokens: str) -> Network:
+    most = SEQUENCES[name].most
+    if not re.fullmatch("[1-9][0-9]{0,8}", tokens) or int(tokens) > most:
+        given = shorten(repr(tokens))
+        raise InputError(f"{name}: the number of tokens must be an integer from 1 to {most}, not {given}")
+    return SEQUENCES[name].build(f"{name}:{tokens}", int(tokens))
