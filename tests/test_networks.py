@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import pytest
@@ -230,6 +231,13 @@ SIZES = {
     "resnet18": (21, 1_814_073_344, 11_678_912),
     "resnet50": (54, 4_089_184_256, 25_502_912),
     "vgg16": (16, 15_470_264_320, 138_344_128),
+    "vgg19": (19, 19_632_062_464, 143_652_544),
+    "alexnet": (8, 724_406_816, 60_954_656),
+    "squeezenet": (26, 818_924_576, 1_244_448),
+    "inception-v1": (58, 1_582_671_872, 6_990_272),
+    "mobilenetv2": (53, 300_774_272, 3_469_760),
+    "bert-base": (96, 11_173_625_856, 84_934_656),
+    "gpt2": (97, 16_114_089_984, 123_532_032),
     "toy": (4, 24_144, 936),
 }
 
@@ -239,6 +247,22 @@ def test_sizes(name: str) -> None:
     network = load_network(name)
     assert (len(network.layers), network.macs, network.weights) == SIZES[name]
     assert network.name == name
+
+
+PARAMETERS = {
+    "vgg16": 138_357_544,
+    "vgg19": 143_667_240,
+    "alexnet": 60_965_224,
+    "squeezenet": 1_248_424,
+    "inception-v1": 6_998_552,
+}
+"""As published, with a bias for each output channel."""
+
+
+@pytest.mark.parametrize("name", PARAMETERS)
+def test_weights_and_biases_are_the_published_parameters(name: str) -> None:
+    network = load_network(name)
+    assert network.weights + sum(layer.shape[1] for layer in network.layers) == PARAMETERS[name]
 
 
 def layer(network: Network, name: str) -> Layer:
@@ -281,6 +305,96 @@ def test_vgg16_flattens_what_it_has_pooled() -> None:
     assert operand.flatten.shape == (512, 7, 7)
     assert math.prod(operand.flatten.shape) == layer(load_network("vgg16"), "fc1").bound("C")
     assert [w.width for w in operand.axes.w.windows] == [2]
+
+
+def test_mobilenetv2_has_residuals_of_equal_shape_only() -> None:
+    network = load_network("mobilenetv2")
+    depthwise = [x for x in network.layers if x.bound("G") > 1]
+    assert len(depthwise) == 17 and all(x.bound("K") == x.bound("C") == 1 for x in depthwise)
+    assert read(layer(network, "block3.2.expand")) == ["block3.1.project", "block3.0.project"]
+    assert read(layer(network, "block4.0.expand")) == [f"block3.{i}.project" for i in (2, 1, 0)]
+    assert read(layer(network, "block7.0.expand")) == [f"block6.{i}.project" for i in (2, 1, 0)]
+    assert read(layer(network, "conv2")) == ["block7.0.project"]
+
+
+def test_alexnet_normalises_over_neighbouring_channels() -> None:
+    conv2 = layer(load_network("alexnet"), "conv2")
+    ch = conv2.operands[0].axes.ch
+    assert (ch.terms, ch.extent) == ({"G": 48, "C": 1}, 96)
+    assert [(w.scale, w.shift, w.width) for w in ch.windows] == [(1, -2, 5)]
+    assert conv2.shape == (1, 256, 27, 27)
+
+
+def test_squeezenet_reads_both_expansions_behind_each_other() -> None:
+    network = load_network("squeezenet")
+    operands = layer(network, "fire3.squeeze").operands
+    assert [(x.producer, x.axes.ch.offset) for x in operands] == [
+        ("fire2.expand1x1", 0),
+        ("fire2.expand3x3", -64),
+    ]
+    assert layer(network, "fire3.squeeze").operand_count == 1
+    assert [layer(network, f"fire{i}.squeeze").bound("P") for i in (2, 4, 5, 9)] == [54, 54, 27, 13]
+
+
+def test_inception_v1_concatenates_four_branches() -> None:
+    network = load_network("inception-v1")
+    for module, size in (("3b", 28), ("4b", 14), ("5b", 7)):
+        pooled = layer(network, f"{module}.pool")
+        assert pooled.bound("P") == size and len(pooled.operands) == 4 and pooled.operand_count == 1
+        assert [x.axes.h.windows[0].width for x in pooled.operands] == [3] * 4
+    last = [network.index[x] for x in ("5b.1x1", "5b.3x3", "5b.5x5", "5b.pool")]
+    offsets = itertools.accumulate((network.layers[i].shape[1] for i in last[:-1]), initial=0)
+    assert [-x.axes.ch.offset for x in layer(network, "fc").operands] == [*offsets]
+    twice = layer(network, "4a.pool").operands[0].axes.w.windows
+    assert [(w.scale, w.width, w.extent) for w in twice] == [(1, 3, 14), (2, 3, None)]
+
+
+def test_bert_has_eight_products_in_each_of_twelve_blocks() -> None:
+    assert load_network("bert-base:512").macs == 48_318_382_080
+    network = load_network("bert-base:5")
+    attention = [x for x in network.layers if x.weights == 0]
+    assert (len(network.layers), len(attention)) == (96, 24)
+    assert {x.bound("G") for x in attention} == {12}
+    stream = ["embeddings", "block0.out", "block0.narrow", "block1.out"]
+    assert read(layer(network, "block1.widen")) == stream
+    assert all(x.axes.ch.windows[0].all for x in layer(network, "block1.widen").operands)
+
+
+def test_attention_reads_activations_on_both_sides() -> None:
+    network = load_network("bert-base:5")
+    query, key = layer(network, "block0.scores").operands
+    assert (query.producer, key.producer) == ("block0.query", "block0.key")
+    assert (query.axes.h.terms, key.axes.h.terms) == ({"P": 1}, {"K": 1})
+    assert query.axes.ch == key.axes.ch and query.axes.ch.terms == {"G": 64, "C": 1}
+    scores, value = layer(network, "block0.context").operands
+    assert (scores.producer, value.producer) == ("block0.scores", "block0.value")
+    assert scores.axes.ch.terms == {"G": 5, "C": 1} and scores.axes.ch.windows[0].block == 5
+    assert value.axes.ch.terms == {"G": 64, "K": 1} and value.axes.h.terms == {"C": 1}
+
+
+def test_gpt2_ends_with_a_score_for_every_word() -> None:
+    network = load_network("gpt2:3")
+    assert network.layers[-1].shape == (1, 50257, 3, 1)
+    assert len(network.layers[-1].operands) == 25
+    assert network.macs == 3 * network.weights + 12 * 2 * 3 * 3 * 768
+
+
+@pytest.mark.parametrize("name", ["bert-base", "gpt2"])
+def test_sequences_have_any_length_up_to_the_longest(name: str) -> None:
+    most = {"bert-base": 512, "gpt2": 1024}[name]
+    for tokens in (1, most):
+        network = load_network(f"{name}:{tokens}")
+        assert (network.name, network.inputs[0].shape[2]) == (f"{name}:{tokens}", tokens)
+    for wrong in ("", "0", "-1", "1.5", "many", "12x", "007", "٣", "9" * 5000, str(most + 1)):
+        with pytest.raises(InputError) as error:
+            load_network(f"{name}:{wrong}")
+        assert f"{name}: the number of tokens must be an integer from 1 to {most}, not" in str(error.value)
+        assert len(str(error.value)) < 150
+
+
+def test_images_have_no_number_of_tokens() -> None:
+    with pytest.raises(InputError, match="only bert-base and gpt2 take a number of tokens, not vgg16"):
+        load_network("vgg16:12")
 
 
 def test_unknown_network_names_the_nearest_and_all() -> None:
