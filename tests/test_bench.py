@@ -17,6 +17,7 @@ from hw.library import load_hardware
 from models.library import load_network
 from overlapim_files import InputError
 from solver.bench import speed
+from solver.bench.anytime import AnytimeRun, Spread, spread
 from solver.bench.cases import Case, Environment, Kept, Record, Results, run_cases
 from solver.bench.overlap import EdgeTimes, MeasuredEdge, OverlapResults, exponents, overlap_cases
 from solver.stop import Flag
@@ -134,7 +135,30 @@ def test_anytime_reads_each_run_at_all_limits(tmp_path: Path) -> None:
         (weights, method) for weights in ("static", "shared") for method in ("descent", "layerwise")
     ]
     assert all(case["result"]["trace"] for case in cases)
-    assert "| toy | toy | static | descent |" in (tmp_path / "anytime.md").read_text()
+    assert "| toy | toy | static | descent | 1 |" in (tmp_path / "anytime.md").read_text()
+    for picture, beginning in (("anytime.svg", b"<?xml"), ("anytime.png", b"\x89PNG")):
+        assert (tmp_path / picture).read_bytes().startswith(beginning)
+
+
+def test_a_page_shows_all_results_of_a_folder(tmp_path: Path) -> None:
+    results, page = tmp_path / "results", tmp_path / "page.md"
+    assert (
+        bench("anytime", *TOY, "-t", "0.3", "-s", "0,1", "--methods", "layerwise", "-o", str(results))[0] == 0
+    )
+    assert bench("exhaustive", "-n", "1", "--methods", "sequential", "-o", str(results))[0] == 0
+    assert bench("page", str(results), "-o", str(page))[0] == 0
+    text = page.read_text()
+    assert text.count("\n## ") == 2
+    assert "overlapim bench anytime --network toy --hw toy" in text and "\n4 cases on " in text
+    assert "(results/anytime.svg)" in text and "(results/exhaustive.json)" in text
+    assert (results / "anytime.md").read_text().strip() in text
+
+
+def test_a_page_of_nothing_is_one_line(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert run(["bench", "page", str(tmp_path), "-o", str(tmp_path / "page.md")], time.monotonic()) == 2
+    error = capfd.readouterr().err
+    assert len(error.splitlines()) == 1 and "anytime.json" in error
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(
@@ -183,6 +207,20 @@ def test_exponents_are_slopes() -> None:
         for n in (1, 10, 1000)
     ]
     assert exponents([MeasuredEdge(what=what, result=x, run=0) for x in times]) == pytest.approx((0, 0.75))
+
+
+def test_primal_integrals_are_areas_over_the_best() -> None:
+    trace = ((1.0, 200, None), (3.0, 100, 50), (9.0, 50, 50))
+    result = AnytimeRun(trace=trace, seconds=9, pool_gap=None, candidates=None, peak_mib=1)
+    # Nothing for a second, twice the best for two, the best for one; what comes later does not count.
+    assert result.primal_integral(best=100, seconds=4) == pytest.approx((1 + 2 * 0.5) / 4)
+    nothing = result.model_copy(update={"trace": ()})
+    assert nothing.primal_integral(best=100, seconds=4) == 1
+
+
+def test_spreads_are_of_runs_that_all_have_something() -> None:
+    assert spread([3, 1, 2, 9]) == Spread(2.5, 1, 9)
+    assert spread([3, None]) is None and spread([]) is None
 
 
 def test_speed_measures_everything(monkeypatch: pytest.MonkeyPatch) -> None:

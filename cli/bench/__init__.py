@@ -8,6 +8,7 @@ from cli.bench.anytime import anytime
 from cli.bench.exhaustive import exhaustive
 from cli.bench.network import network
 from cli.bench.overlap import overlap
+from cli.bench.page import page
 from cli.bench.runtime import runtime
 from cli.bench.speed import speed
 
@@ -16,5 +17,5 @@ app = typer.Typer(
     help="Measure the program: raw results as JSON, tables on the screen. With --out a benchmark that was "
     "stopped goes on where it was.",
 )
-for command in (anytime, exhaustive, network, overlap, runtime, speed):
+for command in (anytime, exhaustive, network, overlap, runtime, speed, page):
     app.command()(command)

@@ -58,7 +58,7 @@ def _row(runs: list[SmallRun]) -> tuple[str, ...]:
     )
 
 
-BENCHMARK = Benchmark("exhaustive", _empty, sheet, ABOUT)
+BENCHMARK = Benchmark("exhaustive", "Against the best of all plans", _empty, sheet, ABOUT)
 
 
 def exhaustive(

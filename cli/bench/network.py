@@ -92,7 +92,7 @@ def _ingredients(results: NetworkResults) -> Table:
     return Table(f"Speed-up over {ORIGINAL}, one thing after another", headings, rows, names=4)
 
 
-BENCHMARK = Benchmark("network", _empty, sheet, ABOUT)
+BENCHMARK = Benchmark("network", "What overlap-driven mapping brings", _empty, sheet, ABOUT)
 
 
 def network(

@@ -66,7 +66,7 @@ def _table(title: str, edges: Sequence[MeasuredEdge]) -> Table:
     return Table(title, columns, tuple(rows), names=2)
 
 
-BENCHMARK = Benchmark("overlap", _empty, sheet, ABOUT)
+BENCHMARK = Benchmark("overlap", "Finding overlap: closed form and pairwise comparison", _empty, sheet, ABOUT)
 
 
 def overlap(

@@ -78,10 +78,12 @@ class Benchmark(Generic[AnyResults]):
     name : of the command, and of the files `NAME.json` and `NAME.md`.
     empty : makes results of no case; a function, because their module is imported only when it runs.
     sheet : what results show.
-    about : what is measured, and what that does and does not show: for the page of all benchmarks.
+    title : of the section in the page of all benchmarks.
+    about : what is measured, and what that does and does not show: for that section.
     """
 
     name: str
+    title: str
     empty: Callable[[], AnyResults]
     sheet: Callable[[AnyResults], Sheet]
     about: str

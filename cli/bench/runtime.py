@@ -70,7 +70,7 @@ def sheet(results: RuntimeResults) -> Sheet:
     )
 
 
-BENCHMARK = Benchmark("runtime", _empty, sheet, ABOUT)
+BENCHMARK = Benchmark("runtime", "Searching with either analysis of overlap", _empty, sheet, ABOUT)
 
 
 def runtime(

@@ -52,7 +52,7 @@ def sheet(results: SpeedResults) -> Sheet:
     return Sheet((Table("Medians on one machine", columns, tuple(rows), names=1),))
 
 
-BENCHMARK = Benchmark("speed", _empty, sheet, ABOUT)
+BENCHMARK = Benchmark("speed", "Speed of single steps and of commands", _empty, sheet, ABOUT)
 
 
 def speed(

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import resource
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import product
+from itertools import pairwise, product
+from statistics import median
 from typing import Literal
 
 from hw.hardware import Hardware
@@ -79,6 +80,17 @@ class AnytimeRun(Record):
         """What the run had in the end."""
         return self.at(float("inf"))
 
+    def primal_integral(self, best: int, seconds: float) -> float:
+        """Return the mean, over some seconds, of the share by which the latency lies above the best known.
+
+        Until there is an answer the share is 1 (T. Berthold, "Measuring the impact of primal heuristics",
+        2013, divided by the time).
+        """
+        times = [0.0, *(min(entry[0], seconds) for entry in self.trace), seconds]
+        shares = [1.0, *(1 - best / max(entry[1], 1) for entry in self.trace)]
+        spans = (end - begin for begin, end in pairwise(times))
+        return sum(span * share for span, share in zip(spans, shares, strict=True)) / seconds
+
     def __str__(self) -> str:
         """Return it as a line of progress names it."""
         return self.refused or f"{self.answer.latency:,} cycles"
@@ -92,12 +104,13 @@ class AnytimeResults(Results[AnytimeCase, AnytimeRun]):
 
     format: Literal["overlapim/bench-anytime/1"] = "overlapim/bench-anytime/1"
 
-    def by_subject(self) -> dict[Subject, list[MeasuredRun]]:
-        """Return the runs on each network and chip that were not refused."""
-        found: dict[Subject, list[MeasuredRun]] = {}
+    def by_subject(self) -> dict[Subject, dict[str, list[MeasuredRun]]]:
+        """Return for each network and chip the runs of each method that were not refused."""
+        found: dict[Subject, dict[str, list[MeasuredRun]]] = {}
         for case in self.cases:
             if case.result.refused is None:
-                found.setdefault(case.what.on, []).append(case)
+                methods = found.setdefault(case.what.on, {})
+                methods.setdefault(case.what.method, []).append(case)
         return found
 
 
@@ -145,3 +158,27 @@ def _measure(network: Network, chip: Hardware, what: AnytimeCase, interrupt: Fla
 def _peak_mib() -> int:
     who = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
     return max(resource.getrusage(one).ru_maxrss for one in who) // 1024
+
+
+def best_latency(methods: Mapping[str, Sequence[MeasuredRun]]) -> int:
+    """Return the lowest latency that any run ended with."""
+    answers = (case.result.answer.latency for runs in methods.values() for case in runs)
+    return min(latency for latency in answers if latency is not None)
+
+
+@dataclass(frozen=True)
+class Spread:
+    """The middle, the least and the largest of some runs."""
+
+    median: float
+    least: float
+    most: float
+
+
+def spread(values: Iterable[float | None]) -> Spread | None:
+    """Return the spread of values; None if one of them is missing."""
+    known = list(values)
+    numbers = [value for value in known if value is not None]
+    if not numbers or len(numbers) < len(known):
+        return None
+    return Spread(median(numbers), min(numbers), max(numbers))
