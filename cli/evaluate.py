@@ -24,9 +24,9 @@ def evaluate(solution: SolutionFile) -> None:
 
       overlapim evaluate results/solution.yaml
     """
-    from cli.report import report
     from cli.tables import show_solution
     from overlapim_files import InputError, load
+    from solver.account.plan import account
     from solver.solution import Solution, recompute
 
     stated = load(solution, Solution)
@@ -34,7 +34,7 @@ def evaluate(solution: SolutionFile) -> None:
         found = recompute(stated)
     except InputError as error:
         raise InputError(f"{solution}: {error}") from None
-    show_solution(report(found.problem, found.plan), stated)
+    show_solution(account(found.problem, found.plan), stated)
     _conclude(solution, found.differences)
 
 

@@ -7,8 +7,8 @@ import platform
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from cli.report import Report
 from overlapim_files import digest, dump, write_text
+from solver.account.plan import Account
 from solver.solve import Result
 
 DISTRIBUTION = "fast-overlapim"
@@ -29,7 +29,7 @@ def versions() -> dict[str, str | None]:
     return found | {name: installed(name) for name in LIBRARIES}
 
 
-def as_json(result: Result, report: Report, wall_s: float, interrupted: bool) -> str:
+def as_json(result: Result, account: Account, wall_s: float, interrupted: bool) -> str:
     """Return the text of the result file."""
     solution = result.solution
     data = {
@@ -46,8 +46,8 @@ def as_json(result: Result, report: Report, wall_s: float, interrupted: bool) ->
         "wall_s": round(wall_s, 3),
         "interrupted": interrupted,
         "sequential": result.sequential,
-        "bottleneck": report.bottleneck,
-        "utilisation": report.utilisation,
+        "bottleneck": account.bottleneck,
+        "utilisation": account.utilisation,
         "trace": [[step.seconds, step.latency, step.bound] for step in result.trace],
         "inputs": {"network": digest(solution.network), "hardware": digest(solution.hardware)},
         "versions": versions(),
@@ -55,7 +55,7 @@ def as_json(result: Result, report: Report, wall_s: float, interrupted: bool) ->
     return json.dumps(data, indent=2) + "\n"
 
 
-def write(directory: Path, result: Result, report: Report, wall_s: float, interrupted: bool) -> None:
+def write(directory: Path, result: Result, account: Account, wall_s: float, interrupted: bool) -> None:
     """Write `solution.yaml` and `result.json`. Raises InputError if that fails."""
     write_text(directory / "solution.yaml", dump(result.solution))
-    write_text(directory / "result.json", as_json(result, report, wall_s, interrupted))
+    write_text(directory / "result.json", as_json(result, account, wall_s, interrupted))

@@ -174,9 +174,9 @@ def _solve(task: Task, stop: Stop, limit: float | None, out: Path | None, interr
     from cli.console import say
     from cli.output import output_directory
     from cli.progress import SearchProgress, moving
-    from cli.report import report
     from cli.result import write
     from cli.tables import show_result
+    from solver.account.plan import account
     from solver.problem import Problem
     from solver.solve import solve
 
@@ -194,7 +194,7 @@ def _solve(task: Task, stop: Stop, limit: float | None, out: Path | None, interr
                 progress,
                 task.strategy,
             )
-        found = report(Problem(network, hardware), result.plan)
+        found = account(Problem(network, hardware), result.plan)
         if out is not None:
             write(out, result, found, time.monotonic() - stop.started, interrupt.is_set())
     show_result(found, result)

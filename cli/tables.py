@@ -8,8 +8,8 @@ from rich import box
 from rich.table import Table
 
 from cli.console import console, printable
-from cli.report import Report
 from hw.hardware import Hardware
+from solver.account.plan import Account
 from solver.solution import Solution
 from solver.solve import Result
 
@@ -30,18 +30,18 @@ def table(columns: Sequence[str], left: Sequence[str] = ()) -> Table:
     return result
 
 
-def layer_table(report: Report) -> Table:
+def layer_table(account: Account) -> Table:
     """Return the table of a plan, a row for each layer."""
     columns = ("layer", "banks", "lanes busy", "start", "end", "waited", "for")
     result = table(columns, left=("layer", "for"))
-    for line in report.layers:
+    for line in account.layers:
         times = (number(line.start), number(line.end), number(line.waited))
-        waited_for = printable(line.waited_for) or "-"
-        result.add_row(printable(line.name), str(line.banks), f"{line.busy:.1%}", *times, waited_for)
+        waited_for = next((printable(account.layers[i].name) for i in line.waited_for), "-")
+        result.add_row(printable(line.name), str(len(line.banks)), f"{line.busy:.1%}", *times, waited_for)
     return result
 
 
-def summary(report: Report, hardware: Hardware, known: Sequence[Fact], faster: str = "") -> str:
+def summary(account: Account, hardware: Hardware, known: Sequence[Fact], faster: str = "") -> str:
     """Return the lines that stand below the table of a plan.
 
     Parameters
@@ -49,12 +49,12 @@ def summary(report: Report, hardware: Hardware, known: Sequence[Fact], faster: s
     known : what is known of how much better a solution could be.
     faster : a comparison to stand behind the latency.
     """
-    ms = report.latency * hardware.clock_ns * 1e-6
+    ms = account.latency * hardware.clock_ns * 1e-6
     lines = (
-        ("latency", f"{number(report.latency)} cycles = {ms:.4g} ms{faster}"),
+        ("latency", f"{number(account.latency)} cycles = {ms:.4g} ms{faster}"),
         *known,
-        ("bottleneck", f"{number(report.bottleneck)} cycles is the longest that one bank is held"),
-        ("utilisation", f"{report.utilisation:.2%} of all lanes' time is multiply-accumulates"),
+        ("bottleneck", f"{number(account.bottleneck)} cycles is the longest that one bank is held"),
+        ("utilisation", f"{account.utilisation:.2%} of all lanes' time is multiply-accumulates"),
     )
     return "\n".join(f"{name:<12}{text}" for name, text in lines)
 
@@ -79,21 +79,21 @@ def stated(solution: Solution) -> list[Fact]:
     return [("bound", f"{number(solution.bound)} cycles over {scope[solution.bound_scope]}, says the file")]
 
 
-def show_result(report: Report, result: Result) -> None:
+def show_result(account: Account, result: Result) -> None:
     """Print what a run has found: its layers, then what it adds up to."""
     faster = (
         f", {result.sequential / result.latency:.2f}x as fast as sequential ({number(result.sequential)})"
     )
-    _show(report, summary(report, result.solution.hardware, proved(result), faster))
+    _show(account, summary(account, result.solution.hardware, proved(result), faster))
 
 
-def show_solution(report: Report, solution: Solution) -> None:
+def show_solution(account: Account, solution: Solution) -> None:
     """Print the solution of a file as it was recomputed."""
-    _show(report, summary(report, solution.hardware, stated(solution)))
+    _show(account, summary(account, solution.hardware, stated(solution)))
 
 
-def _show(report: Report, text: str) -> None:
+def _show(account: Account, text: str) -> None:
     answers = console()
-    answers.print(layer_table(report))
+    answers.print(layer_table(account))
     answers.print()
     answers.print(text, soft_wrap=True)

@@ -47,9 +47,9 @@ def transform(
     """
     from cli.console import console, say
     from cli.output import output_directory
-    from cli.report import report
     from cli.tables import show_solution
     from overlapim_files import dump, write_text
+    from solver.account.plan import account
     from solver.problem import Problem
     from solver.solution import from_plan, read_verified, verify
     from solver.stop import Stop
@@ -65,7 +65,7 @@ def transform(
             verify(given)
         if out is not None:
             write_text(out / "solution.yaml", dump(given))
-    show_solution(report(problem, better), given)
+    show_solution(account(problem, better), given)
     console().print("\n".join(f"{name:<12}{text}" for name, text in _changes(problem, plan, better)))
     if out is not None:
         say(f"written: {out / 'solution.yaml'}")

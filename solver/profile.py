@@ -6,7 +6,9 @@ The formulas are derived in docs/model.md, "Time within a layer".
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -175,8 +177,19 @@ def _load_cycles(layer: Layer, mapping: Mapping, hardware: Hardware) -> int:
     return time + layer.additions * hardware.cycles.add
 
 
-def _drain_cycles(layer: Layer, mapping: Mapping, hardware: Hardware, reloads: bool) -> int:
-    """Return t_out, the cycles of reducing one result over lanes, banks and channels and draining it."""
+class Drain(NamedTuple):
+    """The parts of t_out: reducing one result over lanes, banks and channels, draining it, post-operations.
+
+    Partial sums that are read back count as drained.
+    """
+
+    reduce: int
+    drain: int
+    post: int
+
+
+def drain_cycles(layer: Layer, mapping: Mapping, hardware: Hardware, reloads: bool) -> Drain:
+    """Return the parts of t_out; `reloads` if partial sums are read back."""
     reduced = {"column": 1, "bank": 1, "channel": 1, "temporal": 1}
     outputs = 1
     for dim, bound, kind in mapping.loops:
@@ -186,11 +199,17 @@ def _drain_cycles(layer: Layer, mapping: Mapping, hardware: Hardware, reloads: b
             outputs *= bound
     bits, cycles, bandwidth = hardware.bits, hardware.cycles, hardware.bits_per_cycle
     partial = outputs * bits.accumulator
-    time = ceil_log2(reduced["column"]) * (cycles.move + cycles.add)
-    time += ceil_log2(reduced["bank"]) * (ceil_div(partial, bandwidth.bank) + cycles.add)
-    time += ceil_log2(reduced["channel"]) * (ceil_div(partial, bandwidth.channel) + cycles.add)
-    time += ceil_div(outputs * bits.activation, bandwidth.drain) + layer.post * cycles.post
-    return time + (ceil_div(partial, bandwidth.drain) if reloads else 0)
+    reduce = ceil_log2(reduced["column"]) * (cycles.move + cycles.add)
+    reduce += ceil_log2(reduced["bank"]) * (ceil_div(partial, bandwidth.bank) + cycles.add)
+    reduce += ceil_log2(reduced["channel"]) * (ceil_div(partial, bandwidth.channel) + cycles.add)
+    drain = ceil_div(outputs * bits.activation, bandwidth.drain)
+    drain += ceil_div(partial, bandwidth.drain) if reloads else 0
+    return Drain(reduce, drain, layer.post * cycles.post)
+
+
+def reads_back(temporal: Sequence[Loop], jo: int) -> bool:
+    """Whether partial sums that were drained are read back: a reduction loop lies outside the drain."""
+    return any(loop.dim not in OUTPUTS for loop in temporal[:jo])
 
 
 def _innermost(temporal: tuple[Loop, ...], dims: frozenset[Dim]) -> int:
@@ -229,8 +248,7 @@ def profile(layer: Layer, mapping: Mapping, hardware: Hardware) -> Profile:
     bounds = [loop.bound for loop in temporal]
     ji, jo = _innermost(temporal, layer.read_dims), _innermost(temporal, OUTPUTS)
     t_in = _load_cycles(layer, mapping, hardware)
-    reloads = any(loop.dim not in OUTPUTS for loop in temporal[:jo])
-    t_out = _drain_cycles(layer, mapping, hardware, reloads)
+    t_out = sum(drain_cycles(layer, mapping, hardware, reads_back(temporal, jo)))
     total, *weights = _iteration_times(bounds, ji, jo, hardware.mac_cycles, t_in, t_out)
     if total > MAX_LATENCY:
         raise InputError(

@@ -7,7 +7,7 @@ those blocks (docs/model.md, "Waiting").
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -32,10 +32,6 @@ class Wait:
     producer: int
     steps: Cycles
     delays: Cycles
-
-    def pairs(self) -> Iterator[tuple[int, int]]:
-        """Yield (ideal time, delay) as integers."""
-        return zip(self.steps.tolist(), self.delays.tolist(), strict=True)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -77,17 +73,6 @@ class LayerTimes:
         """Cycles that the layer waits after its first block has started."""
         return int(self.delays[-1]) - self.start
 
-    def waited_for(self) -> dict[int, int]:
-        """Return for each producer the cycles that the layer, once started, waits for it."""
-        total: dict[int, int] = {}
-        reached = self.start
-        asked = sorted((step, wait.producer, delay) for wait in self.waits for step, delay in wait.pairs())
-        for _, producer, delay in asked:
-            if delay > reached:
-                total[producer] = total.get(producer, 0) + delay - reached
-                reached = delay
-        return total
-
     @property
     def critical(self) -> int:
         """The producer that the layer waits for last, -1 if it never waits beyond its release."""
@@ -124,15 +109,25 @@ def _wait(source: LayerTimes, consumer: Profile, edge: Edge, order: Order | None
     if source.order is None and order is None:
         starts, need, lag = edge_records(source.profile, consumer, edge)
         return Wait(edge.producer, starts, lag + source.delay_at(need) + transfer)
-    if source.order is None:
-        need = ideal_need(source.profile, consumer, edge)
-        read = need != NOTHING
-        need[read] += source.delay_at(need[read])
-    else:
-        grid = finish_grid(source.profile, source.block_starts(), source.order)
-        need = grid_need(grid, source.profile, consumer, edge)
+    need = real_need(source, consumer, edge)
     starts, need = rising(consumer.block_starts, need if order is None else need[order])
     return Wait(edge.producer, starts, need - starts + transfer)
+
+
+def real_need(source: LayerTimes, consumer: Profile, edge: Edge) -> Cycles:
+    """Return when what each block reads is really finished, given when its producer runs.
+
+    Returns
+    -------
+    (blocks of the consumer,) in its loops' own order; NOTHING where nothing is read.
+    """
+    if source.order is not None:
+        grid = finish_grid(source.profile, source.block_starts(), source.order)
+        return grid_need(grid, source.profile, consumer, edge)
+    need = ideal_need(source.profile, consumer, edge)
+    read = need != NOTHING
+    need[read] += source.delay_at(need[read])
+    return need
 
 
 def layer_times(

@@ -15,6 +15,8 @@ import pytest
 
 from cli.main import run
 from overlapim_files import digest, dump, load
+from solver.account.plan import account
+from solver.problem import Problem
 from solver.solution import Solution, read_verified
 
 COMMAND = [sys.executable, "-m", "cli.main"]
@@ -68,15 +70,17 @@ def test_table(solved: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = capsys.readouterr().out
     assert out.rstrip().endswith("agrees")
     rows = {line.split()[0]: line.split() for line in out.splitlines() if line.split()}
-    for layer, times in zip(solution.network.layers, plan.timeline.layers, strict=True):
+    told = account(Problem(solution.network, solution.hardware), plan)
+    for layer, line, times in zip(solution.network.layers, told.layers, plan.timeline.layers, strict=True):
         row = rows[layer.name]
         held = (times.end - times.start) * times.profile.banks * solution.hardware.columns_per_bank
         assert row[1] == str(times.profile.banks)
         assert row[2] == f"{layer.macs * solution.hardware.mac_cycles / held:.1%}"
         assert row[3:6] == [f"{value:,}" for value in (times.start, times.end, times.waited)]
-        waited = times.waited_for()
+        waited = line.waited_for
         longest = solution.network.layers[max(waited, key=waited.__getitem__)].name if waited else "-"
         assert row[6] == longest
+        assert sum(waited.values()) == times.waited
     assert rows["latency"][1] == f"{solution.latency:,}"
 
 

@@ -1,0 +1,145 @@
+"""When the blocks of a layer run, what they wait for, and how to draw many of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from solver.problem import Edge
+from solver.profile import Cycles
+from solver.timeline import LayerTimes
+
+
+class BlockWait(NamedTuple):
+    """A block that begins just when its data is there.
+
+    Attributes
+    ----------
+    block : its position in the order of execution, from 0.
+    cycles : how long the layer stood still before it; 0 for its first block, before which it holds no banks.
+    operand : position among the operands that read layers, as in `Problem.edges`.
+    producer : position in the network of the layer that was waited for.
+    producer_block : the block of the producer, in its order of execution, that finished the data last.
+    """
+
+    block: int
+    cycles: int
+    operand: int
+    producer: int
+    producer_block: int
+
+
+@dataclass(frozen=True, eq=False)
+class Blocks:
+    """The blocks of a layer that begin before its end, in the order of execution; each array (blocks,).
+
+    Attributes
+    ----------
+    numbers : the number of each block in the loops' own order.
+    starts : real start.
+    lengths : cycles of work; the last ends with the layer.
+    waits : cycles that the layer holds its banks and stands still before the block; 0 for the first.
+    """
+
+    numbers: Cycles
+    starts: Cycles
+    lengths: Cycles
+    waits: Cycles
+
+
+def layer_blocks(times: LayerTimes) -> Blocks:
+    """Return the blocks of a layer; lengths and waits add up to `end - start`."""
+    profile, starts = times.profile, times.block_starts()
+    count = int(np.searchsorted(starts, times.end))
+    ideal = np.diff(profile.block_starts, append=profile.total)[:count]
+    starts = starts[:count]
+    lengths = np.minimum(ideal, times.end - starts)
+    waits = np.diff(starts, prepend=starts[:1])
+    waits[1:] -= lengths[:-1]
+    numbers = np.arange(profile.blocks) if times.order is None else times.order
+    return Blocks(numbers[:count], starts, lengths, waits)
+
+
+def block_waits(
+    times: LayerTimes, edges: Sequence[Edge], layers: Sequence[LayerTimes], transfer: int
+) -> tuple[BlockWait, ...]:
+    """Return every block that begins when data arrives, not when the block before it or the release says so.
+
+    Of operands that arrive late for the same block, the one that arrives last is waited for.
+    """
+    if not edges:
+        return ()
+    ideal = np.concatenate([wait.steps for wait in times.waits])
+    delays = np.concatenate([wait.delays for wait in times.waits])
+    operands = np.repeat(np.arange(len(edges)), [len(wait.steps) for wait in times.waits])
+    by_step = np.lexsort((operands, -delays, ideal))
+    ideal, delays, operands = ideal[by_step], delays[by_step], operands[by_step]
+    before = np.maximum.accumulate(np.concatenate(([times.release], delays)))[:-1]
+    late = np.flatnonzero(delays > before)
+    blocks = np.searchsorted(times.profile.block_starts, ideal[late])
+    cycles = np.where(blocks == 0, 0, delays[late] - before[late])
+    starts = {edge.producer: layers[edge.producer].block_starts() for edge in edges}
+    rows = np.stack((blocks, cycles, operands[late], ideal[late] + delays[late] - transfer)).T.tolist()
+    found = []
+    for block, waited, operand, finish in rows:
+        producer = edges[operand].producer
+        producer_block = int(np.searchsorted(starts[producer], finish)) - 1
+        found.append(BlockWait(block, waited, operand, producer, producer_block))
+    return tuple(found)
+
+
+class Stretch(NamedTuple):
+    """A part of a layer's time that is drawn as one.
+
+    Attributes
+    ----------
+    kind : `compute`, `wait`, or `both` for work and waits that are too short to be told apart.
+    start, end : cycles.
+    waited : cycles of it that the layer waits.
+    first, last : the blocks that run in it; for a wait, the block that waits.
+    """
+
+    kind: Literal["compute", "wait", "both"]
+    start: int
+    end: int
+    waited: int
+    first: int
+    last: int
+
+
+def stretches(blocks: Blocks, resolution: int) -> list[Stretch]:
+    """Return a layer's time cut where it waits; what is shorter than `resolution` is put together."""
+    found: list[Stretch] = []
+    group: list[Stretch] = []
+    for stretch in _exact(blocks):
+        if stretch.end - stretch.start >= resolution:
+            found += [*_together(group), stretch]
+            group = []
+            continue
+        group.append(stretch)
+        if stretch.end - group[0].start >= resolution:
+            found += _together(group)
+            group = []
+    return found + _together(group)
+
+
+def _together(group: list[Stretch]) -> list[Stretch]:
+    if len(group) < 2:
+        return group
+    first, last = group[0], group[-1]
+    waited = sum(stretch.waited for stretch in group)
+    return [Stretch("both", first.start, last.end, waited, first.first, last.last)]
+
+
+def _exact(blocks: Blocks) -> Iterator[Stretch]:
+    """Yield the stretches between waits, and the waits."""
+    ends = blocks.starts + blocks.lengths
+    late = np.flatnonzero(blocks.waits).tolist()
+    for first, after in zip([0, *late], [*late, len(ends)], strict=True):
+        start, waited = int(blocks.starts[first]), int(blocks.waits[first])
+        if waited:
+            yield Stretch("wait", start - waited, start, waited, first, first)
+        yield Stretch("compute", start, int(ends[after - 1]), 0, first, after - 1)
