@@ -82,13 +82,18 @@ class Axes(FileModel):
 
 
 class Operand(FileModel):
-    """What a layer reads of one producer (`from` in a file) at a point of its iteration space."""
+    """What a layer reads of one producer (`from` in a file) at a point of its iteration space.
+
+    Operands of the same `sum` are added together before they are used, those of the same `concat` are parts
+    of one; what is `added` is no factor of the products, but added to their sum, as a residual is.
+    """
 
     producer: Annotated[Name, Field(alias="from")]
     axes: Axes = Axes()
     flatten: Flatten | None = None
     sum: Name | None = None
     concat: Name | None = None
+    added: Literal[True] | None = None
 
     def forms(self) -> list[tuple[tuple[AxisName, ...], Flatten | AxisAccess]]:
         """Return the operand's groups: which axes each form decides, and the form."""
@@ -138,8 +143,8 @@ class Layer(FileModel):
     @cached_property
     def weights(self) -> int:
         """Weight elements of the layer; a product of two activations counts its second operand as none."""
-        products = {operand.sum or operand.concat or i for i, operand in enumerate(self.operands)}
-        return math.prod(self.bound(d) for d in ("G", "K", "C", "R", "S")) if len(products) == 1 else 0
+        factors = {x.sum or x.concat or i for i, x in enumerate(self.operands) if not x.added}
+        return math.prod(self.bound(d) for d in ("G", "K", "C", "R", "S")) if len(factors) == 1 else 0
 
     @cached_property
     def read_dims(self) -> frozenset[Dim]:

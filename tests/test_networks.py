@@ -179,6 +179,26 @@ WRONG = {
         CONCAT,
         "29: layers[2].operands[1]: layer 'fc': the parts",
     ),
+    "added within a concatenation": (
+        f"      - {FLAT}\n",
+        CONCAT.replace("sum: a", "added: true"),
+        "29: layers[2].operands[1]: layer 'fc': the parts",
+    ),
+    "only added": (
+        FLAT,
+        "{from: conv2, added: true}",
+        "27: layers[2].operands: layer 'fc': an operand that is not 'added' is needed",
+    ),
+    "added and summed": (
+        f"- {FLAT}",
+        f"- {FLAT}\n      - {{from: conv2, added: true, sum: a}}",
+        "29: layers[2].operands[1]: layer 'fc': an operand is 'added' or part of a 'sum', not both",
+    ),
+    "added inside": (
+        f"- {FLAT}",
+        f"- {FLAT}\n      - {{from: conv2, axes: {{ch: {{terms: {{C: 1}}}}}}, added: true}}",
+        "29: layers[2].operands[1]: layer 'fc': an operand that is 'added' cannot depend on C",
+    ),
 }
 
 
@@ -209,8 +229,19 @@ RIGHT = {
     "two windows": (POOL, "extent: 16, windows: [{scale: 2, shift: 0, width: 2, extent: 32}, {block: 4}]"),
     "no terms": ("ch: {terms: {G: 16, C: 1}}", "ch: {extent: 1, windows: [{all: true}]}"),
     "a concatenation": (f"      - {FLAT}\n", CONCAT.replace(", sum: a", "")),
+    "a residual": (
+        f"- {FLAT}",
+        f"- {FLAT}\n      - {{from: conv1, axes: {{ch: {{terms: {{K: 1}}}}}}, added: true}}",
+    ),
     "a whole number of items": ("[1, 3, 32, 32]", "[2, 3, 32, 32]"),
 }
+
+
+def test_what_is_added_is_no_factor() -> None:
+    old, new = RIGHT["a residual"]
+    tiny, residual = parse(TINY, Network, "net.yaml"), parse(TINY.replace(old, new), Network, "net.yaml")
+    assert residual.layers[2].weights == tiny.layers[2].weights == 81_920
+    assert residual.layers[2].operand_count == 2 and residual.layers[2].additions == 0
 
 
 @pytest.mark.parametrize(("old", "new"), RIGHT.values(), ids=RIGHT)
@@ -355,9 +386,21 @@ def test_bert_has_eight_products_in_each_of_twelve_blocks() -> None:
     attention = [x for x in network.layers if x.weights == 0]
     assert (len(network.layers), len(attention)) == (96, 24)
     assert {x.bound("G") for x in attention} == {12}
-    stream = ["embeddings", "block0.out", "block0.narrow", "block1.out"]
-    assert read(layer(network, "block1.widen")) == stream
-    assert all(x.axes.ch.windows[0].all for x in layer(network, "block1.widen").operands)
+    assert read(layer(network, "block1.query")) == ["block0.narrow"]
+    assert read(layer(network, "block1.out")) == ["block1.context", "block0.narrow"]
+    assert read(layer(network, "block1.narrow")) == ["block1.widen", "block1.out"]
+
+
+@pytest.mark.parametrize(("name", "normalised"), [("bert-base:5", True), ("gpt2:5", False)])
+def test_residuals_are_added_after_bert_and_before_gpt2_normalises(name: str, normalised: bool) -> None:
+    network = load_network(name)
+    first, last = (layer(network, f"block3.{x}") for x in ("widen", "narrow"))
+    factor, residual = last.operands
+    assert [window.all for window in first.operands[0].axes.ch.windows] == [True]
+    assert (factor.added, residual.added) == (None, True)
+    assert (residual.producer, residual.axes.ch.terms) == ("block3.out", {"K": 1})
+    assert bool(residual.axes.ch.windows) == normalised
+    assert last.weights == 768 * 3072
 
 
 def test_attention_reads_activations_on_both_sides() -> None:
@@ -375,7 +418,7 @@ def test_attention_reads_activations_on_both_sides() -> None:
 def test_gpt2_ends_with_a_score_for_every_word() -> None:
     network = load_network("gpt2:3")
     assert network.layers[-1].shape == (1, 50257, 3, 1)
-    assert len(network.layers[-1].operands) == 25
+    assert read(network.layers[-1]) == ["block11.narrow"]
     assert network.macs == 3 * network.weights + 12 * 2 * 3 * 3 * 768
 
 
