@@ -28,6 +28,9 @@ Step = str | int
 
 MAX_BYTES = 64 * 2**20
 MAX_DEPTH = 40
+TOO_DEEP = f"nested more than {MAX_DEPTH} deep"
+TOO_DEEP_FOR_YAML = "maximum nesting depth"
+"""What YAML parsers with a limit of their own say, as libyaml since 0.2.6; it looks ahead of ours."""
 MAX_VALUES = 2**21
 MAX_DIGITS = 40
 MAX_SHOWN = 60
@@ -131,7 +134,9 @@ def parse(text: str, model: type[M], name: str) -> M:
         data = _plain(root, name)
     except yaml.MarkedYAMLError as error:
         line = getattr(error.problem_mark or error.context_mark, "line", 0) + 1
-        raise InputError(f"{name}:{line}: not valid YAML: {error.problem or error.context}") from None
+        problem = str(error.problem or error.context)
+        text = TOO_DEEP if TOO_DEEP_FOR_YAML in problem else f"not valid YAML: {problem}"
+        raise InputError(f"{name}:{line}: {text}") from None
     except yaml.YAMLError as error:
         raise InputError(f"{name}: not valid YAML: {shorten(str(error), 200)}") from None
     _check_format(data, root, model, name)
@@ -223,7 +228,7 @@ def _problem(event: yaml.Event, depth: int, values: int, documents: int) -> str:
     if documents > 1:
         return "a second document begins here; one file holds one"
     if depth > MAX_DEPTH:
-        return f"nested more than {MAX_DEPTH} deep"
+        return TOO_DEEP
     if values > MAX_VALUES:
         return f"more than {MAX_VALUES} values"
     if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
