@@ -17,7 +17,6 @@ from models.layer import (
     MAX_EXTENT,
     MAX_FORM_POINTS,
     MAX_MACS,
-    REDUCTION_DIMS,
     AxisAccess,
     AxisName,
     Flatten,
@@ -41,7 +40,6 @@ def check_layers(layers: Sequence[Layer]) -> None:
     for i, layer in enumerate(layers):
         _check_size(layer, ("layers", i, "dims"))
         _check_concatenations(layer, ("layers", i, "operands"))
-        _check_added(layer, ("layers", i, "operands"))
         for j, operand in enumerate(layer.operands):
             _check_dims_once(layer, operand, ("layers", i, "operands", j))
             _check_flatten(layer, operand, ("layers", i, "operands", j))
@@ -59,25 +57,11 @@ def _check_size(layer: Layer, at: Where) -> None:
 
 
 def _check_concatenations(layer: Layer, at: Where) -> None:
-    uses: dict[str, tuple[str | None, bool | None]] = {}
+    sums: dict[str, str | None] = {}
     for j, operand in enumerate(layer.operands):
-        use = (operand.sum, operand.added)
-        if operand.concat and uses.setdefault(operand.concat, use) != use:
-            text = f"the parts of concat '{operand.concat}' must have the same 'sum' and 'added'"
-            raise fault(f"layer '{layer.name}': {text}", *at, j)
-
-
-def _check_added(layer: Layer, at: Where) -> None:
-    """Check what is added to the products: it depends on no reduction dim, and there are products."""
-    if all(operand.added for operand in layer.operands):
-        raise fault(f"layer '{layer.name}': an operand that is not 'added' is needed", *at)
-    for j, operand in enumerate(layer.operands):
-        if operand.added and operand.sum:
-            raise fault(f"layer '{layer.name}': an operand is 'added' or part of a 'sum', not both", *at, j)
-        inner = [dim for dim in REDUCTION_DIMS if dim in operand.dims]
-        if operand.added and inner:
-            text = f"an operand that is 'added' cannot depend on {inner[0]}, which is summed over"
-            raise fault(f"layer '{layer.name}': {text}", *at, j)
+        if operand.concat and sums.setdefault(operand.concat, operand.sum) != operand.sum:
+            text = f"layer '{layer.name}': the parts of concat '{operand.concat}' must have the same 'sum'"
+            raise fault(text, *at, j)
 
 
 def _check_dims_once(layer: Layer, operand: Operand, at: Where) -> None:

@@ -85,7 +85,7 @@ class Operand(FileModel):
     """What a layer reads of one producer (`from` in a file) at a point of its iteration space.
 
     Operands of the same `sum` are added together before they are used, those of the same `concat` are parts
-    of one; what is `added` is no factor of the products, but added to their sum, as a residual is.
+    of one.
     """
 
     producer: Annotated[Name, Field(alias="from")]
@@ -93,7 +93,6 @@ class Operand(FileModel):
     flatten: Flatten | None = None
     sum: Name | None = None
     concat: Name | None = None
-    added: Literal[True] | None = None
 
     def forms(self) -> list[tuple[tuple[AxisName, ...], Flatten | AxisAccess]]:
         """Return the operand's groups: which axes each form decides, and the form."""
@@ -143,8 +142,22 @@ class Layer(FileModel):
     @cached_property
     def weights(self) -> int:
         """Weight elements of the layer; a product of two activations counts its second operand as none."""
-        factors = {x.sum or x.concat or i for i, x in enumerate(self.operands) if not x.added}
-        return math.prod(self.bound(d) for d in ("G", "K", "C", "R", "S")) if len(factors) == 1 else 0
+        single = len(self.factors) == 1
+        return math.prod(self.bound(d) for d in ("G", "K", "C", "R", "S")) if single else 0
+
+    @cached_property
+    def factors(self) -> tuple[tuple[Operand, ...], ...]:
+        """What is multiplied for each product: operands, each with those of its sum or concatenation.
+
+        An operand on which the reduction does not depend, beside others on which it does, is no factor: it
+        is added to the results, as a residual is.
+        """
+        groups: dict[str | int, list[Operand]] = {}
+        for i, operand in enumerate(self.operands):
+            groups.setdefault(operand.sum or operand.concat or i, []).append(operand)
+        reduced = {dim for dim in REDUCTION_DIMS if self.bound(dim) > 1}
+        inner = [group for group in groups.values() if any(x.dims & reduced for x in group)]
+        return tuple(map(tuple, inner or groups.values()))
 
     @cached_property
     def read_dims(self) -> frozenset[Dim]:

@@ -124,5 +124,5 @@ def _normalised(producer: str) -> Operand:
 
 
 def _residual(producer: str, ch: AxisAccess) -> Operand:
-    """Return how a product reads what it adds to its results."""
-    return _read(producer, ch).model_copy(update={"added": True})
+    """Return how a product reads what it adds to its results: `K` and the token alone say what that is."""
+    return _read(producer, ch)

@@ -179,26 +179,6 @@ WRONG = {
         CONCAT,
         "29: layers[2].operands[1]: layer 'fc': the parts",
     ),
-    "added within a concatenation": (
-        f"      - {FLAT}\n",
-        CONCAT.replace("sum: a", "added: true"),
-        "29: layers[2].operands[1]: layer 'fc': the parts",
-    ),
-    "only added": (
-        FLAT,
-        "{from: conv2, added: true}",
-        "27: layers[2].operands: layer 'fc': an operand that is not 'added' is needed",
-    ),
-    "added and summed": (
-        f"- {FLAT}",
-        f"- {FLAT}\n      - {{from: conv2, added: true, sum: a}}",
-        "29: layers[2].operands[1]: layer 'fc': an operand is 'added' or part of a 'sum', not both",
-    ),
-    "added inside": (
-        f"- {FLAT}",
-        f"- {FLAT}\n      - {{from: conv2, axes: {{ch: {{terms: {{C: 1}}}}}}, added: true}}",
-        "29: layers[2].operands[1]: layer 'fc': an operand that is 'added' cannot depend on C",
-    ),
 }
 
 
@@ -231,13 +211,13 @@ RIGHT = {
     "a concatenation": (f"      - {FLAT}\n", CONCAT.replace(", sum: a", "")),
     "a residual": (
         f"- {FLAT}",
-        f"- {FLAT}\n      - {{from: conv1, axes: {{ch: {{terms: {{K: 1}}}}}}, added: true}}",
+        f"- {FLAT}\n      - {{from: conv1, axes: {{ch: {{terms: {{K: 1}}}}}}}}",
     ),
     "a whole number of items": ("[1, 3, 32, 32]", "[2, 3, 32, 32]"),
 }
 
 
-def test_what_is_added_is_no_factor() -> None:
+def test_what_does_not_depend_on_the_reduction_is_no_factor() -> None:
     old, new = RIGHT["a residual"]
     tiny, residual = parse(TINY, Network, "net.yaml"), parse(TINY.replace(old, new), Network, "net.yaml")
     assert residual.layers[2].weights == tiny.layers[2].weights == 81_920
@@ -397,7 +377,7 @@ def test_residuals_are_added_after_bert_and_before_gpt2_normalises(name: str, no
     first, last = (layer(network, f"block3.{x}") for x in ("widen", "narrow"))
     factor, residual = last.operands
     assert [window.all for window in first.operands[0].axes.ch.windows] == [True]
-    assert (factor.added, residual.added) == (None, True)
+    assert last.factors == ((factor,),)
     assert (residual.producer, residual.axes.ch.terms) == ("block3.out", {"K": 1})
     assert bool(residual.axes.ch.windows) == normalised
     assert last.weights == 768 * 3072
