@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from cli.answers import answer, answering
 
 if TYPE_CHECKING:
     from hw.hardware import Hardware
@@ -19,22 +22,84 @@ File = Annotated[str, typer.Argument(metavar="FILE", help="The file to check.")]
 AsFile = Annotated[bool, typer.Option("--file", "-f", help="Print it as a file to begin one's own with.")]
 
 
+@dataclass(frozen=True)
+class ChipSummary:
+    """What a chip adds up to; `rows` are bits of a lane, `peak` multiply-accumulates per second."""
+
+    name: str
+    channels: int
+    banks: int
+    lanes: int
+    rows: int
+    mac_cycles: int
+    weights: str
+    capacity_bits: int
+    peak: float
+
+
+@dataclass(frozen=True)
+class ShownChip:
+    """A chip: what it adds up to, and its file."""
+
+    summary: ChipSummary
+    hardware: Hardware
+
+
+@dataclass(frozen=True)
+class NetworkSummary:
+    """What a network adds up to; inputs and outputs with their shapes."""
+
+    name: str
+    layers: int
+    macs: int
+    weights: int
+    inputs: dict[str, tuple[int, ...]]
+    outputs: dict[str, tuple[int, ...]]
+
+
+@dataclass(frozen=True)
+class LayerSummary:
+    """A layer as `models show` lists it; dims of bound 1 are left out."""
+
+    name: str
+    dims: dict[str, int]
+    output: tuple[int, ...]
+    macs: int
+    weights: int
+    reads: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ShownNetwork:
+    """A network: what it adds up to, and its layers."""
+
+    summary: NetworkSummary
+    layers: tuple[LayerSummary, ...]
+
+
 @hardware_app.command("list")
+@answering
 def list_hardware() -> None:
     """List the chips that come with the program."""
-    from cli.console import console
-    from cli.tables import number, table
     from hw.library import load_hardware, preset_names
 
+    chips = [_chip(load_hardware(name)) for name in preset_names()]
+    answer(chips, lambda: _show_chips(chips))
+
+
+def _show_chips(chips: Sequence[ChipSummary]) -> None:
+    from cli.console import console
+    from cli.tables import number, table
+
     rows = table(("name", "channels", "banks", "lanes", "rows", "cycles/MAC", "weights"), ("name", "weights"))
-    for name in preset_names():
-        chip = load_hardware(name)
-        sizes = (chip.channels, chip.banks, chip.lanes, chip.rows_per_bank, chip.mac_cycles)
-        rows.add_row(name, *map(number, sizes), chip.weights)
+    for chip in chips:
+        sizes = (chip.channels, chip.banks, chip.lanes, chip.rows, chip.mac_cycles)
+        rows.add_row(chip.name, *map(number, sizes), chip.weights)
     console().print(rows)
 
 
 @hardware_app.command("show")
+@answering
 def show_hardware(name: Name, as_file: AsFile = False) -> None:
     """Show a chip and where its numbers come from.
 
@@ -42,14 +107,19 @@ def show_hardware(name: Name, as_file: AsFile = False) -> None:
 
       overlapim hw show hbm2-bitsimd --file > chip.yaml
     """
-    from cli.console import console
     from hw.library import load_hardware
     from overlapim_files import dump
 
     chip = load_hardware(name)
     if as_file:
-        print(dump(chip), end="")
-        return
+        answer(chip, lambda: print(dump(chip), end=""))
+    else:
+        answer(ShownChip(_chip(chip), chip), lambda: _show_chip(chip))
+
+
+def _show_chip(chip: Hardware) -> None:
+    from cli.console import console
+
     costs = [f"{key} {value}" for key, value in chip.cycles.model_dump().items()]
     widths = [f"{key} {value}" for key, value in chip.bits_per_cycle.model_dump().items()]
     extra = [
@@ -63,6 +133,7 @@ def show_hardware(name: Name, as_file: AsFile = False) -> None:
 
 
 @hardware_app.command("check")
+@answering
 def check_hardware(file: File) -> None:
     """Check a hardware file and print what it adds up to.
 
@@ -72,38 +143,60 @@ def check_hardware(file: File) -> None:
     """
     from hw.library import load_hardware
 
-    _facts([*_chip_facts(load_hardware(file)), ("valid", "yes")])
+    chip = load_hardware(file)
+    answer(_chip(chip), lambda: _facts([*_chip_facts(chip), ("valid", "yes")]))
+
+
+def _chip(chip: Hardware) -> ChipSummary:
+    return ChipSummary(
+        name=chip.name,
+        channels=chip.channels,
+        banks=chip.banks,
+        lanes=chip.lanes,
+        rows=chip.rows_per_bank,
+        mac_cycles=chip.mac_cycles,
+        weights=chip.weights,
+        capacity_bits=chip.lanes * chip.rows_per_bank,
+        peak=chip.lanes / (chip.mac_cycles * chip.clock_ns * 1e-9),
+    )
 
 
 def _chip_facts(chip: Hardware) -> list[tuple[str, str]]:
     banks = f"{chip.banks:,} ({chip.channels:,} channels of {chip.banks_per_channel:,})"
-    rate = chip.lanes / (chip.mac_cycles * chip.clock_ns * 1e-9)
+    summary = _chip(chip)
     return [
         ("name", chip.name),
         ("banks", banks),
         ("lanes", f"{chip.lanes:,} ({chip.columns_per_bank:,} a bank)"),
-        ("capacity", f"{chip.lanes * chip.rows_per_bank:,} bits ({chip.rows_per_bank:,} a lane)"),
+        ("capacity", f"{summary.capacity_bits:,} bits ({chip.rows_per_bank:,} a lane)"),
         ("MAC", f"{chip.mac_cycles:,} cycles of {chip.clock_ns:g} ns"),
-        ("peak", f"{rate:.4g} MAC/s"),
+        ("peak", f"{summary.peak:.4g} MAC/s"),
         ("weights", chip.weights),
     ]
 
 
 @networks_app.command("list")
+@answering
 def list_networks() -> None:
     """List the networks that come with the program."""
-    from cli.console import console
-    from cli.tables import number, table
     from models.library import load_network, network_names
 
+    networks = [_network(load_network(name)) for name in network_names()]
+    answer(networks, lambda: _show_networks(networks))
+
+
+def _show_networks(networks: Sequence[NetworkSummary]) -> None:
+    from cli.console import console
+    from cli.tables import number, table
+
     rows = table(("name", "layers", "MACs", "weights"), ("name",))
-    for name in network_names():
-        network = load_network(name)
-        rows.add_row(name, *map(number, (len(network.layers), network.macs, network.weights)))
+    for network in networks:
+        rows.add_row(network.name, *map(number, (network.layers, network.macs, network.weights)))
     console().print(rows)
 
 
 @networks_app.command("show")
+@answering
 def show_network(name: Name, as_file: AsFile = False) -> None:
     """Show the layers of a network and what each of them reads.
 
@@ -111,29 +204,36 @@ def show_network(name: Name, as_file: AsFile = False) -> None:
 
       overlapim models show resnet18 --file > net.yaml
     """
-    from cli.console import console, printable
-    from cli.tables import number, table
     from models.library import load_network
     from overlapim_files import dump
 
     network = load_network(name)
     if as_file:
-        print(dump(network), end="")
-        return
-    _facts(_network_facts(network))
+        answer(network, lambda: print(dump(network), end=""))
+    else:
+        shown = ShownNetwork(_network(network), tuple(map(_layer, network.layers)))
+        answer(shown, lambda: _show_network(shown))
+
+
+def _show_network(network: ShownNetwork) -> None:
+    from cli.console import console, printable
+    from cli.tables import number, table
+
+    _facts(_network_facts(network.summary))
     rows = table(
         ("layer", "dims", "output", "MACs", "weights", "reads"), ("layer", "dims", "output", "reads")
     )
     for layer in network.layers:
-        shape = " x ".join(map(str, layer.shape))
-        reads = ", ".join(dict.fromkeys(printable(operand.producer) for operand in layer.operands))
+        dims = " ".join(f"{dim}{bound}" for dim, bound in layer.dims.items()) or "1"
+        shape = " x ".join(map(str, layer.output))
         counts = (number(layer.macs), number(layer.weights))
-        rows.add_row(printable(layer.name), _dims(layer), shape, *counts, reads)
+        rows.add_row(printable(layer.name), dims, shape, *counts, ", ".join(map(printable, layer.reads)))
     console().print()
     console().print(rows)
 
 
 @networks_app.command("check")
+@answering
 def check_network(file: File) -> None:
     """Check a network file and print what it adds up to.
 
@@ -143,34 +243,47 @@ def check_network(file: File) -> None:
     """
     from models.library import load_network
 
-    _facts([*_network_facts(load_network(file)), ("valid", "yes")])
+    network = _network(load_network(file))
+    answer(network, lambda: _facts([*_network_facts(network), ("valid", "yes")]))
 
 
-def _dims(layer: Layer) -> str:
-    return " ".join(f"{dim}{bound}" for dim, bound in layer.dims.items() if bound > 1) or "1"
+def _network(network: Network) -> NetworkSummary:
+    layers = zip(network.layers, network.consumers, strict=True)
+    return NetworkSummary(
+        name=network.name,
+        layers=len(network.layers),
+        macs=network.macs,
+        weights=network.weights,
+        inputs={x.name: x.shape for x in network.inputs},
+        outputs={layer.name: layer.shape for layer, consumers in layers if not consumers},
+    )
 
 
-def _network_facts(network: Network) -> list[tuple[str, str]]:
+def _layer(layer: Layer) -> LayerSummary:
+    return LayerSummary(
+        name=layer.name,
+        dims={dim: bound for dim, bound in layer.dims.items() if bound > 1},
+        output=layer.shape,
+        macs=layer.macs,
+        weights=layer.weights,
+        reads=tuple(dict.fromkeys(operand.producer for operand in layer.operands)),
+    )
+
+
+def _network_facts(network: NetworkSummary) -> list[tuple[str, str]]:
     from cli.console import printable
 
-    shapes = {x.name: x.shape for x in network.inputs}
-    outputs = {
-        layer.name: layer.shape
-        for layer, consumers in zip(network.layers, network.consumers, strict=True)
-        if not consumers
-    }
-
-    def tensors(shapes: dict[str, tuple[int, int, int, int]]) -> str:
+    def tensors(shapes: dict[str, tuple[int, ...]]) -> str:
         shown = (f"{printable(name)} {' x '.join(map(str, shape))}" for name, shape in shapes.items())
         return ", ".join(shown) or "none"
 
     return [
         ("name", network.name),
-        ("layers", f"{len(network.layers):,}"),
+        ("layers", f"{network.layers:,}"),
         ("MACs", f"{network.macs:,}"),
         ("weights", f"{network.weights:,}"),
-        ("inputs", tensors(shapes)),
-        ("outputs", tensors(outputs)),
+        ("inputs", tensors(network.inputs)),
+        ("outputs", tensors(network.outputs)),
     ]
 
 

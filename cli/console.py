@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import sys
+from contextvars import ContextVar
 from typing import TextIO
 
 from rich.console import Console
 
 PLAIN_WIDTH = 160
 """Characters of a line of a table where no terminal sets a limit."""
+
+QUIET: ContextVar[bool] = ContextVar("QUIET", default=False)
+"""Whether nothing but answers and errors is to be printed."""
 
 
 def console(file: TextIO | None = None) -> Console:
@@ -21,14 +25,15 @@ def console(file: TextIO | None = None) -> Console:
     return Console(file=stream, width=width, markup=False, emoji=False, highlight=False)
 
 
-def say(text: str) -> None:
-    """Print one line to standard error."""
-    print(text, file=sys.stderr, flush=True)
+def say(text: str, end: str = "\n") -> None:
+    """Print one line, or the beginning of one, to standard error, unless that is to be quiet."""
+    if not QUIET.get():
+        print(text, end=end, file=sys.stderr, flush=True)
 
 
 def error(text: str) -> None:
     """Print one line that says what is wrong to standard error."""
-    say(f"error: {' '.join(text.split())}")
+    print(f"error: {' '.join(text.split())}", file=sys.stderr, flush=True)
 
 
 def printable(name: str, limit: int = 40) -> str:

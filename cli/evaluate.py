@@ -3,18 +3,42 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
+from cli.answers import answer, answering
 from cli.options import SolutionFile
 
 if TYPE_CHECKING:
+    from cli.result import FileRecord
     from solver.reference import SimulatedLayer
     from solver.solution import Solution
 
 
+@dataclass(frozen=True)
+class SimulatedLine:
+    """One layer as it was executed."""
+
+    name: str
+    blocks: int
+    start: int
+    end: int
+
+
+@dataclass(frozen=True)
+class Simulated:
+    """An execution, and every way in which the file disagrees with it."""
+
+    latency: int
+    layers: tuple[SimulatedLine, ...]
+    differences: tuple[str, ...]
+
+
+@answering
 def evaluate(solution: SolutionFile) -> None:
     """Recompute everything that a solution file states, and compare.
 
@@ -24,6 +48,7 @@ def evaluate(solution: SolutionFile) -> None:
 
       overlapim evaluate results/solution.yaml
     """
+    from cli.result import file_record
     from cli.tables import show_solution
     from overlapim_files import InputError, load
     from solver.account.plan import account
@@ -34,10 +59,12 @@ def evaluate(solution: SolutionFile) -> None:
         found = recompute(stated)
     except InputError as error:
         raise InputError(f"{solution}: {error}") from None
-    show_solution(account(found.problem, found.plan), stated)
-    _conclude(solution, found.differences)
+    shown = account(found.problem, found.plan)
+    record = file_record(stated, shown, found.differences)
+    _conclude(solution, record, lambda: show_solution(shown, stated))
 
 
+@answering
 def simulate(solution: SolutionFile) -> None:
     """Execute a solution loop by loop, with the time of every output element, and compare.
 
@@ -74,8 +101,7 @@ def simulate(solution: SolutionFile) -> None:
             layers = execute(network, hardware, mappings, releases, orders, simulated)
     except InputError as error:
         raise InputError(f"{solution}: {error}") from None
-    _show_simulated(stated, layers)
-    _conclude(solution, _differences(stated, layers))
+    _conclude(solution, _simulated(stated, layers), lambda: _show_simulated(stated, layers))
 
 
 def _show_simulated(solution: Solution, layers: list[SimulatedLayer]) -> None:
@@ -88,6 +114,15 @@ def _show_simulated(solution: Solution, layers: list[SimulatedLayer]) -> None:
         numbers = (len(times.block_starts), times.start, times.end, record.start, record.end)
         rows.add_row(printable(layer.name), *map(number, numbers))
     console().print(rows)
+
+
+def _simulated(solution: Solution, layers: list[SimulatedLayer]) -> Simulated:
+    lines = tuple(
+        SimulatedLine(layer.name, len(times.block_starts), times.start, times.end)
+        for layer, times in zip(solution.network.layers, layers, strict=True)
+    )
+    latency = max(times.end for times in layers)
+    return Simulated(latency, lines, tuple(_differences(solution, layers)))
 
 
 def _differences(solution: Solution, layers: list[SimulatedLayer]) -> list[str]:
@@ -103,13 +138,17 @@ def _differences(solution: Solution, layers: list[SimulatedLayer]) -> list[str]:
     return differences
 
 
-def _conclude(file: Path, differences: list[str]) -> None:
-    """Say that the file agrees, or in what it does not."""
+def _conclude(file: Path, record: FileRecord | Simulated, show: Callable[[], None]) -> None:
+    """Print a record, and that the file agrees or in what it does not."""
     from cli.console import console, error
 
-    if not differences:
-        console().print("agrees")
-        return
-    for difference in differences:
+    def shown() -> None:
+        show()
+        if not record.differences:
+            console().print("agrees")
+
+    answer(record, shown)
+    for difference in record.differences:
         error(f"{file}: {difference}")
-    raise typer.Exit(2)
+    if record.differences:
+        raise typer.Exit(2)

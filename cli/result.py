@@ -1,14 +1,18 @@
-"""The result file: what a run found and how, for scripts to read."""
+"""What a run found, and what is so of a solution file, as records for scripts to read."""
 
 from __future__ import annotations
 
-import json
 import platform
+from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from cli.answers import to_json
 from overlapim_files import digest, dump, write_text
+from solver.account.cycles import Spent
 from solver.account.plan import Account
+from solver.solution import Solution
 from solver.solve import Result
 
 DISTRIBUTION = "fast-overlapim"
@@ -29,33 +33,129 @@ def versions() -> dict[str, str | None]:
     return found | {name: installed(name) for name in LIBRARIES}
 
 
-def as_json(result: Result, account: Account, wall_s: float, interrupted: bool) -> str:
-    """Return the text of the result file."""
+@dataclass(frozen=True)
+class LayerLine:
+    """One layer of a plan.
+
+    Attributes
+    ----------
+    banks : how many it has.
+    busy : share of its lanes' time that goes into its multiply-accumulates.
+    waited_for : cycles for each layer that it waits for, the longest first.
+    spent : where the cycles from start to end go.
+    """
+
+    name: str
+    banks: int
+    busy: float
+    start: int
+    end: int
+    waited: int
+    waited_for: dict[str, int]
+    spent: Spent
+
+
+def layer_lines(account: Account) -> tuple[LayerLine, ...]:
+    """Return a line for each layer of a plan."""
+    return tuple(
+        LayerLine(
+            name=layer.name,
+            banks=len(layer.banks),
+            busy=layer.busy,
+            start=layer.start,
+            end=layer.end,
+            waited=layer.waited,
+            waited_for={account.layers[i].name: cycles for i, cycles in layer.waited_for.items()},
+            spent=layer.spent,
+        )
+        for layer in account.layers
+    )
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """What a run found and how: `result.json`, and what `solve --json` prints."""
+
+    latency: int
+    bound: int | None
+    bound_scope: str
+    gap: float | None
+    pool_bound: int | None
+    pool_gap: float | None
+    candidates: int | None
+    status: str
+    method: str
+    seed: int
+    wall_s: float
+    interrupted: bool
+    sequential: int
+    bottleneck: int
+    utilisation: float
+    layers: tuple[LayerLine, ...]
+    trace: tuple[tuple[float, int, int | None], ...]
+    inputs: dict[str, str]
+    versions: dict[str, str | None]
+
+
+def run_record(result: Result, account: Account, wall_s: float, interrupted: bool) -> RunRecord:
+    """Return the record of a run."""
     solution = result.solution
-    data = {
-        "latency": solution.latency,
-        "bound": result.bound,
-        "bound_scope": solution.bound_scope,
-        "gap": result.gap,
-        "pool_bound": result.pool_bound,
-        "pool_gap": result.pool_gap,
-        "candidates": result.candidates,
-        "status": solution.status,
-        "method": solution.method,
-        "seed": solution.seed,
-        "wall_s": round(wall_s, 3),
-        "interrupted": interrupted,
-        "sequential": result.sequential,
-        "bottleneck": account.bottleneck,
-        "utilisation": account.utilisation,
-        "trace": [[step.seconds, step.latency, step.bound] for step in result.trace],
-        "inputs": {"network": digest(solution.network), "hardware": digest(solution.hardware)},
-        "versions": versions(),
-    }
-    return json.dumps(data, indent=2) + "\n"
+    return RunRecord(
+        latency=solution.latency,
+        bound=result.bound,
+        bound_scope=solution.bound_scope,
+        gap=result.gap,
+        pool_bound=result.pool_bound,
+        pool_gap=result.pool_gap,
+        candidates=result.candidates,
+        status=solution.status,
+        method=solution.method,
+        seed=solution.seed,
+        wall_s=round(wall_s, 3),
+        interrupted=interrupted,
+        sequential=result.sequential,
+        bottleneck=account.bottleneck,
+        utilisation=account.utilisation,
+        layers=layer_lines(account),
+        trace=tuple((step.seconds, step.latency, step.bound) for step in result.trace),
+        inputs={"network": digest(solution.network), "hardware": digest(solution.hardware)},
+        versions=versions(),
+    )
 
 
-def write(directory: Path, result: Result, account: Account, wall_s: float, interrupted: bool) -> None:
+@dataclass(frozen=True)
+class FileRecord:
+    """What is so of a solution file: as recomputed, apart from its bound, which is what the file states."""
+
+    latency: int
+    bound: int | None
+    bound_scope: str
+    status: str
+    method: str
+    seed: int
+    bottleneck: int
+    utilisation: float
+    layers: tuple[LayerLine, ...]
+    differences: tuple[str, ...]
+
+
+def file_record(solution: Solution, account: Account, differences: Sequence[str] = ()) -> FileRecord:
+    """Return the record of a solution file, with every way in which it disagrees with what was recomputed."""
+    return FileRecord(
+        latency=account.latency,
+        bound=solution.bound,
+        bound_scope=solution.bound_scope,
+        status=solution.status,
+        method=solution.method,
+        seed=solution.seed,
+        bottleneck=account.bottleneck,
+        utilisation=account.utilisation,
+        layers=layer_lines(account),
+        differences=tuple(differences),
+    )
+
+
+def write(directory: Path, solution: Solution, record: RunRecord) -> None:
     """Write `solution.yaml` and `result.json`. Raises InputError if that fails."""
-    write_text(directory / "solution.yaml", dump(result.solution))
-    write_text(directory / "result.json", as_json(result, account, wall_s, interrupted))
+    write_text(directory / "solution.yaml", dump(solution))
+    write_text(directory / "result.json", to_json(record) + "\n")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperCommand
 
+from cli.answers import answer, answering
 from cli.interrupt import Interrupt, interruptible
 from cli.options import ALL_CORES, HardwareName, NetworkName, OutDirectory, Seed, TimeLimit, Workers, one_of
 
@@ -92,6 +93,7 @@ class Task:
     strategy: Strategy
 
 
+@answering
 def solve(
     context: typer.Context,
     network: NetworkName,
@@ -173,8 +175,8 @@ def _stop(deterministic: bool, seconds: float, interrupt: Interrupt, started: fl
 def _solve(task: Task, stop: Stop, limit: float | None, out: Path | None, interrupt: Interrupt) -> None:
     from cli.console import say
     from cli.output import output_directory
-    from cli.progress import SearchProgress, moving
-    from cli.result import write
+    from cli.progress import moving, search_progress
+    from cli.result import run_record, write
     from cli.tables import show_result
     from solver.account.plan import account
     from solver.problem import Problem
@@ -182,7 +184,7 @@ def _solve(task: Task, stop: Stop, limit: float | None, out: Path | None, interr
 
     network, hardware = task.network, task.hardware
     with output_directory(out):
-        with moving(SearchProgress(stop.started, limit)) as progress:
+        with moving(search_progress(stop.started, limit)) as progress:
             result = solve(
                 network,
                 hardware,
@@ -195,9 +197,10 @@ def _solve(task: Task, stop: Stop, limit: float | None, out: Path | None, interr
                 task.strategy,
             )
         found = account(Problem(network, hardware), result.plan)
+        record = run_record(result, found, time.monotonic() - stop.started, interrupt.is_set())
         if out is not None:
-            write(out, result, found, time.monotonic() - stop.started, interrupt.is_set())
-    show_result(found, result)
+            write(out, result.solution, record)
+    answer(record, lambda: show_result(found, result))
     if interrupt.is_set():
         say(f"interrupted by {interrupt.name}: this is the best answer up to then")
     if out is not None:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cli.answers import answer, answering
 from cli.interrupt import interruptible
 from cli.options import OutDirectory, SolutionFile, seconds
 
 if TYPE_CHECKING:
+    from cli.result import FileRecord
     from cli.tables import Fact
     from solver.problem import Problem
     from solver.schedule import Plan
@@ -29,6 +32,16 @@ TimeLimit = Annotated[
 ]
 
 
+@dataclass(frozen=True)
+class Transformed:
+    """What the transformation came to: the latency before, layers with another order, and what is so now."""
+
+    before: int
+    reordered: tuple[str, ...]
+    solution: FileRecord
+
+
+@answering
 def transform(
     context: typer.Context,
     solution: SolutionFile,
@@ -47,13 +60,14 @@ def transform(
     """
     from cli.console import console, say
     from cli.output import output_directory
+    from cli.result import file_record
     from cli.tables import show_solution
     from overlapim_files import dump, write_text
     from solver.account.plan import account
     from solver.problem import Problem
     from solver.solution import from_plan, read_verified, verify
     from solver.stop import Stop
-    from solver.transform import improve
+    from solver.transform import improve, movable
 
     with interruptible() as interrupt, output_directory(out):
         given, plan = read_verified(solution)
@@ -65,24 +79,34 @@ def transform(
             verify(given)
         if out is not None:
             write_text(out / "solution.yaml", dump(given))
-    show_solution(account(problem, better), given)
-    console().print("\n".join(f"{name:<12}{text}" for name, text in _changes(problem, plan, better)))
+    shown = account(problem, better)
+    record = Transformed(plan.latency, tuple(_reordered(problem, plan, better)), file_record(given, shown))
+
+    def show() -> None:
+        show_solution(shown, given)
+        changes = _changes(record, sum(map(movable, plan.profiles)))
+        console().print("\n".join(f"{name:<12}{text}" for name, text in changes))
+
+    answer(record, show)
     if out is not None:
         say(f"written: {out / 'solution.yaml'}")
 
 
-def _changes(problem: Problem, before: Plan, after: Plan) -> Iterator[Fact]:
-    """Say how much earlier the network ends and which layers have another order for it."""
+def _reordered(problem: Problem, before: Plan, after: Plan) -> Iterator[str]:
+    """Yield the layers that have another order."""
+    for layer, old, new in zip(problem.layers, before.timeline.layers, after.timeline.layers, strict=True):
+        if old.order is not new.order:
+            yield layer.name
+
+
+def _changes(record: Transformed, able: int) -> Iterator[Fact]:
+    """Say how much earlier the network ends and which layers have another order, of those that may."""
     from cli.console import printable
     from cli.tables import number
-    from solver.transform import movable
 
-    less = (before.latency - after.latency) / before.latency
-    yield "before", f"{number(before.latency)} cycles; now it is {less:.1%} less" if less else "the same"
-    layers = zip(problem.layers, before.timeline.layers, after.timeline.layers, strict=True)
-    changed = [printable(layer.name) for layer, old, new in layers if old.order is not new.order]
-    able = sum(map(movable, before.profiles))
+    less = (record.before - record.solution.latency) / record.before
+    yield "before", f"{number(record.before)} cycles; now it is {less:.1%} less" if less else "the same"
     none = f"no layer, of {able} in which other orders are allowed"
-    if less and not changed:
+    if less and not record.reordered:
         none += "; layers start as soon as data and banks are there"
-    yield "reordered", ", ".join(changed) or none
+    yield "reordered", ", ".join(map(printable, record.reordered)) or none

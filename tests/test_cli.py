@@ -158,32 +158,6 @@ def test_deterministic_means_the_same_file_from_every_process(tmp_path: Path) ->
     assert written[0] == written[1]
 
 
-def test_progress_shows_latency_bound_gap_and_what_is_done() -> None:
-    from cli.progress import SearchProgress
-    from solver.solve import Improvement
-
-    progress = SearchProgress(time.monotonic(), 20.0)
-    progress.doing("walks")
-    assert str(progress.__rich__()).endswith(" of 20 s  walks")
-    progress.improved(Improvement(0.1, 2000, None))
-    progress.improved(Improvement(0.2, 2000, 1500))
-    assert str(progress.__rich__()).endswith("2,000 cycles, bound 1,500, gap 25.0%; walks")
-
-
-def test_lines_off_a_terminal_are_few(capsys: pytest.CaptureFixture[str]) -> None:
-    from cli.progress import SearchProgress
-    from solver.solve import Improvement
-
-    progress = SearchProgress(time.monotonic(), None)
-    progress.doing("something")
-    for i in range(30):
-        progress.improved(Improvement(0.1 * i, 900, 100 + i))
-    progress.improved(Improvement(2.95, 800, 129))
-    lines = capsys.readouterr().err.splitlines()
-    assert len(lines) == 4
-    assert lines[-1].endswith("2.95 s  800 cycles, bound 129, gap 83.9%")
-
-
 def test_nothing_is_written_without_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert call("solve", *TOY, "-m", "sequential") == 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from cli.answers import answering
 from cli.bench.anytime import anytime
 from cli.bench.exhaustive import exhaustive
 from cli.bench.network import network
@@ -17,5 +18,6 @@ app = typer.Typer(
     help="Measure the program: raw results as JSON, tables on the screen. With --out a benchmark that was "
     "stopped goes on where it was.",
 )
-for command in (anytime, exhaustive, network, overlap, runtime, speed, page):
-    app.command()(command)
+for command in (anytime, exhaustive, network, overlap, runtime, speed):
+    app.command()(answering(command))
+app.command()(page)

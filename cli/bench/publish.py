@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import platform
 import shlex
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -13,6 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 import typer
+
+from cli.answers import SHARED, answer
+from cli.console import say
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -116,10 +118,12 @@ def conduct(
         for case in run_cases(left, kept, interrupt, progress.begins):
             progress.ended(case.result)
         results = cast("AnyResults", kept.results)  # of the class of `empty`, which mypy does not know
-        publish(benchmark.name, benchmark.sheet(results), out)
+        sheet = benchmark.sheet(results)
+        answer(results, lambda: _show(sheet))
+        publish(benchmark.name, sheet, out)
     if interrupt.is_set():
         again = "" if out is None else "; the same command goes on from here"
-        print(f"interrupted by {interrupt.name}{again}", file=sys.stderr)
+        say(f"interrupted by {interrupt.name}{again}")
         raise typer.Exit(INTERRUPTED)
     return results
 
@@ -130,14 +134,14 @@ class _Progress:
     def __init__(self, cases: int, left: int) -> None:
         self._cases, self._done = cases, cases - left
         if self._done:
-            print(f"{self._done} of {cases} cases are there already", file=sys.stderr)
+            say(f"{self._done} of {cases} cases are there already")
 
     def begins(self, what: object) -> None:
         self._done += 1
-        print(f"{self._done}/{self._cases}  {what} .. ", end="", file=sys.stderr, flush=True)
+        say(f"{self._done}/{self._cases}  {what} .. ", end="")
 
     def ended(self, result: object) -> None:
-        print(result, file=sys.stderr, flush=True)
+        say(str(result))
 
 
 def environment(context: typer.Context) -> Environment:
@@ -148,7 +152,7 @@ def environment(context: typer.Context) -> Environment:
     words = context.command_path.split()
     for parameter in context.command.params:
         value = context.params.get(parameter.name or "")
-        if parameter.name != "out" and value is not None:
+        if parameter.name not in ("out", *SHARED) and value is not None:
             values = value if isinstance(value, list | tuple) else [value]
             words += [word for item in values for word in (parameter.opts[0], str(item))]
     return Environment(
@@ -160,11 +164,9 @@ def environment(context: typer.Context) -> Environment:
 
 
 def publish(name: str, sheet: Sheet, out: Path | None) -> None:
-    """Print tables and notes; with a folder, write them as Markdown there, and the plots."""
-    from cli.console import say
+    """With a folder, write tables and notes as Markdown there, and the plots."""
     from overlapim_files import write_text
 
-    _show(sheet)
     if out is None:
         return
     write_text(out / f"{name}.md", sheet.markdown())
