@@ -19,7 +19,7 @@ from cli.main import run
 from cli.progress import BARS, MOST, SearchProgress, curve, search_progress
 from solver.solve import Improvement
 
-TOY = ["solve", "toy", "--hw", "toy", "--weights", "static", "-j", "1", "-t", "1.5"]
+TOY = ["solve", "toy", "--hw", "toy", "--weights", "static", "--deterministic", "-t", "1"]
 
 
 def test_lines_of_a_search() -> None:
