@@ -24,6 +24,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, mod
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 M = TypeVar("M", bound=BaseModel)
+F = TypeVar("F", bound=BaseModel)
 Step = str | int
 
 MAX_BYTES = 64 * 2**20
@@ -127,11 +128,26 @@ def load(path: str | Path, model: type[M]) -> M:
     return parse(_read(Path(path)), model, str(path))
 
 
+def load_either(path: str | Path, foreign: type[F], model: type[M]) -> F | M:
+    """Read a file into `foreign`, a record of one field, if the file has that key, else into `model`."""
+    root, data = _parsed(_read(Path(path)), str(path))
+    (key,) = foreign.model_fields
+    if isinstance(data, dict) and key in data:
+        return _record(root, data, foreign, str(path))
+    return _record(root, data, model, str(path))
+
+
 def parse(text: str, model: type[M], name: str) -> M:
     """Read the text of a YAML file into a record; `name` stands for the file in errors. Raises InputError."""
+    root, data = _parsed(text, name)
+    return _record(root, data, model, name)
+
+
+def _parsed(text: str, name: str) -> tuple[yaml.Node, Any]:
+    """Return the root node and the plain data of a YAML text."""
     try:
         root = _compose(text, name)
-        data = _plain(root, name)
+        return root, _plain(root, name)
     except yaml.MarkedYAMLError as error:
         line = getattr(error.problem_mark or error.context_mark, "line", 0) + 1
         problem = str(error.problem or error.context)
@@ -139,6 +155,9 @@ def parse(text: str, model: type[M], name: str) -> M:
         raise InputError(f"{name}:{line}: {text}") from None
     except yaml.YAMLError as error:
         raise InputError(f"{name}: not valid YAML: {shorten(str(error), 200)}") from None
+
+
+def _record(root: yaml.Node, data: Any, model: type[M], name: str) -> M:
     _check_format(data, root, model, name)
     try:
         return model.model_validate(data, context=FROM_FILE)
@@ -211,6 +230,8 @@ def _compose(text: str, name: str) -> yaml.Node:
     if found := _NOT_TEXT.search(text):
         line = text.count("\n", 0, found.start()) + 1
         raise InputError(f"{name}:{line}: not a text file: it holds the character {found[0]!r}")
+    if text.lstrip().startswith(("{{", "{%")):
+        raise InputError(f"{name}: a template, not YAML; what it is filled in to can be read")
     depth = values = documents = 0
     for event in yaml.parse(text, Loader=_Loader):
         documents += isinstance(event, yaml.DocumentStartEvent)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 from models.alexnet import alexnet
 from models.inception import inception_v1
@@ -12,10 +14,12 @@ from models.mobilenet import mobilenetv2
 from models.network import Network
 from models.resnet import resnet18, resnet50
 from models.squeezenet import squeezenet
+from models.timeloop.chain import chained, load_directory
+from models.timeloop.problem import ProblemFile
 from models.toy import toy
 from models.transformer import bert_base, gpt2
 from models.vgg import vgg16, vgg19
-from overlapim_files import InputError, load, looks_like_path, shorten, unknown
+from overlapim_files import InputError, load_either, looks_like_path, shorten, unknown
 
 NETWORKS: dict[str, Callable[[], Network]] = {
     "toy": toy,
@@ -51,7 +55,8 @@ def network_names() -> list[str]:
 def load_network(name_or_path: str) -> Network:
     """Return a built-in network, or read a network file; a built-in name goes before a file of that name.
 
-    A network for a sequence may be given the number of tokens after a colon: `bert-base:512`.
+    A file may be a Timeloop problem, and a directory holds such problems, one for each layer. A network for a
+    sequence may be given the number of tokens after a colon: `bert-base:512`.
 
     Raises
     ------
@@ -67,8 +72,24 @@ def load_network(name_or_path: str) -> Network:
             raise InputError(f"{shorten(name_or_path)}: only {takers} take a number of tokens, not {name}")
         return NETWORKS[name]()
     if looks_like_path(name_or_path):
-        return load(name_or_path, Network)
+        return _from_path(Path(name_or_path))
     raise unknown("network", name_or_path, network_names())
+
+
+def _from_path(path: Path) -> Network:
+    """Read a network file, a Timeloop problem, or a directory of such problems."""
+    if _is_directory(path):
+        return load_directory(path)
+    found = load_either(path, ProblemFile, Network)
+    if isinstance(found, ProblemFile):
+        return chained(path.stem, [(path.stem, found)], str(path))
+    return found
+
+
+def _is_directory(path: Path) -> bool:
+    with suppress(OSError, ValueError):
+        return path.is_dir()
+    return False
 
 
 def _sequence(name: str, tokens: str) -> Network:
