@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli.answers import answer, answering
+from cli.derive import app as derive_app
 
 if TYPE_CHECKING:
     from hw.hardware import Hardware
     from models.network import Layer, Network
 
-hardware_app = typer.Typer(help="Chips: list them, show one, check a file.")
+hardware_app = typer.Typer(help="Chips: list them, show one, check a file, derive one.")
+hardware_app.add_typer(derive_app, name="derive")
 networks_app = typer.Typer(help="Networks: list them, show one, check a file.")
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="A built-in name or a file.")]

@@ -31,16 +31,35 @@ def integer(low: int, high: int) -> Callable[[object], int]:
     return parse
 
 
-def seconds(given: object) -> float:
-    """Return a time limit in seconds."""
-    try:
-        value = float(str(given))
-    except ValueError:
-        value = math.nan
-    if not 0.1 <= value <= MAX_SECONDS:
-        text = f"must be a number of seconds from 0.1 to {MAX_SECONDS}, not {str(given)[:40]!r}"
-        raise typer.BadParameter(text)
-    return value
+def number(unit: str, low: float, high: float) -> Callable[[object], float]:
+    """Return a parser of numbers of a unit from `low` to `high`."""
+
+    def parse(given: object) -> float:
+        try:
+            value = float(str(given))
+        except ValueError:
+            value = math.nan
+        if not low <= value <= high:
+            raise typer.BadParameter(
+                f"must be a number of {unit} from {low} to {high}, not {str(given)[:40]!r}"
+            )
+        return value
+
+    return parse
+
+
+seconds = number("seconds", 0.1, MAX_SECONDS)
+
+
+def text(longest: int) -> Callable[[object], str]:
+    """Return a parser of text that is not empty."""
+
+    def parse(given: object) -> str:
+        if not 1 <= len(str(given)) <= longest:
+            raise typer.BadParameter(f"must have 1 to {longest} characters, not {len(str(given))}")
+        return str(given)
+
+    return parse
 
 
 def one_of(*words: str) -> Callable[[object], str]:
