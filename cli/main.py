@@ -19,6 +19,7 @@ from cli.bench import app as bench_app
 from cli.catalogue import hardware_app, networks_app
 from cli.clock import process_started
 from cli.evaluate import evaluate, simulate
+from cli.export import export
 from cli.solve import SolveCommand, solve
 from cli.transform import transform
 
@@ -48,6 +49,7 @@ app.command(cls=SolveCommand, help=paragraphs(solve))(solve)
 app.command(help=paragraphs(evaluate))(evaluate)
 app.command(help=paragraphs(simulate))(simulate)
 app.command(help=paragraphs(transform))(transform)
+app.command(help=paragraphs(export))(export)
 app.add_typer(hardware_app, name="hw")
 app.add_typer(networks_app, name="models")
 app.add_typer(bench_app, name="bench")

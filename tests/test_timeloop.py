@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import random
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping as Terms
 from pathlib import Path
 
 import pytest
-from generators import draw_network
+import yaml
+from generators import draw_instance, draw_network
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -19,8 +21,11 @@ from models.library import load_network
 from models.network import Network
 from models.timeloop.contraction import Contraction
 from models.timeloop.problem import ProblemFile
-from models.timeloop.write import problem_text
-from overlapim_files import InputError, parse
+from models.timeloop.write import problem_dims, problem_text
+from overlapim_files import InputError, load, parse
+from solver.mapping import Loop, Mapping
+from solver.solution import Solution
+from solver.timeloop import MappingFile, architecture_text, mapping_of, mapping_text, read_mapping
 
 CONVOLUTION = """
 problem:
@@ -282,8 +287,170 @@ def test_problems_of_random_layers_say_what_the_layer_reads(seed: int) -> None:
             assert sorted(map(sorted_items, renamed)) == sorted(map(sorted_items, read(layer)))
 
 
-def sorted_items(terms: Mapping[str, int] | Mapping[Dim, int]) -> list[tuple[str, int]]:
+def sorted_items(terms: Terms[str, int] | Terms[Dim, int]) -> list[tuple[str, int]]:
     return sorted(terms.items())
+
+
+# Mappings
+
+
+LOOPS = Mapping(
+    (
+        Loop("P", 4, "temporal"),
+        Loop("C", 3, "temporal"),
+        Loop("P", 2, "temporal"),
+        Loop("K", 3, "column"),
+        Loop("Q", 4, "column"),
+        Loop("C", 3, "bank"),
+        Loop("K", 3, "temporal"),
+    )
+)
+LAYER = Layer.model_validate(
+    {"name": "right", "dims": {"K": 8, "P": 8, "Q": 4, "C": 8}, "operands": [{"from": "x"}]}
+)
+TEXT = """mapping:
+- {target: time0, type: temporal, factors: 'N1 K1 P4 Q1 C3 R1 S1', permutation: CPNKQRS}
+- {target: column1, type: temporal, factors: 'N1 K1 P2 Q1 C1 R1 S1', permutation: PNKQCRS}
+- {target: column1, type: spatial, factors: 'N1 K3 P1 Q4 C1 R1 S1', permutation: QKNPCRS, split: 7}
+- {target: bank2, type: temporal, factors: 'N1 K1 P1 Q1 C1 R1 S1', permutation: NKPQCRS}
+- {target: bank2, type: spatial, factors: 'N1 K1 P1 Q1 C3,2 R1 S1', permutation: CNKPQRS, split: 7}
+- {target: lane3, type: temporal, factors: 'N1 K3,2 P1 Q1 C1 R1 S1', permutation: KNPQCRS}
+"""
+
+
+def test_a_mapping_level_by_level() -> None:
+    assert yaml.safe_load(mapping_text(LAYER, LOOPS)) == yaml.safe_load(TEXT)
+    assert mapping_of(parse(TEXT, MappingFile, "map.yaml"), LAYER) == LOOPS
+    assert yaml.safe_load(architecture_text(LOOPS, 8))["arch"] == {
+        "arithmetic": {"name": "mac", "word_bits": 8, "instances": 36, "meshX": 36},
+        "storage": [
+            {"name": name, "technology": "DRAM", "word_bits": 8, "instances": n, "meshX": n}
+            for name, n in (("lane3", 36), ("bank2", 12), ("column1", 1), ("time0", 1))
+        ],
+    }
+
+
+def drawn(seed: int) -> list[tuple[Layer, Mapping]]:
+    instance = draw_instance(random.Random(seed))
+    return list(zip(instance.network.layers, instance.mappings, strict=True))
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(0, 2**32))
+def test_what_is_exported_and_read_back_is_the_same_mapping(seed: int) -> None:
+    for layer, mapping in drawn(seed):
+        assert mapping_of(parse(mapping_text(layer, mapping), MappingFile, "map.yaml"), layer) == mapping
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(0, 2**32))
+def test_the_loops_of_a_file_visit_each_coordinate_once(seed: int) -> None:
+    for layer, mapping in drawn(seed):
+        file = parse(mapping_text(layer, mapping), MappingFile, "map.yaml")
+        for dim in problem_dims(layer):
+            nest = [(bound, rest) for _, name, bound, rest in file.loops() if name == dim]
+            assert visited(nest) == list(range(layer.bound(dim)))
+
+
+def visited(nest: list[tuple[int, int]], start: int = 0, last: bool = True) -> list[int]:
+    """Execute the loops of one dim: a remainder counts while all loops outside are in their last."""
+    if not nest:
+        return [start]
+    (bound, rest), *inner = nest
+    stride = math.prod(b for b, _ in inner)
+    count = rest if last else bound
+    found = (visited(inner, start + i * stride, last and i == count - 1) for i in range(count))
+    return [coordinate for coordinates in found for coordinate in coordinates]
+
+
+def test_the_other_spellings_of_factors_and_orders(tmp_path: Path) -> None:
+    file = tmp_path / "map.yaml"
+    changed = TEXT.replace("'N1 K3 P1 Q4 C1 R1 S1'", "[K=3, Q=4, C=1]").replace("QKNPCRS", "[Q, K]")
+    file.write_text("architecture: {}\n" + changed)
+    assert read_mapping(file, LAYER) == LOOPS
+
+
+MAPPINGS = {
+    "foreign level": (
+        "target: time0",
+        "target: DRAM",
+        "map.yaml:2: mapping[0].target: 'DRAM' is none of the levels",
+    ),
+    "spread of a lane": ("bank2, type: spatial", "lane2, type: spatial", "level lane2 spreads over nothing"),
+    "twice": (
+        "target: bank2, type: temporal",
+        "target: column1, type: temporal",
+        "level 1 has two temporal nests",
+    ),
+    "no factor": ("P4", "P", "mapping[0].factors: 'P' is no factor such as P5"),
+    "zero": ("P4", "P0", "P0: needed are 1 <= remainder <= factor"),
+    "remainder": ("P4", "P4,5", "P4,5: needed are 1 <= remainder <= factor"),
+    "endless digits": ("P4", "P" + "9" * 999, "is no factor such as P5"),
+    "two factors": ("P4", "P4 P2", "P has two factors"),
+    "no order": ("CPNKQRS", "PNKQRS", "C must stand once in it, as it has a factor of 3"),
+    "numbers": (
+        "permutation: CPNKQRS",
+        "permutation: [1, 2]",
+        "permutation: must be text or a list of texts",
+    ),
+    "type": ("type: temporal", "type: temporary", "did you mean 'temporal'"),
+    "key": ("split: 7", "splat: 7", "unknown key 'splat'; did you mean 'split'"),
+    "too few": ("P4", "P2", "map.yaml: the factors of P multiply to 4, and layer 'right' has 8"),
+    "too many": ("C3,2", "C3", "map.yaml: the factors of C multiply to 9, and layer 'right' has 8"),
+    "no dimension": ("N1 K1 P4", "X2 K1 P4", "X must stand once in it"),
+    "none": (TEXT, "mapping: []", "mapping: must be a list of at least 1"),
+    "something else": (TEXT, "mapping: 3", "mapping: must be a list"),
+    "nothing": (TEXT, "problem: {}", "the key 'mapping' is missing"),
+}
+
+
+@pytest.mark.parametrize("case", MAPPINGS)
+def test_wrong_mappings(case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    old, new, expected = MAPPINGS[case]
+    assert old in TEXT
+    monkeypatch.chdir(tmp_path)
+    Path("map.yaml").write_text(TEXT.replace(old, new))
+    with pytest.raises(InputError) as error:
+        read_mapping("map.yaml", LAYER)
+    assert expected in str(error.value)
+    assert str(error.value).startswith("map.yaml:")
+
+
+# The command line
+
+
+def test_export(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def call(*arguments: str) -> int:
+        return run(arguments, time.monotonic())
+
+    out = tmp_path / "solved"
+    assert call("solve", "toy", "--hw", "toy", "-m", "sequential", "-t", "1", "-o", str(out)) == 0
+    solution, (network, mappings) = str(out / "solution.yaml"), solved(out / "solution.yaml")
+    capsys.readouterr()
+    assert call("export", solution) == 0
+    printed = capsys.readouterr().out
+    assert [line for line in printed.splitlines() if line in network.index] == list(network.index)
+    assert call("export", solution, "-o", str(tmp_path / "nests")) == 0
+    assert (tmp_path / "nests" / "loops.txt").read_text() == printed
+
+    files = tmp_path / "deep" / "files"
+    assert call("export", solution, "--to", "timeloop", "-o", str(files)) == 0
+    assert len(list(files.iterdir())) == 4 * len(network.layers)
+    for i, (layer, mapping) in enumerate(zip(network.layers, mappings, strict=True), 1):
+        assert read_mapping(files / f"{i}-{layer.name}.mapping.yaml", layer) == mapping
+        assert load(files / f"{i}-{layer.name}.problem.yaml", ProblemFile).problem.contraction.dims
+        assert (files / f"{i}-{layer.name}.loops.txt").read_text() in printed
+        assert yaml.safe_load((files / f"{i}-{layer.name}.arch.yaml").read_text()).keys() == {"arch"}
+
+    capsys.readouterr()
+    for wrong in (["--to", "timeloop"], ["--to", "time"], ["-o", solution]):
+        assert call("export", solution, *wrong) == 2
+        assert capsys.readouterr().err.count("\n") == 1
+
+
+def solved(file: Path) -> tuple[Network, list[Mapping]]:
+    solution = load(file, Solution)
+    return solution.network, solution.mappings
 
 
 def test_files_and_directories_on_the_command_line(
