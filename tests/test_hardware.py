@@ -245,6 +245,12 @@ def test_narrower_numbers_and_slower_rows() -> None:
     assert derived.bits_per_cycle.bank == 32  # 8192 bits in 179 cycles
 
 
+def test_the_page_about_hardware_shows_what_is_derived() -> None:
+    given = replace(chip("hbm2-bitsimd"), bits=Bits(activation=4, weight=4, accumulator=24))
+    page = Path(__file__).parents[1] / "docs" / "hardware.md"
+    assert bitsimd(given, BitSimdTiming(34, 14, 1), HBM2_ROWS).source in page.read_text(encoding="utf-8")
+
+
 def test_bit_parallel_arithmetic_is_faster() -> None:
     derived = aritpim(chip("reram-aritpim"), "parallel", 64)
     assert (derived.cycles.multiply, derived.cycles.add) == (327, 95)
