@@ -464,6 +464,11 @@ def digest(model: BaseModel) -> str:
 
 
 def write_text(path: str | Path, text: str) -> None:
+    """Write a file as `write_parts` does."""
+    write_parts(path, [text])
+
+
+def write_parts(path: str | Path, parts: Iterable[str]) -> None:
     """Write a file so that whoever reads it finds the old text or the new one, never half of it.
 
     Raises
@@ -478,7 +483,8 @@ def write_text(path: str | Path, text: str) -> None:
             _check_regular(path, target.stat())
         temporary = target.with_name(f".overlapim-{os.getpid()}-{secrets.token_hex(4)}")
         try:
-            temporary.write_text(text, encoding="utf-8")
+            with temporary.open("w", encoding="utf-8") as file:
+                file.writelines(parts)
             temporary.replace(target)
         finally:
             with contextlib.suppress(OSError):

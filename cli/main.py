@@ -21,6 +21,7 @@ from cli.clock import process_started
 from cli.evaluate import evaluate, simulate
 from cli.export import export
 from cli.solve import SolveCommand, solve
+from cli.trace import trace
 from cli.transform import transform
 
 NAME = "overlapim"
@@ -50,6 +51,7 @@ app.command(help=paragraphs(evaluate))(evaluate)
 app.command(help=paragraphs(simulate))(simulate)
 app.command(help=paragraphs(transform))(transform)
 app.command(help=paragraphs(export))(export)
+app.command(help=paragraphs(trace))(trace)
 app.add_typer(hardware_app, name="hw")
 app.add_typer(networks_app, name="models")
 app.add_typer(bench_app, name="bench")
