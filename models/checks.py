@@ -239,5 +239,7 @@ def _through(
         return np.zeros_like(low), np.full_like(high, extent - 1)
     if window.block is not None:
         return low - low % window.block, high - high % window.block + window.block - 1
+    if window.divide is not None:
+        return low // window.divide, high // window.divide
     scale, shift, width = window.scale or 1, window.shift or 0, window.width or 1
     return low * scale + shift, high * scale + shift + width - 1

@@ -30,7 +30,8 @@ Terms = dict[Dim, Extent]
 
 
 class Window(FileModel):
-    """Widens an interval of coordinates: a sliding window, the whole axis (`all`), aligned blocks (`block`).
+    """Maps an interval of coordinates to another: a sliding window, the whole axis (`all`), aligned blocks
+    (`block`), or quotients (`divide`), as where every element stands several times in a row.
 
     `extent` is what the window reads; the last window of an axis reads the producer's axis and needs none.
     """
@@ -40,14 +41,16 @@ class Window(FileModel):
     width: Extent | None = None
     all: Literal[True] | None = None
     block: Extent | None = None
+    divide: Extent | None = None
     extent: Extent | None = None
 
     @model_validator(mode="after")
     def _one_kind(self) -> Self:
         slide = (self.scale, self.shift, self.width)
-        kinds = (any(v is not None for v in slide), self.all is not None, self.block is not None)
+        others = (self.all, self.block, self.divide)
+        kinds = (any(v is not None for v in slide), *(v is not None for v in others))
         if sum(kinds) != 1 or (kinds[0] and None in slide):
-            raise ValueError("a window is {scale, shift, width}, {all: true} or {block: n}")
+            raise ValueError("a window is {scale, shift, width}, {all: true}, {block: n} or {divide: n}")
         return self
 
 

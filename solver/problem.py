@@ -46,12 +46,14 @@ class Edge:
 
 
 def _windows(access: AxisAccess, read: int) -> tuple[tuple[int, int, int, int], ...]:
-    """Return each window as (scale, shift, width, extent); scale 0 is the whole axis, -b a block of b."""
+    """Return each window as (scale, shift, width, extent); scale 0 is all, -b blocks, width 0 quotients."""
     compiled = []
     for window in access.windows:
         extent = window.extent or read
         if window.block is not None:
             compiled.append((-window.block, 0, 0, extent))
+        elif window.divide is not None:
+            compiled.append((window.divide, 0, 0, extent))
         elif window.all:
             compiled.append((0, 0, extent, extent))
         else:

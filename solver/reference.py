@@ -247,6 +247,8 @@ def _walk_windows(operand: Operand, axis: AxisName, value: int, extent: int) -> 
             low, high = 0, read - 1
         elif window.block is not None:
             low, high = low - low % window.block, high - high % window.block + window.block - 1
+        elif window.divide is not None:
+            low, high = low // window.divide, high // window.divide
         elif window.scale is not None and window.shift is not None and window.width is not None:
             low, high = (
                 low * window.scale + window.shift,

@@ -248,13 +248,16 @@ class _Builder:
         """Draw a chain of windows on an axis; return it with the extent of the form before it."""
         chain: list[Json] = []
         for _ in range(self.rng.choice((1, 1, 2, 2, 3))):
-            kind = self.rng.choice(("pool", "pool", "pool", "all", "block"))
+            kind = self.rng.choice(("pool", "pool", "pool", "all", "block", "divide"))
             window: Json = {}
             read = extent
             if kind == "all":
                 window, extent = {"all": True}, self.rng.randint(1, 4)
             elif kind == "block":
                 window = {"block": self.rng.randint(1, extent + 1)}
+            elif kind == "divide":
+                factor = self.rng.randint(1, 3)
+                window, extent = {"divide": factor}, max(extent * factor - self.rng.randint(0, 1), 1)
             else:
                 scale, width = self.rng.randint(1, 3), self.rng.randint(1, 3)
                 shift = self.rng.choice((-2, -1, 0, 0, 1))
@@ -551,6 +554,8 @@ def _leads_somewhere(access: Json, bounds: Json, extent: int) -> bool:
             elif "scale" in window:
                 low = low * window["scale"] + window["shift"]
                 high = high * window["scale"] + window["shift"] + window["width"] - 1
+            elif "divide" in window:
+                low, high = low // window["divide"], high // window["divide"]
             alive &= low < read and high >= 0
             low, high = max(low, 0), min(high, read - 1)
         if alive:
@@ -635,7 +640,8 @@ def _operand_features(layer: Layer, operand: Operand, shape: Shape) -> Iterator[
 
 def _window_features(access: AxisAccess) -> Iterator[str]:
     for window in access.windows:
-        yield "all" if window.all else "block" if window.block else "pooling"
+        kinds = {"all": window.all, "block": window.block, "divide": window.divide}
+        yield next((kind for kind, given in kinds.items() if given), "pooling")
     if len(access.windows) > 1:
         yield "chained windows"
 

@@ -35,6 +35,7 @@ FEATURES = {
     "chained windows",
     "all",
     "block",
+    "divide",
     "flatten",
     "flatten with windows",
     "part of a flattened tensor",

@@ -28,6 +28,8 @@ def _interval(group: Group, which: int) -> tuple[Indices, Indices]:
         empty = low > high
         if scale < 0:
             low, high = low - low % -scale, high - high % -scale - scale - 1
+        elif width == 0:
+            low, high = low // scale, high // scale
         elif scale == 0:
             low, high = np.zeros_like(low), np.full_like(high, extent - 1)
         else:

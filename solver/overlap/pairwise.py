@@ -198,6 +198,8 @@ def _range(access: AxisAccess, value: int, extent: int) -> tuple[int, int]:
             low, high = 0, size - 1
         elif window.block:
             low, high = low // window.block * window.block, (high // window.block + 1) * window.block - 1
+        elif window.divide:
+            low, high = low // window.divide, high // window.divide
         else:
             scale, shift, width = window.scale or 1, window.shift or 0, window.width or 1
             low, high = low * scale + shift, high * scale + shift + width - 1
