@@ -11,6 +11,7 @@ from hw.hardware import Hardware
 from hw.library import load_hardware
 from models.library import load_network
 from models.network import Layer, Network, Operand
+from models.onnx.load import Imported, import_onnx
 from overlapim_files import InputError
 from solver.mapping import Loop, Mapping
 from solver.solution import Solution, read_plan, read_verified, verify
@@ -20,6 +21,7 @@ from solver.stop import Stop
 __all__ = [
     "METHODS",
     "Hardware",
+    "Imported",
     "Improvement",
     "InputError",
     "Layer",
@@ -31,6 +33,7 @@ __all__ = [
     "Result",
     "Solution",
     "Stop",
+    "import_onnx",
     "load_hardware",
     "load_network",
     "read_plan",

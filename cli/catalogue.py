@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cli.answers import answer, answering
 from cli.derive import app as derive_app
+from cli.networks import Extents, Strict, given_network, network_with_notes, show_notes
 
 if TYPE_CHECKING:
     from hw.hardware import Hardware
     from models.network import Layer, Network
+    from models.onnx.build import Note
 
 hardware_app = typer.Typer(help="Chips: list them, show one, check a file, derive one.")
 hardware_app.add_typer(derive_app, name="derive")
@@ -49,7 +52,7 @@ class ShownChip:
 
 @dataclass(frozen=True)
 class NetworkSummary:
-    """What a network adds up to; inputs and outputs with their shapes."""
+    """What a network adds up to; inputs and outputs with their shapes, and notes on nodes of an ONNX file."""
 
     name: str
     layers: int
@@ -57,6 +60,7 @@ class NetworkSummary:
     weights: int
     inputs: dict[str, tuple[int, ...]]
     outputs: dict[str, tuple[int, ...]]
+    notes: tuple[Note, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -199,17 +203,16 @@ def _show_networks(networks: Sequence[NetworkSummary]) -> None:
 
 @networks_app.command("show")
 @answering
-def show_network(name: Name, as_file: AsFile = False) -> None:
+def show_network(name: Name, dim: Extents = None, strict: Strict = False, as_file: AsFile = False) -> None:
     """Show the layers of a network and what each of them reads.
 
     Example:
 
       overlapim models show resnet18 --file > net.yaml
     """
-    from models.library import load_network
     from overlapim_files import dump
 
-    network = load_network(name)
+    network = given_network(name, dim, strict)
     if as_file:
         answer(network, lambda: print(dump(network), end=""))
     else:
@@ -236,17 +239,26 @@ def _show_network(network: ShownNetwork) -> None:
 
 @networks_app.command("check")
 @answering
-def check_network(file: File) -> None:
+def check_network(file: File, dim: Extents = None, strict: Strict = False) -> None:
     """Check a network file and print what it adds up to.
 
-    Example:
+    Of an ONNX file it lists the nodes that could not be taken over as they stand, and what happened to them.
+
+    Examples:
 
       overlapim models check net.yaml
+      overlapim models check net.onnx --dim batch=1
     """
-    from models.library import load_network
+    network, notes = network_with_notes(file, dim, strict)
+    summary = replace(_network(network), notes=tuple(notes))
+    answer(summary, lambda: _show_check(summary))
 
-    network = _network(load_network(file))
-    answer(network, lambda: _facts([*_network_facts(network), ("valid", "yes")]))
+
+def _show_check(summary: NetworkSummary) -> None:
+    _facts([*_network_facts(summary), ("valid", "yes")])
+    if summary.notes:
+        print()
+        show_notes(summary.notes, sys.stdout)
 
 
 def _network(network: Network) -> NetworkSummary:

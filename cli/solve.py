@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,6 +13,7 @@ from typer.core import TyperCommand
 
 from cli.answers import answer, answering
 from cli.interrupt import Interrupt, interruptible
+from cli.networks import Extent, Extents, Strict, given_network
 from cli.options import ALL_CORES, HardwareName, NetworkName, OutDirectory, Seed, TimeLimit, Workers, one_of
 
 if TYPE_CHECKING:
@@ -99,6 +101,8 @@ def solve(
     network: NetworkName,
     hw: HardwareName = DEFAULT_HARDWARE,
     weights: WeightsOption = None,
+    dim: Extents = None,
+    strict: Strict = False,
     method: Method = None,
     strategy: StrategyOption = None,
     time_limit: TimeLimit = DEFAULT_SECONDS,
@@ -122,13 +126,14 @@ def solve(
       overlapim solve resnet18
       overlapim solve resnet18 --hw reram-aritpim -t 60 -o results
       overlapim solve resnet18 --hw reram-aritpim -t 600 -W results/solution.yaml -o better
+      overlapim solve net.onnx --dim batch=1
       overlapim solve net.yaml --hw chip.yaml --method layerwise --weights static
     """
     if deterministic and (workers or 1) > 1:
         raise typer.BadParameter(f"--deterministic takes one process, not --workers {workers}")
     with interruptible() as interrupt:
         processes = workers or (1 if deterministic else ALL_CORES)
-        task = _task(network, hw, weights, method, strategy, warm_start, seed, processes)
+        task = _task(network, dim, strict, hw, weights, method, strategy, warm_start, seed, processes)
         stop = _stop(deterministic, time_limit, interrupt, context.obj)
         limit = None if deterministic else time_limit
         _solve(task, stop, limit, out, interrupt)
@@ -136,6 +141,8 @@ def solve(
 
 def _task(
     network: str,
+    extents: Sequence[Extent] | None,
+    strict: bool,
     hw: str,
     weights: str | None,
     method: str | None,
@@ -145,7 +152,6 @@ def _task(
     workers: int,
 ) -> Task:
     from hw.library import load_hardware
-    from models.library import load_network
     from overlapim_files import InputError, nearest
     from solver.search.layerwise import STRATEGIES
     from solver.solution import read_plan
@@ -158,7 +164,7 @@ def _task(
     chip = load_hardware(hw)
     if weights is not None:
         chip = chip.with_weights("static" if weights == "static" else "shared")
-    loaded = load_network(network)
+    loaded = given_network(network, extents, strict)
     plan = None if warm_start is None else read_plan(warm_start, loaded, chip)
     walk = next(x for x in STRATEGIES if x == (strategy or "best"))
     return Task(loaded, chip, method or DEFAULT_METHOD, plan, seed, workers, walk)

@@ -52,11 +52,17 @@ def network_names() -> list[str]:
     return [*NETWORKS, *SEQUENCES]
 
 
+def is_onnx(name_or_path: str) -> bool:
+    """Return whether a network's name is that of an ONNX file."""
+    return name_or_path.lower().endswith(".onnx")
+
+
 def load_network(name_or_path: str) -> Network:
     """Return a built-in network, or read a network file; a built-in name goes before a file of that name.
 
     A file may be a Timeloop problem, and a directory holds such problems, one for each layer. A network for a
-    sequence may be given the number of tokens after a colon: `bert-base:512`.
+    sequence may be given the number of tokens after a colon: `bert-base:512`. Axes that an ONNX
+    file leaves open are an error; `import_onnx` takes their extents.
 
     Raises
     ------
@@ -71,6 +77,10 @@ def load_network(name_or_path: str) -> Network:
             takers = " and ".join(SEQUENCES)
             raise InputError(f"{shorten(name_or_path)}: only {takers} take a number of tokens, not {name}")
         return NETWORKS[name]()
+    if is_onnx(name_or_path):
+        from models.onnx.load import import_onnx
+
+        return import_onnx(name_or_path).network
     if looks_like_path(name_or_path):
         return _from_path(Path(name_or_path))
     raise unknown("network", name_or_path, network_names())

@@ -1,0 +1,91 @@
+"""Networks as commands take them: built in or from a file, which may be an ONNX file with open axes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, TextIO
+
+import typer
+
+if TYPE_CHECKING:
+    from models.network import Network
+    from models.onnx.build import Note
+
+SHOWN = 12
+"""Rows of the table of notes beside an answer; `models check` has all of them."""
+
+
+@dataclass(frozen=True)
+class Extent:
+    """The extent of an axis that an ONNX file leaves open."""
+
+    axis: str
+    value: int
+
+
+def extent(given: object) -> Extent:
+    """Return the extent that NAME=VALUE gives to an axis."""
+    name, _, value = str(given).rpartition("=")
+    if not name or not value.isascii() or not value.isdigit() or int(value[:9]) < 1:
+        raise typer.BadParameter(f"must be NAME=VALUE with a value of at least 1, not {str(given)[:40]!r}")
+    return Extent(name, int(value[:9]))
+
+
+Extents = Annotated[
+    list[Extent] | None,
+    typer.Option(
+        "--dim",
+        parser=extent,
+        metavar="NAME=VALUE",
+        help="Extent of an axis that an ONNX file leaves open, such as batch=1; once for each axis.",
+    ),
+]
+Strict = Annotated[
+    bool,
+    typer.Option("--strict", help="Refuse an ONNX file if a layer would read more than its operators do."),
+]
+
+
+def network_with_notes(
+    name: str, extents: Sequence[Extent] | None, strict: bool
+) -> tuple[Network, Sequence[Note]]:
+    """Return a network, and what was not taken over from its file as it stands there."""
+    from models.library import is_onnx, load_network
+    from overlapim_files import InputError
+
+    if not is_onnx(name):
+        if extents or strict:
+            raise InputError(f"--{'dim' if extents else 'strict'}: only for ONNX files, not for {name}")
+        return load_network(name), ()
+    from models.onnx.load import import_onnx
+
+    imported = import_onnx(name, {x.axis: x.value for x in extents or ()})
+    return imported.exactly() if strict else imported.network, imported.notes
+
+
+def given_network(name: str, extents: Sequence[Extent] | None = None, strict: bool = False) -> Network:
+    """Return a network; say on standard error what was not taken over from its file as it stands there."""
+    from cli.console import QUIET, say
+
+    network, notes = network_with_notes(name, extents, strict)
+    if not QUIET.get():
+        show_notes(notes[:SHOWN])
+    if len(notes) > SHOWN:
+        say(f"and {len(notes) - SHOWN} more, which `overlapim models check {name}` lists")
+    return network
+
+
+def show_notes(notes: Sequence[Note], file: TextIO | None = None) -> None:
+    """Print a table of notes, to standard error unless told otherwise; nothing if there are none."""
+    import sys
+
+    from cli.console import console, printable
+    from cli.tables import table
+
+    rows = table(("node", "operator", "what happened", "reads"), left=("node", "operator", "what happened"))
+    for note in notes:
+        reads = "more" if note.widened else "the same"
+        rows.add_row(printable(note.node), printable(note.operator), note.text, reads)
+    if notes:
+        console(file or sys.stderr).print(rows)

@@ -1,0 +1,1 @@
+"""Networks from ONNX files: which elements every layer reads, exactly where a network file can say it."""

@@ -1,0 +1,306 @@
+"""Building layers out of tensors: which loop dim each digit becomes, and what a layer reads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from models.layer import AXES, DIMS, Axes, AxisAccess, AxisName, Dim, Layer, NetworkInput, Operand
+from models.onnx.access import (
+    Digit,
+    Digits,
+    Form,
+    Part,
+    Tensor,
+    Term,
+    coalesced,
+    constant,
+    extent,
+    fresh,
+    pruned,
+    without,
+)
+from overlapim_files import InputError, shorten
+
+FREE: tuple[Dim, ...] = ("N", "P", "Q")
+WEIGHTED: tuple[Dim, ...] = ("G", "K")
+SUMMED: tuple[Dim, ...] = ("C", "R", "S")
+AXIS_OF_DIM: dict[Dim, AxisName] = {"N": "n", "G": "ch", "K": "ch", "P": "h", "Q": "w"}
+DIM_OF_AXIS: tuple[Dim, ...] = ("N", "K", "P", "Q")
+MAX_PARTS = 1024
+
+
+@dataclass(frozen=True)
+class Note:
+    """Something that was not taken over as it stands in the file; `widened` if more is read than in truth."""
+
+    node: str
+    operator: str
+    text: str
+    widened: bool = False
+
+
+@dataclass(frozen=True)
+class Body:
+    """What a layer computes, in digits.
+
+    `outputs` are the axes of its result. Of its digits those in `weighted` choose a weight, those in
+    `summed` are added over; `products` are multiplied with each other, or the only one with weights.
+    `wanted` proposes dims.
+    """
+
+    products: tuple[Tensor, ...]
+    outputs: tuple[Digits, ...]
+    summed: Digits = ()
+    weighted: frozenset[Digit] = frozenset()
+    wanted: tuple[tuple[Digit, Dim], ...] = ()
+
+
+@dataclass
+class _Slot:
+    """A loop dim and the digits that it runs through, outermost first."""
+
+    dim: Dim
+    digits: list[Digit]
+
+
+class Builder:
+    """Collects layers, post-operations and notes while the nodes of a graph are gone through."""
+
+    def __init__(self) -> None:
+        self.inputs: list[NetworkInput] = []
+        self.notes: list[Note] = []
+        self.begin("", "")
+        self._layers: dict[str, Layer] = {}
+        self._post: dict[str, int] = {}
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """The layers built so far, with all their post-operations."""
+        return tuple(
+            layer.model_copy(update={"post": self._post[name]}) for name, layer in self._layers.items()
+        )
+
+    def begin(self, node: str, operator: str) -> None:
+        """Begin with another node."""
+        self.node, self.operator = node, operator
+        self.made_by_node: list[str] = []
+
+    # Notes
+
+    def note(self, text: str) -> None:
+        """Note what happened to the current node."""
+        self._add(Note(self.node, self.operator, text))
+
+    def widen(self, text: str) -> None:
+        """Note that more is read than in truth because of the current node."""
+        self._add(Note(self.node, self.operator, text, widened=True))
+
+    def _add(self, note: Note) -> None:
+        if note not in self.notes[-8:]:
+            self.notes.append(note)
+
+    def exact(self, checked: tuple[Tensor, bool], text: str) -> Tensor:
+        """Return a tensor; note what was done if it is not exact."""
+        tensor, exact = checked
+        if not exact:
+            self.widen(text)
+        return tensor
+
+    def wrong(self, text: str) -> InputError:
+        """Return the error for the current node."""
+        return InputError(f"node '{shorten(self.node)}' ({self.operator}): {text}")
+
+    # Inputs and post-operations
+
+    def add_input(self, name: str, shape: Sequence[int]) -> Tensor:
+        """Add a network input and return the tensor that it is; axes past the third lie in `w` together."""
+        axes = tuple(fresh(size) for size in shape)
+        placed = [*axes[:3], tuple(d for digits in axes[3:] for d in digits)]
+        if len(shape) == 1:
+            placed = [(), axes[0]]
+        placed += [()] * (4 - len(placed))
+        a, b, c, d = (_number(digits) for digits in placed)
+        name = self._unused(name)
+        n, ch, h, w = (extent(digits) for digits in placed)
+        self.inputs.append(NetworkInput(name=name, shape=(n, ch, h, w)))
+        return Tensor(axes, ((Part(name, (a, b, c, d)),),))
+
+    def count(self, tensor: Tensor, operations: int) -> None:
+        """Count operations on every element of a tensor at the layers that produce it.
+
+        For a sum that is the last of its layers, for a concatenation each of them.
+        """
+        places = {name: i for i, name in enumerate(self._layers)}
+        terms = [{part.producer for part in term} for term in tensor.terms]
+        made = [term for term in terms if term & places.keys()]
+        if not made:
+            if not tensor.constant:
+                self.note("works on a network input: not counted, as no layer makes it")
+            return
+        latest = max(made, key=lambda term: max(places.get(name, -1) for name in term))
+        for name in latest & places.keys():
+            self._post[name] += operations
+
+    # Layers
+
+    def layer(self, body: Body, post: int = 0) -> Tensor:
+        """Add a layer and return what it makes."""
+        if all(product.constant for product in body.products):
+            return constant([extent(digits) for digits in body.outputs])
+        slots, gone = self._assign(body)
+        products = [pruned(without(product, gone)) for product in body.products]
+        coefficients = {d: (slot.dim, c) for slot in slots for d, c in _number(slot.digits).terms}
+        operands = [
+            operand
+            for i, product in enumerate(products)
+            for operand in _operands(product, coefficients, f"{i}" if len(products) > 1 else "")
+        ]
+        if not operands:
+            return constant([extent(digits) for digits in body.outputs])
+        if len(operands) > MAX_PARTS:
+            raise self.wrong(
+                f"reads {len(operands)} tensors that are added up or joined; at most {MAX_PARTS}"
+            )
+        name = self._unused(self.node)
+        bounds = {slot.dim: extent(slot.digits) for slot in slots}
+        dims = {dim: bounds[dim] for dim in DIMS if bounds.get(dim, 1) > 1}
+        self._layers[name] = Layer(name=name, dims=dims, operands=tuple(operands))
+        self._post[name] = post
+        self.made_by_node.append(name)
+        made = Part(name, _made(self._layers[name], coefficients))
+        return coalesced(Tensor(body.outputs, ((made,),)))
+
+    def _assign(self, body: Body) -> tuple[list[_Slot], list[Digit]]:
+        """Give every digit a dim; also return the digits on which no form may depend any more."""
+        used = {digit for product in body.products for part in product.parts for digit in part.digits}
+        out = [digit for digits in body.outputs for digit in digits]
+        out = list(dict.fromkeys(out))
+        wanted = dict(body.wanted)
+        gone: list[Digit] = []
+        slots: list[_Slot] = []
+        classes: list[tuple[list[Digit], tuple[Dim, ...]]]
+        if len(body.products) == 1:
+            classes = [
+                ([d for d in out if d in body.weighted], WEIGHTED),
+                ([d for d in out if d not in body.weighted], FREE),
+            ]
+        else:
+            classes = [(out, ("K", "P", "Q", "N", "G"))]
+        for digits, dims in [*classes, (list(body.summed), SUMMED)]:
+            groups, lost = _grouped(digits, len(dims), used)
+            gone += lost
+            slots += _placed(groups, dims, wanted)
+        if gone:
+            self.widen("has more independent indices than a layer has loops; some are read as a whole")
+        return slots, gone
+
+    def single(self, tensor: Tensor, axis: int) -> Tensor:
+        """Return the tensor with at most one digit on an axis: by joining digits, else by widening."""
+        tensor = coalesced(tensor, axis)
+        digits = tensor.axes[axis]
+        if len(digits) <= 1:
+            return tensor
+        self.widen(f"axis {axis} is read as a whole")
+        axes = list(tensor.axes)
+        axes[axis] = fresh(extent(digits))
+        return replace(without(tensor, digits), axes=tuple(axes))
+
+    def _unused(self, name: str) -> str:
+        """Return a name that no input and no layer has."""
+        taken = {*self._layers, *(x.name for x in self.inputs)}
+        name = shorten(name, 180) or "unnamed"
+        number = 2
+        candidate = name
+        while candidate in taken:
+            candidate = f"{name}.{number}"
+            number += 1
+        return candidate
+
+
+def proposed(tensor: Tensor, digits: Iterable[Digit]) -> list[tuple[Digit, Dim]]:
+    """Propose for digits the dims whose axes of a producer they decide."""
+    forms = [(form, dim) for part in tensor.parts for form, dim in zip(part.forms, DIM_OF_AXIS, strict=True)]
+    found = ((d, dim) for d in digits for form, dim in forms if form.coefficient(d))
+    return list({d: (d, dim) for d, dim in found}.values())
+
+
+def _number(digits: Sequence[Digit]) -> Form:
+    """Return the form of a number with these digits."""
+    terms, stride = [], 1
+    for digit in reversed(digits):
+        terms.append((digit, stride))
+        stride *= digit.extent
+    return Form(tuple(reversed(terms)), 0, stride)
+
+
+def _grouped(digits: list[Digit], limit: int, used: set[Digit]) -> tuple[list[list[Digit]], list[Digit]]:
+    """Join digits into at most `limit` groups; also return those of which forms would need a quotient.
+
+    Digits that no form uses can be one number at no loss, so they are joined first.
+    """
+    groups = [[digit] for digit in digits]
+    unused = [group for group in groups if group[0] not in used]
+    if len(groups) > limit and len(unused) > 1:
+        keep = max(1, limit - (len(groups) - len(unused)))
+        tail = [d for group in unused[keep - 1 :] for d in group]
+        groups = [g for g in groups if g[0] in used or g in unused[: keep - 1]] + [tail]
+    lost: list[Digit] = []
+    while len(groups) > limit:
+        last = groups.pop()
+        groups[-1] += last
+        lost += [digit for digit in groups[-1] if digit in used]
+    return groups, lost
+
+
+def _placed(groups: list[list[Digit]], dims: tuple[Dim, ...], wanted: dict[Digit, Dim]) -> list[_Slot]:
+    """Give each group a dim of its own: the one that is wanted for it if it can have it."""
+    places: dict[int, Dim] = {}
+    for i, group in enumerate(groups):
+        dim = wanted.get(group[0])
+        if dim in dims and dim not in places.values():
+            places[i] = dim
+    left = [dim for dim in dims if dim not in places.values()]
+    for i in range(len(groups)):
+        if i not in places:
+            places[i] = left.pop(0)
+    return [_Slot(places[i], group) for i, group in enumerate(groups)]
+
+
+def _made(layer: Layer, coefficients: dict[Digit, tuple[Dim, int]]) -> tuple[Form, Form, Form, Form]:
+    """Return where the element with given digits stands in a layer's output."""
+    terms: dict[AxisName, list[tuple[Digit, int]]] = {axis: [] for axis in AXES}
+    for digit, (dim, coefficient) in coefficients.items():
+        if dim in AXIS_OF_DIM:
+            factor = layer.bound("K") if dim == "G" else 1
+            terms[AXIS_OF_DIM[dim]].append((digit, coefficient * factor))
+    a, b, c, d = (Form(tuple(terms[axis]), 0, size) for axis, size in zip(AXES, layer.shape, strict=True))
+    return a, b, c, d
+
+
+def _operands(tensor: Tensor, coefficients: dict[Digit, tuple[Dim, int]], suffix: str) -> list[Operand]:
+    """Return the operands through which a layer reads a tensor."""
+    added = f"sum{suffix}" if len(tensor.terms) > 1 else None
+    result = []
+    for i, term in enumerate(tensor.terms):
+        joined = f"concat{suffix}.{i}" if len(term) > 1 or _overhangs(term) else None
+        for part in term:
+            n, ch, h, w = (_axis_access(form, coefficients) for form in part.forms)
+            axes = Axes(n=n, ch=ch, h=h, w=w)
+            result.append(Operand(producer=part.producer, axes=axes, sum=added, concat=joined))
+    return result
+
+
+def _overhangs(term: Term) -> bool:
+    """Return whether images or channels are asked for that are none; only concatenations may do that."""
+    return any(form.least < 0 or form.most >= form.extent for part in term for form in part.forms[:2])
+
+
+def _axis_access(form: Form, coefficients: dict[Digit, tuple[Dim, int]]) -> AxisAccess:
+    """Return a form in loop dims."""
+    terms = {coefficients[digit][0]: c for digit, c in form.terms}
+    if not form.windows:
+        return AxisAccess(terms=terms, offset=form.offset)
+    last = form.windows[-1].model_copy(update={"extent": None})
+    windows = (*form.windows[:-1], last)
+    return AxisAccess(terms=terms, offset=form.offset, extent=form.extent, windows=windows)

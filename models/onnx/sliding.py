@@ -1,0 +1,310 @@
+"""Convolution and pooling: windows that slide over the image axes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from models.layer import Dim
+from models.onnx.access import (
+    MAX_POINTS,
+    Digit,
+    Digits,
+    Tensor,
+    cut,
+    each_form,
+    extent,
+    fresh,
+    repeat,
+    slide,
+    substitute,
+    without,
+)
+from models.onnx.align import with_axis
+from models.onnx.build import SUMMED, WEIGHTED, Body, Builder
+from models.onnx.graph import Node
+from models.onnx.operands import Handler, Inputs, first, optional, spatial
+
+ROWS: tuple[tuple[Dim, Dim], ...] = (("P", "R"), ("Q", "S"))
+MAX_IMAGE_AXES = 2
+SAME = ("SAME_UPPER", "SAME_LOWER")
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """How a window slides over one axis of `size` values: `out` times, from `-pad` on."""
+
+    size: int
+    width: int
+    stride: int
+    dilation: int
+    pad: int
+    out: int
+
+    @property
+    def reach(self) -> int:
+        """How many values lie between the first and the last that the window covers, both counted."""
+        return (self.width - 1) * self.dilation + 1
+
+    @property
+    def touches(self) -> bool:
+        """Whether the window surely meets the axis wherever it stands."""
+        if self.out * self.width > MAX_POINTS:
+            return False
+        taps = np.arange(self.width) * self.dilation - self.pad
+        places = np.arange(self.out)[:, None] * self.stride + taps
+        return bool(((places >= 0) & (places < self.size)).any(axis=1).all())
+
+
+Slide = Callable[[Builder, Tensor, int, Kernel, Digits], tuple[Tensor, Digits]]
+"""Lets a kernel slide over an axis of a tensor to places; returns the digit of its taps too."""
+
+
+def kernels(node: Node, build: Builder, sizes: tuple[int, ...], widths: list[int]) -> list[Kernel]:
+    """Return the kernel of each image axis of extents `sizes`."""
+    count = len(sizes)
+    strides = spatial(node, build, "strides", count, 1)
+    dilations = spatial(node, build, "dilations", count, 1)
+    pads = spatial(node, build, "pads", 2 * count, 0)
+    auto = node.get("auto_pad", "NOTSET")
+    result = []
+    for i, size in enumerate(sizes):
+        width, stride, dilation = widths[i], strides[i], dilations[i]
+        before, after = pads[i], pads[count + i]
+        reach = (width - 1) * dilation + 1
+        if auto == "VALID":
+            before = after = 0
+        elif auto in SAME:
+            total = max((-(-size // stride) - 1) * stride + reach - size, 0)
+            small, large = total // 2, total - total // 2
+            before, after = (small, large) if auto == "SAME_UPPER" else (large, small)
+        out = _positions(size + before + after - reach, stride, size + before, bool(node.get("ceil_mode", 0)))
+        if out < 1:
+            raise build.wrong(f"the window of {reach} does not fit into an axis of {size}")
+        result.append(Kernel(size, width, stride, dilation, before, out))
+    return result
+
+
+def _positions(room: int, stride: int, behind: int, up: bool) -> int:
+    """Return how often a window fits; rounded up, but then no window begins in the padding at the end."""
+    if not up:
+        return room // stride + 1
+    out = -(-room // stride) + 1
+    return out - 1 if (out - 1) * stride >= behind else out
+
+
+# Convolution
+
+
+def conv(node: Node, inputs: Inputs, build: Builder) -> tuple[Tensor, ...]:
+    """Return a convolution over one or two image axes, with groups."""
+    x, weight, bias = _convolved(inputs, build)
+    groups = int(node.get("group", 1))
+    made, each = weight.shape[:2]
+    if groups < 1 or x.shape[1] != groups * each or made % groups:
+        raise build.wrong(f"{x.shape[1]} channels do not fit {groups} groups of {each}")
+    windows = kernels(node, build, x.shape[2:], list(weight.shape[2:]))
+    return _windowed(build, x, (each, made // groups), windows, bias, _slid)
+
+
+def _windowed(
+    build: Builder, x: Tensor, channels: tuple[int, int], windows: list[Kernel], bias: bool, slid: Slide
+) -> tuple[Tensor, ...]:
+    """Return the layer in which windows slide; `channels` are those read and made in one group."""
+    each, made = channels
+    x = _channels(build, x, each, 1 + (made > 1), sum(window.width > 1 for window in windows))
+    own, summed = _divided(x.axes[1], each)
+    axes: list[Digits] = [x.axes[0], (*own, *fresh(made))]
+    wanted = _named(x, axes[1], own, summed)
+    taps: list[Digit] = []
+    for i, kernel in enumerate(windows):
+        place = fresh(kernel.out)
+        x, tap = slid(build, x, 2 + i, kernel, place)
+        axes.append(place)
+        taps += tap
+        wanted += [(d, dim) for ds, dim in zip((place, tap), ROWS[i], strict=True) for d in ds]
+    body = Body((x,), tuple(axes), (*summed, *taps), frozenset(axes[1]), tuple(wanted))
+    return (replace(build.layer(body, post=int(bias)), folds=bias),)
+
+
+def _convolved(inputs: Inputs, build: Builder) -> tuple[Tensor, Tensor, bool]:
+    x, weight = first(inputs, build), first(inputs, build, 1)
+    if not weight.constant:
+        raise build.wrong("its weights are computed; they must be constants")
+    if not 3 <= len(x.axes) <= 2 + MAX_IMAGE_AXES or len(weight.axes) != len(x.axes):
+        raise build.wrong(f"has {len(x.axes) - 2} image axes; one or two are known")
+    return x, weight, optional(inputs, 2) is not None
+
+
+def _named(x: Tensor, out: Digits, own: Digits, summed: Digits) -> list[tuple[Digit, Dim]]:
+    """Propose dims for batch, groups, output and input channels."""
+    named: list[tuple[Digit, Dim]] = [(d, "N") for d in x.axes[0][:1]] + [(d, "C") for d in summed[:1]]
+    named += [(d, "G") for d in own[:1]]
+    return named + [(d, "K") for d in out[len(own) :]]
+
+
+def _channels(build: Builder, x: Tensor, each: int, kept: int, taps: int) -> Tensor:
+    """Cut the channels at the groups; join digits first if there would be more than a layer has loops."""
+    attempt, ok = cut(x, 1, each)
+    own, summed = _divided(attempt.axes[1], each)
+    if ok and len(own) + kept - 1 <= len(WEIGHTED) and len(summed) + taps <= len(SUMMED):
+        return attempt
+    return cut(build.single(x, 1), 1, each)[0]
+
+
+def _divided(digits: Digits, inner: int) -> tuple[Digits, Digits]:
+    """Return the outer digits, and the inner ones that have `inner` values."""
+    at = next(i for i in range(len(digits) + 1) if extent(digits[i:]) <= inner)
+    return digits[:at], digits[at:]
+
+
+def _slid(build: Builder, x: Tensor, axis: int, kernel: Kernel, place: Digits) -> tuple[Tensor, Digits]:
+    """Read `place * stride + tap * dilation - pad` of an image axis; also return the digit of the taps."""
+    x, tap = build.single(x, axis), fresh(kernel.width)
+    terms = (*((d, kernel.stride) for d in place), *((d, kernel.dilation) for d in tap))
+    for digit in x.axes[axis]:
+        slid = each_form(x, lambda form: substitute(form, digit, terms, -kernel.pad))  # noqa: B023
+        x = build.exact(slid, "padding between elements that are not neighbours is read as elements")
+    return with_axis(_noted(build, x, axis, kernel), axis, ()), tap
+
+
+def _noted(build: Builder, x: Tensor, axis: int, kernel: Kernel) -> Tensor:
+    """Note it if a part does not depend on an axis, so that it is read where there is padding, too."""
+    uses = all(any(d in part.digits for d in x.axes[axis]) for part in x.parts)
+    if not uses and not kernel.touches:
+        build.widen("padding is read as elements")
+    return x
+
+
+# Transposed convolution
+
+
+def conv_transpose(node: Node, inputs: Inputs, build: Builder) -> tuple[Tensor, ...]:
+    """Return a transposed convolution: each output with as many taps as any of them meets."""
+    x, weight, bias = _convolved(inputs, build)
+    groups = int(node.get("group", 1))
+    each = weight.shape[0] // max(groups, 1)
+    if groups < 1 or x.shape[1] != weight.shape[0] or weight.shape[0] % groups:
+        raise build.wrong(f"{x.shape[1]} channels do not fit {groups} groups and {weight.shape[0]} weights")
+    turned = _turned(node, build, x.shape[2:], list(weight.shape[2:]))
+    return _windowed(build, x, (each, weight.shape[1]), turned, bias, _turned_over)
+
+
+def _turned(node: Node, build: Builder, sizes: tuple[int, ...], widths: list[int]) -> list[Kernel]:
+    """Return the kernel of each image axis, with its number of places and the padding before it."""
+    count = len(sizes)
+    strides = spatial(node, build, "strides", count, 1)
+    dilations = spatial(node, build, "dilations", count, 1)
+    pads = spatial(node, build, "pads", 2 * count, 0)
+    extra = spatial(node, build, "output_padding", count, 0)
+    shape, auto = node.get("output_shape"), node.get("auto_pad", "NOTSET")
+    result = []
+    for i, size in enumerate(sizes):
+        full = strides[i] * (size - 1) + extra[i] + (widths[i] - 1) * dilations[i] + 1
+        before, out = pads[i], full - pads[i] - pads[count + i]
+        if auto == "VALID":
+            before, out = 0, full
+        elif shape or auto in SAME:
+            out = int(shape[i - count]) if shape else size * strides[i]
+            total = max(full - out, 0)
+            before = total // 2 if auto == "SAME_UPPER" else total - total // 2
+        if out < 1:
+            raise build.wrong(f"an axis of {size} leads to {out} elements")
+        result.append(Kernel(size, widths[i], strides[i], dilations[i], before, out))
+    return result
+
+
+def _turned_over(
+    build: Builder, x: Tensor, axis: int, kernel: Kernel, place: Digits
+) -> tuple[Tensor, Digits]:
+    """Read `(place + pad) // stride - tap` of an image axis; also return the digit of the taps.
+
+    An output meets one tap in each `stride`, so it is a convolution over elements that are repeated.
+    """
+    stride, dilation, size = kernel.stride, kernel.dilation, kernel.size
+    taps = -(-kernel.width // (stride // math.gcd(stride, dilation)))
+    step = max(stride, dilation)
+    x = build.single(x, axis)
+    if min(stride, dilation) > 1:
+        build.widen("strided and dilated: the whole axis is read")
+        return with_axis(without(x, x.axes[axis]), axis, ()), fresh(taps)
+    if kernel.width % stride:
+        build.widen("outputs that meet fewer weights than others read as many elements")
+    if stride > 1:
+        x = repeated(build, x, axis, fresh(size * stride), stride)
+    return _slid(
+        build,
+        x,
+        axis,
+        Kernel(size * stride, taps, 1, step, (taps - 1) * step - kernel.pad, kernel.out),
+        place,
+    )
+
+
+def repeated(build: Builder, x: Tensor, axis: int, new: Digits, times: int) -> Tensor:
+    """Return the tensor with each element of an axis several times in a row."""
+    for digit in x.axes[axis]:
+        change = each_form(x, lambda form: repeat(form, digit, new, times))  # noqa: B023
+        x = build.exact(change, f"axis {axis} is read as a whole")
+    return with_axis(x, axis, new)
+
+
+# Pooling
+
+
+def pool(node: Node, inputs: Inputs, build: Builder) -> tuple[Tensor, ...]:
+    """Return a tensor read through windows; what pools costs nothing, as in a network file."""
+    x = first(inputs, build)
+    count = len(x.axes) - 2
+    if count < 1:
+        raise build.wrong("there is no image axis to pool over")
+    windows = kernels(node, build, x.shape[2:], spatial(node, build, "kernel_shape", count, 1))
+    for i, kernel in enumerate(windows):
+        x = pooled(build, x, 2 + i, kernel)
+    return (replace(x, folds=False),)
+
+
+def pooled(build: Builder, x: Tensor, axis: int, kernel: Kernel) -> Tensor:
+    """Return a tensor with one axis pooled."""
+    x = build.single(x, axis)
+    new = fresh(kernel.out)
+    for digit in x.axes[axis]:
+        change = each_form(
+            x,
+            lambda form: slide(form, digit, new, kernel.stride, -kernel.pad, kernel.reach),  # noqa: B023
+        )
+        x = build.exact(change, "the window also covers elements between those that are pooled")
+    if kernel.dilation > 1 and kernel.width > 1:
+        build.widen("the window is dilated: what lies between its elements is read too")
+    return with_axis(_noted(build, x, axis, kernel), axis, new)
+
+
+def global_pool(node: Node, inputs: Inputs, build: Builder) -> tuple[Tensor, ...]:
+    """Return a tensor with all image axes pooled into one element each."""
+    x = first(inputs, build)
+    for axis in range(2, len(x.axes)):
+        x = reduced(build, x, axis)
+    return (replace(x, folds=False),)
+
+
+def reduced(build: Builder, x: Tensor, axis: int) -> Tensor:
+    """Return a tensor with one axis reduced to one element."""
+    for digit in x.axes[axis]:
+        change = each_form(x, lambda form: slide(form, digit, (), 1, 0, digit.extent))  # noqa: B023
+        x = build.exact(change, f"more is read than axis {axis} alone")
+    return with_axis(x, axis, ())
+
+
+HANDLERS: dict[str, Handler] = {
+    "Conv": conv,
+    "ConvTranspose": conv_transpose,
+    "MaxPool": pool,
+    "AveragePool": pool,
+    "LpPool": pool,
+    "GlobalMaxPool": global_pool,
+    "GlobalAveragePool": global_pool,
+    "GlobalLpPool": global_pool,
+}

@@ -1,0 +1,123 @@
+"""The graph in an ONNX file without its weights: they are skipped in the file and never read.
+
+An ONNX file is a protocol buffer, nested messages whose lengths are known. The messages on the way to a
+tensor are walked through, and the data of a tensor is left out if it is large. What is left is small, however
+large the file, and is then decoded as usual.
+"""
+
+from __future__ import annotations
+
+import mmap
+from pathlib import Path
+
+from overlapim_files import InputError
+
+MAX_KEPT = 32 * 2**20
+MAX_FIELDS = 2**20
+MAX_DATA = 2**17
+"""Bytes of a tensor whose data is kept."""
+
+_NESTED = {
+    "model": {7: "graph"},
+    "graph": {1: "node", 5: "tensor"},
+    "node": {5: "attribute"},
+    "attribute": {5: "tensor"},
+    "tensor": {},
+}
+_COPIED = {
+    "model": {1, 8},  # version, operator sets
+    "graph": {2, 11, 12},  # name, inputs, outputs
+    "node": {1, 2, 3, 4, 7},  # inputs, outputs, name, operator, domain
+    "attribute": {1, 2, 3, 4, 7, 8, 20, 21},  # name, values that are numbers or text, type
+    "tensor": {1, 2, 8, 14},  # extents, type, name, place
+}
+_DATA = {4, 5, 6, 7, 9, 10, 11}
+
+
+def graph_bytes(path: Path) -> bytes:
+    """Return an ONNX file without the data of its large tensors.
+
+    Raises
+    ------
+    InputError
+        if the file cannot be read, is no protocol buffer, or has too large a graph.
+    """
+    try:
+        if not path.is_file():
+            raise InputError(
+                f"{path}: is no regular file" if path.exists() else f"{path}: there is no such file"
+            )
+        if path.stat().st_size == 0:
+            raise InputError(f"{path}: the file is empty")
+        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            return _Skimmer(data, str(path)).message("model", 0, len(data))
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {(error.strerror or 'unknown reason').lower()}") from None
+    except (ValueError, IndexError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{path}: not an ONNX file, or a damaged one") from None
+
+
+class _Skimmer:
+    def __init__(self, data: mmap.mmap, name: str) -> None:
+        self.data, self.name = data, name
+        self.fields = self.kept = 0
+
+    def message(self, kind: str, at: int, end: int) -> bytes:
+        """Return the message of one kind from `at` to `end` with what is to be kept of it."""
+        nested, copied = _NESTED[kind], _COPIED[kind]
+        if kind == "tensor" and end - at <= MAX_DATA:
+            copied = copied | _DATA
+        out = bytearray()
+        while at < end:
+            start = at
+            number, at, stop = self.field(at, end)
+            if number in nested:
+                inner = self.message(nested[number], at, stop)
+                out += _varint(number << 3 | 2) + _varint(len(inner)) + inner
+            elif number in copied:
+                self.kept += stop - start
+                if self.kept > MAX_KEPT:
+                    raise InputError(f"{self.name}: the graph without weights takes more than 32 MiB")
+                out += self.data[start:stop]
+            at = stop
+        return bytes(out)
+
+    def field(self, at: int, end: int) -> tuple[int, int, int]:
+        """Return the number of the field at a place, and where its content begins and ends."""
+        self.fields += 1
+        if self.fields > MAX_FIELDS:
+            raise InputError(f"{self.name}: the graph has more than {MAX_FIELDS} fields")
+        tag, at = self.varint(at)
+        kind = tag & 7
+        if kind == 0:
+            stop = self.varint(at)[1]
+        elif kind == 2:
+            length, at = self.varint(at)
+            stop = at + length
+        else:
+            stop = at + {1: 8, 5: 4}.get(kind, end)
+        if stop > end or tag < 8:
+            raise ValueError("a field ends behind its message")
+        return tag >> 3, at, stop
+
+    def varint(self, at: int) -> tuple[int, int]:
+        value = shift = 0
+        while shift < 70:
+            byte = self.data[at]
+            at += 1
+            value |= (byte & 127) << shift
+            if byte < 128:
+                return value, at
+            shift += 7
+        raise ValueError("a number of more than ten bytes")
+
+
+def _varint(value: int) -> bytes:
+    out = bytearray()
+    while value > 127:
+        out.append(value & 127 | 128)
+        value >>= 7
+    out.append(value)
+    return bytes(out)
