@@ -126,15 +126,7 @@ def show_hardware(name: Name, as_file: AsFile = False) -> None:
 def _show_chip(chip: Hardware) -> None:
     from cli.console import console
 
-    costs = [f"{key} {value}" for key, value in chip.cycles.model_dump().items()]
-    widths = [f"{key} {value}" for key, value in chip.bits_per_cycle.model_dump().items()]
-    extra = [
-        ("bits", ", ".join(f"{key} {value}" for key, value in chip.bits.model_dump().items())),
-        ("cycles", ", ".join(costs)),
-        ("bits/cycle", ", ".join(widths)),
-        ("sync blocks", f"{chip.sync_blocks:,}"),
-    ]
-    _facts([*_chip_facts(chip), *extra])
+    _facts([*chip_facts(chip), *cost_facts(chip)])
     console().print(f"\n{chip.source.strip() or 'no source is given'}", soft_wrap=True)
 
 
@@ -150,7 +142,7 @@ def check_hardware(file: File) -> None:
     from hw.library import load_hardware
 
     chip = load_hardware(file)
-    answer(_chip(chip), lambda: _facts([*_chip_facts(chip), ("valid", "yes")]))
+    answer(_chip(chip), lambda: _facts([*chip_facts(chip), ("valid", "yes")]))
 
 
 def _chip(chip: Hardware) -> ChipSummary:
@@ -167,7 +159,8 @@ def _chip(chip: Hardware) -> ChipSummary:
     )
 
 
-def _chip_facts(chip: Hardware) -> list[tuple[str, str]]:
+def chip_facts(chip: Hardware) -> list[tuple[str, str]]:
+    """Return what a chip adds up to, a line each."""
     banks = f"{chip.banks:,} ({chip.channels:,} channels of {chip.banks_per_channel:,})"
     summary = _chip(chip)
     return [
@@ -181,13 +174,25 @@ def _chip_facts(chip: Hardware) -> list[tuple[str, str]]:
     ]
 
 
+def cost_facts(chip: Hardware) -> list[tuple[str, str]]:
+    """Return the bits, costs and bandwidths of a chip, a line each."""
+    costs = [f"{key} {value}" for key, value in chip.cycles.model_dump().items()]
+    widths = [f"{key} {value}" for key, value in chip.bits_per_cycle.model_dump().items()]
+    return [
+        ("bits", ", ".join(f"{key} {value}" for key, value in chip.bits.model_dump().items())),
+        ("cycles", ", ".join(costs)),
+        ("bits/cycle", ", ".join(widths)),
+        ("sync blocks", f"{chip.sync_blocks:,}"),
+    ]
+
+
 @networks_app.command("list")
 @answering
 def list_networks() -> None:
     """List the networks that come with the program."""
     from models.library import load_network, network_names
 
-    networks = [_network(load_network(name)) for name in network_names()]
+    networks = [network_summary(load_network(name)) for name in network_names()]
     answer(networks, lambda: _show_networks(networks))
 
 
@@ -216,7 +221,7 @@ def show_network(name: Name, dim: Extents = None, strict: Strict = False, as_fil
     if as_file:
         answer(network, lambda: print(dump(network), end=""))
     else:
-        shown = ShownNetwork(_network(network), tuple(map(_layer, network.layers)))
+        shown = ShownNetwork(network_summary(network), tuple(map(_layer, network.layers)))
         answer(shown, lambda: _show_network(shown))
 
 
@@ -224,7 +229,7 @@ def _show_network(network: ShownNetwork) -> None:
     from cli.console import console, printable
     from cli.tables import number, table
 
-    _facts(_network_facts(network.summary))
+    _facts(network_facts(network.summary))
     rows = table(
         ("layer", "dims", "output", "MACs", "weights", "reads"), ("layer", "dims", "output", "reads")
     )
@@ -250,18 +255,19 @@ def check_network(file: File, dim: Extents = None, strict: Strict = False) -> No
       overlapim models check net.onnx --dim batch=1
     """
     network, notes = network_with_notes(file, dim, strict)
-    summary = replace(_network(network), notes=tuple(notes))
+    summary = replace(network_summary(network), notes=tuple(notes))
     answer(summary, lambda: _show_check(summary))
 
 
 def _show_check(summary: NetworkSummary) -> None:
-    _facts([*_network_facts(summary), ("valid", "yes")])
+    _facts([*network_facts(summary), ("valid", "yes")])
     if summary.notes:
         print()
         show_notes(summary.notes, sys.stdout)
 
 
-def _network(network: Network) -> NetworkSummary:
+def network_summary(network: Network) -> NetworkSummary:
+    """Return what a network adds up to."""
     layers = zip(network.layers, network.consumers, strict=True)
     return NetworkSummary(
         name=network.name,
@@ -284,7 +290,8 @@ def _layer(layer: Layer) -> LayerSummary:
     )
 
 
-def _network_facts(network: NetworkSummary) -> list[tuple[str, str]]:
+def network_facts(network: NetworkSummary) -> list[tuple[str, str]]:
+    """Return what a network adds up to, a line each."""
     from cli.console import printable
 
     def tensors(shapes: dict[str, tuple[int, ...]]) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import inspect
 import io
 import os
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any
@@ -20,6 +21,8 @@ from cli.catalogue import hardware_app, networks_app
 from cli.clock import process_started
 from cli.evaluate import evaluate, simulate
 from cli.export import export
+from cli.options import COMMAND
+from cli.report import report
 from cli.solve import SolveCommand, solve
 from cli.trace import trace
 from cli.transform import transform
@@ -52,6 +55,7 @@ app.command(help=paragraphs(simulate))(simulate)
 app.command(help=paragraphs(transform))(transform)
 app.command(help=paragraphs(export))(export)
 app.command(help=paragraphs(trace))(trace)
+app.command(help=paragraphs(report))(report)
 app.add_typer(hardware_app, name="hw")
 app.add_typer(networks_app, name="models")
 app.add_typer(bench_app, name="bench")
@@ -84,6 +88,7 @@ def run(arguments: Sequence[str], started: float) -> int:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
     command: Any = typer.main.get_command(app)
+    COMMAND.set(shlex.join([NAME, *arguments]))
     try:
         code = command.main(list(arguments), prog_name=NAME, standalone_mode=False, obj=started)
         sys.stdout.flush()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Annotated
 
@@ -79,6 +80,33 @@ def directory(given: object) -> Path:
         raise typer.BadParameter("must name a directory ('.' for this one), not ''")
     return Path(str(given))
 
+
+def file(*endings: str) -> Callable[[object], Path]:
+    """Return a parser of the paths of files that end in one way or another."""
+
+    def parse(given: object) -> Path:
+        path = Path(str(given))
+        if path.suffix.lower() not in endings or not path.stem:
+            raise typer.BadParameter(f"must end in {' or '.join(endings)}, not {str(given)[:60]!r}")
+        return path
+
+    return parse
+
+
+def needed(extra: str, *libraries: str) -> None:
+    """Raise `InputError` that says how to get the libraries of an extra, unless they are there."""
+    from importlib.util import find_spec
+
+    from overlapim_files import InputError
+
+    missing = [library for library in libraries if find_spec(library) is None]
+    if missing:
+        are = "is" if len(missing) == 1 else "are"
+        raise InputError(f"{' and '.join(missing)} {are} missing: pip install 'fast-overlapim[{extra}]'")
+
+
+COMMAND: ContextVar[str] = ContextVar("COMMAND", default="")
+"""The command line of this run, as one would type it again."""
 
 NetworkName = Annotated[
     str, typer.Argument(metavar="NETWORK", help="A built-in network (`overlapim models list`) or a file.")

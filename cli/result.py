@@ -9,6 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from cli.answers import to_json
+from cli.options import COMMAND
 from overlapim_files import digest, dump, write_text
 from solver.account.cycles import Spent
 from solver.account.plan import Account
@@ -95,6 +96,7 @@ class RunRecord:
     trace: tuple[tuple[float, int, int | None], ...]
     inputs: dict[str, str]
     versions: dict[str, str | None]
+    command: str
 
 
 def run_record(result: Result, account: Account, wall_s: float, interrupted: bool) -> RunRecord:
@@ -120,6 +122,7 @@ def run_record(result: Result, account: Account, wall_s: float, interrupted: boo
         trace=tuple((step.seconds, step.latency, step.bound) for step in result.trace),
         inputs={"network": digest(solution.network), "hardware": digest(solution.hardware)},
         versions=versions(),
+        command=COMMAND.get(),
     )
 
 

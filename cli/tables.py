@@ -9,12 +9,16 @@ from rich.table import Table
 
 from cli.console import console, printable
 from hw.hardware import Hardware
+from models.network import Layer
 from solver.account.plan import Account
 from solver.solution import Solution
 from solver.solve import Result
 
 Fact = tuple[str, str]
 """A line below a table: what it is about, and what is so."""
+
+SCOPES = {"mapspace": "all valid solutions", "pool": "the mappings that were considered"}
+"""What a bound holds for, in words."""
 
 
 def number(value: int) -> str:
@@ -28,6 +32,11 @@ def table(columns: Sequence[str], left: Sequence[str] = ()) -> Table:
     for name in columns:
         result.add_column(name, justify="left" if name in left else "right", overflow="fold")
     return result
+
+
+def dims(layer: Layer) -> str:
+    """Return the dims of a layer that are more than 1."""
+    return " ".join(f"{dim}{bound}" for dim, bound in layer.dims.items() if bound > 1) or "1"
 
 
 def layer_table(account: Account) -> Table:
@@ -75,8 +84,7 @@ def stated(solution: Solution) -> list[Fact]:
     """Return what a solution file says of how much better a solution could be, which cannot be recomputed."""
     if solution.bound is None:
         return [("bound", "the file states none")]
-    scope = {"mapspace": "all valid solutions", "pool": "the mappings that were considered"}
-    return [("bound", f"{number(solution.bound)} cycles over {scope[solution.bound_scope]}, says the file")]
+    return [("bound", f"{number(solution.bound)} cycles over {SCOPES[solution.bound_scope]}, says the file")]
 
 
 def show_result(account: Account, result: Result) -> None:

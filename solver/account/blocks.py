@@ -143,3 +143,21 @@ def _exact(blocks: Blocks) -> Iterator[Stretch]:
         if waited:
             yield Stretch("wait", start - waited, start, waited, first, first)
         yield Stretch("compute", start, int(ends[after - 1]), 0, first, after - 1)
+
+
+def drawable(layers: Sequence[Blocks], most: int) -> tuple[int, list[list[Stretch]]]:
+    """Cut the time of all layers into about `most` stretches, or one a layer if there are more layers.
+
+    Returns
+    -------
+    the resolution, which is 1 if the stretches are exact, and the stretches of each layer.
+    """
+    exact = sum(1 + 2 * int(np.count_nonzero(blocks.waits)) for blocks in layers)
+    most = max(most, len(layers))
+    length = sum(int(blocks.lengths.sum() + blocks.waits.sum()) for blocks in layers)
+    resolution = 1 if exact <= most else max(2, length // most)
+    while True:
+        found = [stretches(blocks, resolution) for blocks in layers]
+        if resolution == 1 or sum(map(len, found)) <= most:
+            return resolution, found
+        resolution *= 2
