@@ -1,7 +1,12 @@
 """`overlapim hw derive`: a hardware file from technology, bit widths and timing."""
 
-from __future__ import annotations
+# Annotations are evaluated here, as those that all technologies share are put together from them.
 
+import functools
+import inspect
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from inspect import Parameter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,33 +25,29 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 
-BANDWIDTH = number("GB/s", 0.001, 1_000_000)
-TIME = number("nanoseconds", 0.001, 1_000_000)
+_NS = number("nanoseconds", 0.001, 1_000_000)
+_BITS = integer(1, 1024)
+_COUNT = integer(1, 2**20)
 
 
 def _time(name: str, meaning: str) -> Any:
     """Return an option that takes a time; what `typer.Option` returns is `Any` by declaration, too."""
-    return typer.Option(name, parser=TIME, metavar="NS", help=meaning)
+    return typer.Option(name, parser=_NS, metavar="NS", help=meaning)
 
 
-Name = Annotated[
-    str, typer.Option("--name", parser=text(200), metavar="NAME", help="The name of the chip in reports.")
-]
-Bits = Annotated[
-    int,
-    typer.Option("--bits", "-b", parser=integer(1, 1024), metavar="N", help="Of activations and weights."),
-]
-Accumulator = Annotated[
-    int, typer.Option("--accumulator", parser=integer(1, 1024), metavar="N", help="Bits of an accumulator.")
-]
+def _whole(name: str, parser: Callable[[object], int], meaning: str) -> Any:
+    """Return an option that takes a whole number."""
+    return typer.Option(name, parser=parser, metavar="N", help=meaning)
+
+
+Name = Annotated[str, typer.Option("--name", parser=text(200), metavar="NAME", help="As reports call it.")]
+Bits = Annotated[int, _whole("--bits", _BITS, "Bits of activations and weights.")]
+Accumulator = Annotated[int, _whole("--accumulator", _BITS, "Bits of an accumulator.")]
 Clock = Annotated[float, _time("--clock", "One cycle, such as tCK.")]
-Count = integer(1, 2**20)
-Channels = Annotated[int, typer.Option("--channels", parser=Count, metavar="N", help="Channels of the chip.")]
-Banks = Annotated[int, typer.Option("--banks", parser=Count, metavar="N", help="Banks of each channel.")]
-Columns = Annotated[int, typer.Option("--columns", parser=Count, metavar="N", help="Lanes of each bank.")]
-RowCount = Annotated[
-    int, typer.Option("--rows", parser=integer(1, 2**40), metavar="N", help="Bits under each lane.")
-]
+Channels = Annotated[int, _whole("--channels", _COUNT, "Channels of the chip.")]
+Banks = Annotated[int, _whole("--banks", _COUNT, "Banks of each channel.")]
+Columns = Annotated[int, _whole("--columns", _COUNT, "Lanes of each bank.")]
+RowCount = Annotated[int, _whole("--rows", integer(1, 2**40), "Bits under each lane.")]
 Weights = Annotated[
     str,
     typer.Option(
@@ -56,203 +57,67 @@ Weights = Annotated[
         help="Whether a bank serves one layer only or several.",
     ),
 ]
-RowCopy = Annotated[float, _time("--row-copy", "Copying one row from bank to bank.")]
-Bus = Annotated[
-    float,
-    typer.Option("--bus", parser=BANDWIDTH, metavar="GB/S", help="Bandwidth of the bus of one channel."),
-]
 Out = Annotated[
     Path | None, typer.Option("--out", "-o", metavar="FILE", help="Write to this file, not to the terminal.")
 ]
 
 
-@app.command()
-@answering
-def bitsimd(
-    name: Name = "bitsimd",
-    bits: Bits = 8,
-    accumulator: Accumulator = 32,
-    clock: Clock = 1.0,
-    tras: Annotated[float, _time("--tras", "tRAS, from activating a row to closing it.")] = 34.0,
-    trp: Annotated[float, _time("--trp", "tRP, from closing a row to activating another.")] = 14.0,
-    logic: Annotated[float, _time("--logic", "A step of the logic, such as tCCD_S.")] = 1.0,
-    row_copy: RowCopy = 125.0,
-    bus: Bus = 32.0,
-    channels: Channels = 8,
-    banks: Banks = 16,
-    columns: Columns = 8192,
-    rows: RowCount = 32768,
-    weights: Weights = "shared",
-    out: Out = None,
-) -> None:
-    """BitSIMD-V: digital logic at the sense amplifiers of DRAM, as in hbm2-bitsimd.
+@dataclass(frozen=True)
+class Given:
+    """The options that all technologies have; as defaults, what a built-in chip has."""
 
-    Example:
+    name: Name
+    bits: Bits
+    accumulator: Accumulator
+    clock: Clock
+    channels: Channels
+    banks: Banks
+    columns: Columns
+    rows: RowCount
+    weights: Weights
 
-      overlapim hw derive bitsimd --bits 4 --accumulator 24 --out chip.yaml
-    """
-    from hw.derive import BitSimdTiming, Rows
-    from hw.derive import bitsimd as derive
+    def chip(self) -> "Chip":
+        """Return what is given of the chip."""
+        from hw.derive import Chip
+        from hw.hardware import Bits
 
-    chip = _chip(name, clock, (channels, banks, columns, rows), weights, (bits, accumulator))
-    _give(derive(chip, BitSimdTiming(tras, trp, logic), Rows(row_copy, bus)), out)
-
-
-@app.command()
-@answering
-def simdram(
-    name: Name = "simdram",
-    bits: Bits = 8,
-    accumulator: Accumulator = 32,
-    clock: Clock = 1.0,
-    command: Annotated[float, _time("--command", "One command on rows, AP or AAP.")] = 45.0,
-    row_copy: RowCopy = 125.0,
-    bus: Bus = 32.0,
-    channels: Channels = 8,
-    banks: Banks = 16,
-    columns: Columns = 8192,
-    rows: RowCount = 32768,
-    weights: Weights = "shared",
-    out: Out = None,
-) -> None:
-    """SIMDRAM, MIMDRAM: majority and NOT on whole rows of DRAM, as in hbm2-simdram.
-
-    Example:
-
-      overlapim hw derive simdram --command 49 --out chip.yaml
-    """
-    from hw.derive import Rows
-    from hw.derive import simdram as derive
-
-    chip = _chip(name, clock, (channels, banks, columns, rows), weights, (bits, accumulator))
-    _give(derive(chip, command, Rows(row_copy, bus)), out)
+        return Chip(
+            self.name,
+            self.clock,
+            self.channels,
+            self.banks,
+            self.columns,
+            self.rows,
+            "static" if self.weights == "static" else "shared",
+            Bits(activation=self.bits, weight=self.bits, accumulator=self.accumulator),
+        )
 
 
-@app.command()
-@answering
-def aritpim(
-    name: Name = "aritpim",
-    bits: Bits = 8,
-    accumulator: Accumulator = 32,
-    variant: Annotated[
-        str,
-        typer.Option(
-            "--variant",
-            parser=one_of("serial", "parallel"),
-            metavar="serial|parallel",
-            help="Bit by bit, or all bits at once in crossbars cut into partitions.",
-        ),
-    ] = "serial",
-    clock: Clock = 1.1,
-    between_channels: Annotated[
-        int,
-        typer.Option(
-            "--between-channels",
-            parser=integer(1, 2**40),
-            metavar="N",
-            help="Bits per cycle and bank between channels.",
-        ),
-    ] = 64,
-    channels: Channels = 32,
-    banks: Banks = 256,
-    columns: Columns = 1024,
-    rows: RowCount = 1024,
-    weights: Weights = "static",
-    out: Out = None,
-) -> None:
-    """AritPIM: stateful logic in ReRAM crossbars, for 8, 16, 32 or 64 bits, as in reram-aritpim.
+def technology(defaults: Given) -> Callable[[Callable[..., "Hardware"]], Callable[..., None]]:
+    """Make a command of what derives a chip from its own options; it gets those of `Given` and --out, too."""
 
-    Example:
+    def decorate(derive: Callable[..., "Hardware"]) -> Callable[..., None]:
+        @functools.wraps(derive)
+        def command(*, out: Path | None, **options: Any) -> None:
+            shared = Given(**{key: options.pop(key) for key in asdict(defaults)})
+            _give(derive(shared.chip(), **options), out)
 
-      overlapim hw derive aritpim --variant parallel --out chip.yaml
-    """
-    from hw.derive import aritpim as derive
+        own = list(inspect.signature(derive).parameters.values())[1:]
+        parameters = [
+            Parameter(key, Parameter.KEYWORD_ONLY, default=value, annotation=Given.__annotations__[key])
+            for key, value in asdict(defaults).items()
+        ]
+        parameters += [x.replace(kind=Parameter.KEYWORD_ONLY) for x in own]
+        parameters.append(Parameter("out", Parameter.KEYWORD_ONLY, default=None, annotation=Out))
+        command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        command.__annotations__ = {}
+        return app.command(defaults.name)(answering(command))
 
-    chip = _chip(name, clock, (channels, banks, columns, rows), weights, (bits, accumulator))
-    _give(derive(chip, "serial" if variant == "serial" else "parallel", between_channels), out)
+    return decorate
 
 
-ReadTime = Annotated[float, _time("--read", "From a read to the end of its first burst.")]
-WriteTime = Annotated[float, _time("--write", "From a write to the end of its first burst.")]
-Interval = Annotated[float, _time("--tccd", "tCCD, from one multiply-accumulate command to the next.")]
-Post = Annotated[float, _time("--post", "One post-operation.")]
-
-
-@app.command("hbm-pim")
-@answering
-def hbm_pim(
-    name: Name = "hbm-pim",
-    bits: Bits = 16,
-    accumulator: Accumulator = 16,
-    clock: Clock = 1.0,
-    tccd: Interval = 4.0,
-    read: ReadTime = 22.0,
-    write: WriteTime = 10.0,
-    post: Post = 4.0,
-    bus: Bus = 16.0,
-    channels: Channels = 16,
-    banks: Banks = 8,
-    columns: Columns = 16,
-    rows: RowCount = 2**24,
-    weights: Weights = "shared",
-    out: Out = None,
-) -> None:
-    """Samsung HBM-PIM: units beside the banks of DRAM with accumulators in each lane; a bank is a unit here.
-
-    Example:
-
-      overlapim hw derive hbm-pim --channels 64 --out chip.yaml
-    """
-    from hw.derive import NearBank
-    from hw.derive import hbm_pim as derive
-
-    chip = _chip(name, clock, (channels, banks, columns, rows), weights, (bits, accumulator))
-    _give(derive(chip, NearBank(tccd, read, write, post, bus)), out)
-
-
-@app.command()
-@answering
-def aim(
-    name: Name = "aim",
-    bits: Bits = 16,
-    accumulator: Accumulator = 16,
-    clock: Clock = 0.5,
-    tccd: Interval = 1.0,
-    read: ReadTime = 1.0,
-    write: WriteTime = 3.0,
-    post: Post = 43.0,
-    bus: Bus = 32.0,
-    channels: Channels = 32,
-    banks: Banks = 16,
-    columns: Columns = 16,
-    rows: RowCount = 2**24,
-    weights: Weights = "shared",
-    out: Out = None,
-) -> None:
-    """SK hynix AiM: units beside the banks of DRAM that add up their lanes in a tree, as in gddr6-aim.
-
-    Example:
-
-      overlapim hw derive aim --channels 2 --out chip.yaml
-    """
-    from hw.derive import NearBank
-    from hw.derive import aim as derive
-
-    chip = _chip(name, clock, (channels, banks, columns, rows), weights, (bits, accumulator))
-    _give(derive(chip, NearBank(tccd, read, write, post, bus)), out)
-
-
-def _chip(
-    name: str, clock: float, shape: tuple[int, int, int, int], weights: str, widths: tuple[int, int]
-) -> Chip:
-    from hw.derive import Chip
-    from hw.hardware import Bits
-
-    bits = Bits(activation=widths[0], weight=widths[0], accumulator=widths[1])
-    return Chip(name, clock, *shape, "static" if weights == "static" else "shared", bits)
-
-
-def _give(hardware: Hardware, out: Path | None) -> None:
+def _give(hardware: "Hardware", out: Path | None) -> None:
+    """Print the file, or write it."""
     from cli.console import say
     from overlapim_files import dump, write_text
 
@@ -261,3 +126,126 @@ def _give(hardware: Hardware, out: Path | None) -> None:
         return
     write_text(out, dump(hardware))
     say(f"written: {out}")
+
+
+Bus = Annotated[
+    float,
+    typer.Option(
+        "--bus",
+        parser=number("GB/s", 0.001, 1_000_000),
+        metavar="GB/S",
+        help="Bandwidth of the bus of one channel.",
+    ),
+]
+RowCopy = Annotated[float, _time("--row-copy", "Copying one row from bank to bank.")]
+
+
+@technology(Given("bitsimd", 8, 32, 1.0, 8, 16, 8192, 32768, "shared"))
+def bitsimd(
+    chip: "Chip",
+    tras: Annotated[float, _time("--tras", "tRAS, from activating a row to closing it.")] = 34.0,
+    trp: Annotated[float, _time("--trp", "tRP, from closing a row to activating another.")] = 14.0,
+    logic: Annotated[float, _time("--logic", "A step of the logic, such as tCCD_S.")] = 1.0,
+    row_copy: RowCopy = 125.0,
+    bus: Bus = 32.0,
+) -> "Hardware":
+    """BitSIMD-V: digital logic at the sense amplifiers of DRAM, as in hbm2-bitsimd.
+
+    Example:
+
+      overlapim hw derive bitsimd --bits 4 --accumulator 24 --out chip.yaml
+    """
+    from hw.derive import BitSimdTiming, Rows, bitsimd
+
+    return bitsimd(chip, BitSimdTiming(tras, trp, logic), Rows(row_copy, bus))
+
+
+@technology(Given("simdram", 8, 32, 1.0, 8, 16, 8192, 32768, "shared"))
+def simdram(
+    chip: "Chip",
+    command: Annotated[float, _time("--command", "One command on rows, AP or AAP.")] = 45.0,
+    row_copy: RowCopy = 125.0,
+    bus: Bus = 32.0,
+) -> "Hardware":
+    """SIMDRAM, MIMDRAM: majority and NOT on whole rows of DRAM, as in hbm2-simdram.
+
+    Example:
+
+      overlapim hw derive simdram --command 49 --out chip.yaml
+    """
+    from hw.derive import Rows, simdram
+
+    return simdram(chip, command, Rows(row_copy, bus))
+
+
+Variant = Annotated[
+    str,
+    typer.Option(
+        "--variant",
+        parser=one_of("serial", "parallel"),
+        metavar="serial|parallel",
+        help="Bit by bit, or all bits at once in crossbars cut into partitions.",
+    ),
+]
+BetweenChannels = Annotated[
+    int, _whole("--between-channels", integer(1, 2**40), "Bits per cycle and bank between channels.")
+]
+
+
+@technology(Given("aritpim", 8, 32, 1.1, 32, 256, 1024, 1024, "static"))
+def aritpim(chip: "Chip", variant: Variant = "serial", between_channels: BetweenChannels = 64) -> "Hardware":
+    """AritPIM: stateful logic in ReRAM crossbars, for 8, 16, 32 or 64 bits, as in reram-aritpim.
+
+    Example:
+
+      overlapim hw derive aritpim --variant parallel --out chip.yaml
+    """
+    from hw.derive import aritpim
+
+    return aritpim(chip, "serial" if variant == "serial" else "parallel", between_channels)
+
+
+Interval = Annotated[float, _time("--tccd", "tCCD, from one multiply-accumulate command to the next.")]
+ReadTime = Annotated[float, _time("--read", "From a read to the end of its first burst.")]
+WriteTime = Annotated[float, _time("--write", "From a write to the end of its first burst.")]
+Post = Annotated[float, _time("--post", "One post-operation.")]
+
+
+@technology(Given("hbm-pim", 16, 16, 1.0, 16, 8, 16, 2**24, "shared"))
+def hbm_pim(
+    chip: "Chip",
+    tccd: Interval = 4.0,
+    read: ReadTime = 22.0,
+    write: WriteTime = 10.0,
+    post: Post = 4.0,
+    bus: Bus = 16.0,
+) -> "Hardware":
+    """Samsung HBM-PIM: units beside the banks of DRAM with accumulators in each lane; a bank is a unit here.
+
+    Example:
+
+      overlapim hw derive hbm-pim --channels 64 --out chip.yaml
+    """
+    from hw.derive import NearBank, hbm_pim
+
+    return hbm_pim(chip, NearBank(tccd, read, write, post, bus))
+
+
+@technology(Given("aim", 16, 16, 0.5, 32, 16, 16, 2**24, "shared"))
+def aim(
+    chip: "Chip",
+    tccd: Interval = 1.0,
+    read: ReadTime = 1.0,
+    write: WriteTime = 3.0,
+    post: Post = 43.0,
+    bus: Bus = 32.0,
+) -> "Hardware":
+    """SK hynix AiM: units beside the banks of DRAM that add up their lanes in a tree, as in gddr6-aim.
+
+    Example:
+
+      overlapim hw derive aim --channels 2 --out chip.yaml
+    """
+    from hw.derive import NearBank, aim
+
+    return aim(chip, NearBank(tccd, read, write, post, bus))

@@ -133,20 +133,12 @@ class BitSimdTiming:
 def bitsimd(chip: Chip, timing: BitSimdTiming, rows: Rows) -> Hardware:
     """Return a chip with digital logic at the sense amplifiers (BitSIMD-V)."""
     row, logic = chip.cycles(timing.tras_ns, timing.trp_ns), chip.cycles(timing.logic_ns)
-    add, bus = bitsimd_add(chip.bits.accumulator, row, logic), bus_share(chip, rows.channel_gb_per_s)
-    costs = Costs(
-        multiply=bitsimd_multiply(chip.factor, row, logic),
-        add=add,
-        move=rows_moved(chip.bits.accumulator, 2 * row, "read and written back"),
-        row_write=Number(row, f"one row, tRAS + tRP = {timing.tras_ns:g} + {timing.trp_ns:g} ns"),
-        post=as_an_addition(add),
-        transfer=rows_copied(chip, rows),
-        load=bus,
-        drain=bus,
-        bank=row_bandwidth(chip, rows),
-        channel=bus,
-    )
-    return hardware(chip, "BitSIMD-V, digital logic at the sense amplifiers: every column is a lane.", costs)
+    multiply = bitsimd_multiply(chip.factor, row, logic)
+    add = bitsimd_add(chip.bits.accumulator, row, logic)
+    move = rows_moved(chip.bits.accumulator, 2 * row, "read and written back")
+    write = Number(row, f"one row, tRAS + tRP = {timing.tras_ns:g} + {timing.trp_ns:g} ns")
+    technology = "BitSIMD-V, digital logic at the sense amplifiers: every column is a lane."
+    return hardware(chip, technology, _row_wise(chip, rows, multiply, add, move, write))
 
 
 def bitsimd_multiply(n: int, row: int, logic: int) -> Number:
@@ -173,20 +165,12 @@ def bitsimd_add(n: int, row: int, logic: int) -> Number:
 def simdram(chip: Chip, command_ns: float, rows: Rows) -> Hardware:
     """Return a chip that computes with majority and NOT on whole rows (SIMDRAM, MIMDRAM)."""
     command = chip.cycles(command_ns)
-    add, bus = simdram_add(chip.bits.accumulator, command), bus_share(chip, rows.channel_gb_per_s)
-    costs = Costs(
-        multiply=simdram_multiply(chip.factor, command),
-        add=add,
-        move=rows_moved(chip.bits.accumulator, command, "one command"),
-        row_write=Number(command, f"one command, {command_ns:g} ns"),
-        post=as_an_addition(add),
-        transfer=rows_copied(chip, rows),
-        load=bus,
-        drain=bus,
-        bank=row_bandwidth(chip, rows),
-        channel=bus,
-    )
-    return hardware(chip, "SIMDRAM, majority and NOT on whole rows: every column is a lane.", costs)
+    multiply = simdram_multiply(chip.factor, command)
+    add = simdram_add(chip.bits.accumulator, command)
+    move = rows_moved(chip.bits.accumulator, command, "one command")
+    write = Number(command, f"one command, {command_ns:g} ns")
+    technology = "SIMDRAM, majority and NOT on whole rows: every column is a lane."
+    return hardware(chip, technology, _row_wise(chip, rows, multiply, add, move, write))
 
 
 def simdram_multiply(n: int, command: int) -> Number:
@@ -199,6 +183,24 @@ def simdram_add(n: int, command: int) -> Number:
     """Return the cost of n bits plus n bits (counted in MIMDRAM's microworkloads)."""
     count = 8 * n + 1
     return Number(count * command, f"8n+1 = {count} commands at n = {n}: {count} * {command} (MIMDRAM)")
+
+
+def _row_wise(
+    chip: Chip, rows: Rows, multiply: Number, add: Number, move: Number, row_write: Number
+) -> Costs:
+    bus = bus_share(chip, rows.channel_gb_per_s)
+    return Costs(
+        multiply=multiply,
+        add=add,
+        move=move,
+        row_write=row_write,
+        post=as_an_addition(add),
+        transfer=rows_copied(chip, rows),
+        load=bus,
+        drain=bus,
+        bank=row_bandwidth(chip, rows),
+        channel=bus,
+    )
 
 
 def rows_moved(bits: int, row: int, what: str) -> Number:
