@@ -85,29 +85,27 @@ def hardware(chip: Chip, technology: str, costs: Costs) -> Hardware:
         if a number is not one that a hardware file may have.
     """
     numbers = {field.name: getattr(costs, field.name) for field in fields(Costs)}
+    given = {field.name: getattr(chip, field.name) for field in fields(Chip)}
     lines = [technology, *(f"{key}: {number.value}, {number.how}." for key, number in numbers.items())]
-    values = {key: number.value for key, number in numbers.items()}
     try:
         return Hardware(
             format=FORMAT,
-            name=chip.name,
             source="\n".join([*lines, f"sync_blocks: {SYNC_BLOCKS}, assumed."]) + "\n",
-            clock_ns=chip.clock_ns,
-            channels=chip.channels,
-            banks_per_channel=chip.banks_per_channel,
-            columns_per_bank=chip.columns_per_bank,
-            rows_per_bank=chip.rows_per_bank,
-            weights=chip.weights,
-            bits=chip.bits,
-            cycles=Cycles(**{key: values[key] for key in Cycles.model_fields}),
-            bits_per_cycle=BitsPerCycle(**{key: values[key] for key in BitsPerCycle.model_fields}),
+            cycles=Cycles(**{key: numbers[key].value for key in Cycles.model_fields}),
+            bits_per_cycle=BitsPerCycle(**{key: numbers[key].value for key in BitsPerCycle.model_fields}),
             sync_blocks=SYNC_BLOCKS,
+            **given,
         )
     except ValidationError as error:
-        first = error.errors()[0]
-        key, limits = ".".join(map(str, first["loc"])), first.get("ctx", {})
-        limit = f"at least {limits['ge']}" if "ge" in limits else f"at most {limits.get('le')}"
-        raise InputError(f"{key} comes to {first['input']}, but must be {limit}") from None
+        raise _out_of_range(error) from None
+
+
+def _out_of_range(error: ValidationError) -> InputError:
+    """Say which number is too small or too large for a hardware file."""
+    first = error.errors()[0]
+    key, limits = ".".join(map(str, first["loc"])), first.get("ctx", {})
+    limit = f"at least {limits['ge']}" if "ge" in limits else f"at most {limits.get('le')}"
+    return InputError(f"{key} comes to {first['input']}, but must be {limit}")
 
 
 # Bit-serial logic on whole rows of DRAM: every column of a bank is a lane
