@@ -45,7 +45,7 @@ def problem_text(layer: Layer) -> str:
     shape = {
         "name": "layer",
         "dimensions": dims,
-        "coefficients": [{"name": name, "default": 1} for name in coefficients],
+        **({"coefficients": [{"name": name, "default": 1} for name in coefficients]} if coefficients else {}),
         "data_spaces": [*spaces, {**outputs, "read_write": True}],
     }
     instance = {dim: layer.bound(dim) for dim in dims} | coefficients
