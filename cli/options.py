@@ -109,7 +109,11 @@ COMMAND: ContextVar[str] = ContextVar("COMMAND", default="")
 """The command line of this run, as one would type it again."""
 
 NetworkName = Annotated[
-    str, typer.Argument(metavar="NETWORK", help="A built-in network (`overlapim models list`) or a file.")
+    str,
+    typer.Argument(
+        metavar="NETWORK",
+        help="A built-in network (`overlapim models list`), a file, or a directory of Timeloop problems.",
+    ),
 ]
 SolutionFile = Annotated[
     Path, typer.Argument(metavar="SOLUTION", help="A solution file, as `overlapim solve --out` writes it.")
