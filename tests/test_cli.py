@@ -262,7 +262,7 @@ MISTAKES = {
     "chip is text": (["hw", "check", "./file.txt"], "file.txt:1"),
     "unknown chip to show": (["hw", "show", "toi"], "did you mean 'toy'"),
     "network of the wrong kind": (["models", "check", "chip.yaml"], "overlapim/network/1"),
-    "unknown network to show": (["models", "show", "vgg"], "did you mean 'vgg16'"),
+    "unknown network to show": (["models", "show", "resne18"], "did you mean 'resnet18'"),
 }
 
 
