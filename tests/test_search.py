@@ -59,6 +59,21 @@ def test_every_method_verifies_or_refuses(network: str, hardware: str, weights: 
     assert latencies["descent"] <= min(latencies.values())
 
 
+SIMULATED = ("bert-base:1", "bert-base:6", "gpt2:1", "alexnet", "squeezenet", "inception-v1", "mobilenetv2")
+PAIRS = [(name, weights) for name in SIMULATED for weights in ("static", "shared")]
+
+
+@pytest.mark.parametrize(
+    ("name", "weights"), [PAIRS[0], *(pytest.param(*pair, marks=pytest.mark.slow) for pair in PAIRS[1:])]
+)
+def test_built_in_networks_agree_with_the_simulator(name: str, weights: str) -> None:
+    network, chip = load_network(name), load_hardware("hbm2-bitsimd").with_weights(weights)  # type: ignore[arg-type]
+    result = solve(network, chip, "layerwise", strategy="forward")
+    plan = result.plan
+    simulated = simulate(network, chip, result.solution.mappings, plan.releases, [None] * len(plan.banks))
+    assert [(x.start, x.end) for x in simulated] == [(x.start, x.end) for x in plan.timeline.layers]
+
+
 @pytest.mark.parametrize("seed", range(40))
 @pytest.mark.parametrize("weights", ["static", "shared"])
 def test_random_networks_verify_and_agree_with_the_simulator(seed: int, weights: str) -> None:
