@@ -189,7 +189,14 @@ def cost_facts(chip: Hardware) -> list[tuple[str, str]]:
 @networks_app.command("list")
 @answering
 def list_networks() -> None:
-    """List the networks that come with the program."""
+    """List the networks that come with the program.
+
+    BERT and GPT-2 have 128 tokens unless their name says how many, in every command that takes a network.
+
+    Example:
+
+      overlapim models show bert-base:512
+    """
     from models.library import load_network, network_names
 
     networks = [network_summary(load_network(name)) for name in network_names()]
