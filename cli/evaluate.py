@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import typer
 
@@ -14,9 +14,16 @@ from cli.answers import answer, answering
 from cli.options import SolutionFile
 
 if TYPE_CHECKING:
-    from cli.result import FileRecord
     from solver.reference import SimulatedLayer
     from solver.solution import Solution
+
+
+class Compared(Protocol):
+    """What was found, with every way in which a file disagrees with it."""
+
+    @property
+    def differences(self) -> tuple[str, ...]:
+        """One sentence each."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +68,7 @@ def evaluate(solution: SolutionFile) -> None:
         raise InputError(f"{solution}: {error}") from None
     shown = account(found.problem, found.plan)
     record = file_record(stated, shown, found.differences)
-    _conclude(solution, record, lambda: show_solution(shown, stated))
+    conclude(solution, record, lambda: show_solution(shown, stated))
 
 
 @answering
@@ -101,7 +108,7 @@ def simulate(solution: SolutionFile) -> None:
             layers = execute(network, hardware, mappings, releases, orders, simulated)
     except InputError as error:
         raise InputError(f"{solution}: {error}") from None
-    _conclude(solution, _simulated(stated, layers), lambda: _show_simulated(stated, layers))
+    conclude(solution, _simulated(stated, layers), lambda: _show_simulated(stated, layers))
 
 
 def _show_simulated(solution: Solution, layers: list[SimulatedLayer]) -> None:
@@ -138,7 +145,7 @@ def _differences(solution: Solution, layers: list[SimulatedLayer]) -> list[str]:
     return differences
 
 
-def _conclude(file: Path, record: FileRecord | Simulated, show: Callable[[], None]) -> None:
+def conclude(file: Path, record: Compared, show: Callable[[], None]) -> None:
     """Print a record, and that the file agrees or in what it does not."""
     from cli.console import console, error
 

@@ -20,6 +20,7 @@ from cli.bench import app as bench_app
 from cli.catalogue import hardware_app, networks_app
 from cli.clock import process_started
 from cli.evaluate import evaluate, simulate
+from cli.execute import execute
 from cli.export import export
 from cli.options import COMMAND
 from cli.report import report
@@ -52,6 +53,7 @@ app = typer.Typer(
 app.command(cls=SolveCommand, help=paragraphs(solve))(solve)
 app.command(help=paragraphs(evaluate))(evaluate)
 app.command(help=paragraphs(simulate))(simulate)
+app.command(help=paragraphs(execute))(execute)
 app.command(help=paragraphs(transform))(transform)
 app.command(help=paragraphs(export))(export)
 app.command(help=paragraphs(trace))(trace)

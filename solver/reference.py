@@ -83,7 +83,7 @@ def simulate(
     return [done[layer.name] for layer in network.layers]
 
 
-class _Space:
+class Space:
     """Which coordinates of each dim are touched while the outermost temporal loops stand at given digits."""
 
     def __init__(self, layer: Layer, mapping: Mapping) -> None:
@@ -133,7 +133,7 @@ class _Run:
 
     def __init__(self, layer: Layer, mapping: Mapping, hardware: Hardware) -> None:
         self.layer = layer
-        self.space = _Space(layer, mapping)
+        self.space = Space(layer, mapping)
         self.bounds = [0, *(loop.bound for loop in self.space.temporal)]
         self.load_depth = self.drain_depth = 0
         for depth, loop in enumerate(self.space.temporal, 1):
@@ -232,11 +232,11 @@ _Reader = Callable[[Digits], int]
 """Given the digits of a block, the latest stamp of what it reads of one operand; 0 if that is nothing."""
 
 
-def _reader(operand: Operand, space: _Space, finish: Stamps) -> _Reader:
+def _reader(operand: Operand, space: Space, finish: Stamps) -> _Reader:
     return (_separate if operand.flatten is None else _flattened)(operand, space, finish)
 
 
-def _walk_windows(operand: Operand, axis: AxisName, value: int, extent: int) -> range:
+def walk_windows(operand: Operand, axis: AxisName, value: int, extent: int) -> range:
     """Return the coordinates of a producer axis that a value of the form leads to, window by window."""
     low = high = value
     windows = operand.axes[axis].windows
@@ -260,7 +260,7 @@ def _walk_windows(operand: Operand, axis: AxisName, value: int, extent: int) -> 
     return range(low, min(high, extent - 1) + 1)
 
 
-def _separate(operand: Operand, space: _Space, finish: Stamps) -> _Reader:
+def _separate(operand: Operand, space: Space, finish: Stamps) -> _Reader:
     """Return the reader of an operand that has one form for each axis."""
     coordinates: dict[Hashable, Sequence[int]] = {}
     latest: dict[Hashable, int] = {}
@@ -271,7 +271,7 @@ def _separate(operand: Operand, space: _Space, finish: Stamps) -> _Reader:
         if key not in coordinates:
             values = space.form_values(access.terms, access.offset, digits)
             valid = [i for i in values if 0 <= i < (access.extent or extent)]
-            coordinates[key] = sorted({x for i in valid for x in _walk_windows(operand, axis, i, extent)})
+            coordinates[key] = sorted({x for i in valid for x in walk_windows(operand, axis, i, extent)})
         return coordinates[key]
 
     def read(digits: Digits) -> int:
@@ -286,7 +286,7 @@ def _separate(operand: Operand, space: _Space, finish: Stamps) -> _Reader:
     return read
 
 
-def _flattened(operand: Operand, space: _Space, finish: Stamps) -> _Reader:
+def _flattened(operand: Operand, space: Space, finish: Stamps) -> _Reader:
     """Return the reader of an operand of which one form decides the coordinates on the axes ch, h and w."""
     form = operand.flatten
     assert isinstance(form, Flatten)
@@ -299,7 +299,7 @@ def _flattened(operand: Operand, space: _Space, finish: Stamps) -> _Reader:
         rows, columns = form.shape[1:]
         place = value // (rows * columns), value // columns % rows, value % columns
         boxes = [
-            _walk_windows(operand, axis, i, extent)
+            walk_windows(operand, axis, i, extent)
             for axis, i, extent in zip(AXES[1:], place, finish.shape[1:], strict=True)
         ]
         if not all(boxes):
@@ -314,7 +314,7 @@ def _flattened(operand: Operand, space: _Space, finish: Stamps) -> _Reader:
             return latest[key]
         first = space.form_values(batch.terms, batch.offset, digits)
         first = {i for i in first if 0 <= i < (batch.extent or finish.shape[0])}
-        images = sorted({x for i in first for x in _walk_windows(operand, "n", i, finish.shape[0])})
+        images = sorted({x for i in first for x in walk_windows(operand, "n", i, finish.shape[0])})
         size = form.shape[0] * form.shape[1] * form.shape[2]
         values = [i for i in space.form_values(form.terms, form.offset, digits) if 0 <= i < size]
         if not images:
@@ -340,7 +340,7 @@ def _halvings(n: int) -> int:
     return count
 
 
-def _load_cycles(layer: Layer, mapping: Mapping, space: _Space, hardware: Hardware) -> int:
+def _load_cycles(layer: Layer, mapping: Mapping, space: Space, hardware: Hardware) -> int:
     """Return the cycles of loading one tile of every operand and adding up the operands of each sum."""
     bits, first_step = hardware.bits.activation, [0] * len(space.temporal)
     banks = 1

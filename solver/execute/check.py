@@ -1,0 +1,105 @@
+"""Does a solution compute what its network does? Its schedule is executed, and compared layer by layer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from models.network import Layer
+from solver.execute.numbers import Numbers, draw
+from solver.execute.run import Executed, execute
+from solver.execute.schedule import stated
+from solver.execute.size import check_size
+from solver.execute.whole import compute
+from solver.solution import Solution
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What the execution of one layer came to.
+
+    Attributes
+    ----------
+    tight : blocks that start in the very cycle in which the last of what they read becomes readable.
+    start, end : of the first block, and the last finish.
+    ready : when the first block had all that it reads, 0 if that is nothing.
+    elements : outputs that were compared; `difference` is the largest, `where` the first that differs.
+    """
+
+    name: str
+    blocks: int
+    tight: int
+    start: int
+    end: int
+    ready: int
+    elements: int
+    difference: float
+    where: tuple[int, ...] | None
+
+
+@dataclass(frozen=True)
+class Check:
+    """What the execution of a solution came to, and every way in which that is not as it should be."""
+
+    latency: int
+    layers: tuple[Checked, ...]
+    differences: tuple[str, ...]
+
+
+def check(solution: Solution, seed: int, doing: Callable[[str], None]) -> Check:
+    """Execute a solution with numbers drawn from a seed, and compare with the network layer by layer.
+
+    Parameters
+    ----------
+    doing : called with a text whenever something else is done.
+
+    Raises
+    ------
+    InputError
+        if a block reads what is not finished yet, if a mapping or an order is not valid, or if it would take
+        too much time or memory; names the layer.
+    """
+    network = solution.network
+    schedules = stated(solution)
+    check_size(network, schedules)
+    drawn = draw(network, seed)
+    blocks = sum(len(schedule.starts) for schedule in schedules)
+    doing(f"{len(network.layers)} layers by themselves")
+    executed = execute(
+        network, solution.hardware, schedules, drawn, lambda done: doing(f"{done:,} of {blocks:,} blocks")
+    )
+    doing("layer by layer")
+    whole = compute(network, drawn)
+    layers = [_checked(*x) for x in zip(network.layers, executed, whole, strict=True)]
+    latency = max(layer.end for layer in layers)
+    return Check(latency, tuple(layers), tuple(_differences(solution, layers, latency)))
+
+
+def _checked(layer: Layer, executed: Executed, values: Numbers) -> Checked:
+    off = np.abs(executed.values - values)
+    return Checked(
+        name=layer.name,
+        blocks=len(executed.starts),
+        tight=int(((executed.starts == executed.needs) & (executed.needs > 0)).sum()),
+        start=int(executed.starts[0]),
+        end=executed.end,
+        ready=int(executed.needs[0]),
+        elements=off.size,
+        difference=float(off.max()),
+        where=tuple(np.argwhere(off)[0].tolist()) if off.any() else None,
+    )
+
+
+def _differences(solution: Solution, layers: Sequence[Checked], latency: int) -> Iterator[str]:
+    for layer in layers:
+        record = solution.layers[layer.name]
+        if layer.where is not None:
+            yield f"layer '{layer.name}': element {layer.where} is not what the network computes"
+        start = max(record.release, layer.ready)
+        for what, stated_, real in (("start", record.start, start), ("end", record.end, layer.end)):
+            if stated_ != real:
+                yield f"layer '{layer.name}': {what} is {real}, the file says {stated_}"
+    if solution.latency != latency:
+        yield f"latency is {latency}, the file says {solution.latency}"

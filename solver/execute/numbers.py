@@ -1,0 +1,99 @@
+"""The numbers that are run through a schedule: inputs and weights drawn from a seed, as residues of a prime.
+
+Sums of residues are exact in any order, so two computations of one network must agree in every digit, and
+nothing overflows however deep the network is. Every number counts: a sum of residues does not hide a wrong
+operand, as a maximum or a ReLU would.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from models.network import DIMS, OUTPUT_DIMS, Dim, Layer, Network
+
+Numbers = npt.NDArray[np.float64]
+"""Residues as floating-point numbers, which can be not-a-number."""
+
+PRIME = 8191
+MAX_TERMS = 2**27
+"""Products of two residues whose sum is exact in 64-bit floating point."""
+
+WEIGHT_DIMS: tuple[Dim, ...] = ("G", "K", "C", "R", "S")
+OUTPUTS = range(len(OUTPUT_DIMS))
+
+
+@dataclass(frozen=True, eq=False)
+class Drawn:
+    """What a network computes with.
+
+    Attributes
+    ----------
+    inputs : each network input by name; shape (n, ch, h, w).
+    weights : for each layer its weights, shape (G, K, C, R, S); None if it multiplies activations only.
+    """
+
+    inputs: dict[str, npt.NDArray[np.int16]]
+    weights: tuple[npt.NDArray[np.int16] | None, ...]
+
+
+def draw(network: Network, seed: int) -> Drawn:
+    """Draw the inputs and the weights of a network."""
+    rng = np.random.default_rng(seed)
+    inputs = {x.name: rng.integers(0, PRIME, x.shape, np.int16) for x in network.inputs}
+    shapes = [tuple([layer.bound(dim) for dim in WEIGHT_DIMS]) for layer in network.layers]
+    weights = [
+        rng.integers(0, PRIME, shape, np.int16) if len(factors(layer)) == 1 else None
+        for layer, shape in zip(network.layers, shapes, strict=True)
+    ]
+    return Drawn(inputs, tuple(weights))
+
+
+def factors(layer: Layer) -> list[list[int]]:
+    """Return the factors of a layer's products: each is the positions of operands that are added or joined."""
+    found: dict[tuple[str, str | int], list[int]] = {}
+    for i, operand in enumerate(layer.operands):
+        own = ("concat", operand.concat) if operand.concat else ("", i)
+        found.setdefault(("sum", operand.sum) if operand.sum else own, []).append(i)
+    return list(found.values())
+
+
+def products(
+    layer: Layer, operands: Sequence[Numbers], weights: Numbers | None, sizes: Sequence[int]
+) -> Numbers:
+    """Return the sums of a layer's products; all arrays have an axis for each dim, 1 long if it is not read.
+
+    Parameters
+    ----------
+    weights : None if the layer multiplies activations only.
+    sizes : of the dims; sums run over all of a reduction dim, even if nothing depends on it.
+    """
+    terms = [sum((operands[i] for i in members), np.zeros(())) % PRIME for members in factors(layer)]
+    if weights is not None:
+        terms.append(weights)
+    first = np.ones((1,) * len(DIMS))
+    for term in terms[:-1]:
+        first = first * term % PRIME
+    return contract(first, terms[-1], sizes)
+
+
+def contract(a: Numbers, b: Numbers, sizes: Sequence[int]) -> Numbers:
+    """Multiply two arrays and add up over the reduction dims; shape (n, g, k, p, q), perhaps 1 long."""
+    own = [[dim for dim in range(len(DIMS)) if x.shape[dim] > 1] for x in (a, b)]
+    kept = [dim for dim in OUTPUTS if dim in own[0] or dim in own[1]]
+    total = np.einsum(a.squeeze(), own[0], b.squeeze(), own[1], kept, optimize=["einsum_path", (0, 1)])
+    equal = [dim for dim in range(len(OUTPUTS), len(DIMS)) if dim not in own[0] and dim not in own[1]]
+    times = math.prod(sizes[dim] for dim in equal)
+    return np.asarray(total % PRIME * times).reshape([sizes[dim] if dim in kept else 1 for dim in OUTPUTS])
+
+
+def output(layer: Layer, sums: Numbers) -> Numbers:
+    """Return outputs from complete sums: they are scaled and shifted if there are post-operations.
+
+    This must happen once, at the end: it would show if it happened to a part of a sum, or twice.
+    """
+    return np.asarray((sums * 3 + 1 if layer.post else sums) % PRIME)

@@ -1,0 +1,181 @@
+"""Executes a schedule with numbers: blocks in the order of time, tensors that fill up as blocks finish.
+
+A block computes with what it reads when it starts. What it completes becomes readable when the reference
+simulator's clock says that it is finished, `transfer` cycles later; until then it is not-a-number.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from hw.hardware import Hardware
+from models.network import DIMS, FORMAT, OUTPUT_DIMS, Layer, Network, NetworkInput
+from overlapim_files import InputError
+from solver.execute.numbers import PRIME, Drawn, Numbers, output, products
+from solver.execute.reading import Cycles, Indices, Reader, Tensor
+from solver.execute.schedule import LayerSchedule
+from solver.mapping import Mapping
+from solver.reference import SimulatedLayer, Space, simulate
+
+
+@dataclass(frozen=True, eq=False)
+class Executed:
+    """What a layer has computed.
+
+    Attributes
+    ----------
+    values, finish : each output and the cycle in which it was finished; shape (n, ch, h, w).
+    starts, needs : of each block, in the order of execution, its start and when all that it read was there.
+    """
+
+    values: Numbers
+    finish: Cycles
+    starts: Cycles
+    needs: Cycles
+
+    @property
+    def end(self) -> int:
+        """The last finish."""
+        return int(self.finish.max())
+
+
+def execute(
+    network: Network,
+    hardware: Hardware,
+    schedules: Sequence[LayerSchedule],
+    drawn: Drawn,
+    on_block: Callable[[int], None] = lambda done: None,
+) -> list[Executed]:
+    """Execute the blocks of all layers; `schedules` and the result are in the order of the network's layers.
+
+    Parameters
+    ----------
+    on_block : called with the number of blocks that are done.
+
+    Raises
+    ------
+    InputError
+        if a block reads what is not finished yet, with layer, element and time; if it begins before the one
+        before it has ended.
+    """
+    tensors = {name: Tensor(name, shape) for name, shape in network.shapes.items()}
+    for name, values in drawn.inputs.items():
+        tensors[name].write(np.arange(values.size), values.ravel().astype(np.float64), 0)
+    runs = [
+        _Run(layer, schedule, weights, tensors, hardware)
+        for layer, schedule, weights in zip(network.layers, schedules, drawn.weights, strict=True)
+    ]
+    events = sorted(
+        (start, i, position)
+        for i, schedule in enumerate(schedules)
+        for position, start in enumerate(schedule.starts.tolist())
+    )
+    for done, (start, i, position) in enumerate(events):
+        on_block(done)
+        runs[i].block(position, start)
+    return [run.executed() for run in runs]
+
+
+def _alone(layer: Layer, mapping: Mapping, tensors: dict[str, Tensor], hardware: Hardware) -> SimulatedLayer:
+    """Return the times of a layer that never waits, as all that it reads is there from the beginning."""
+    names = dict.fromkeys(operand.producer for operand in layer.operands)
+    inputs = tuple([NetworkInput(name=name, shape=tensors[name].shape) for name in names])
+    network = Network(format=FORMAT, name=layer.name, inputs=inputs, layers=(layer,))
+    return simulate(network, hardware, [mapping], [0], [None])[0]
+
+
+class _Run:
+    """One layer that is executed: its partial sums, and what of it is finished."""
+
+    def __init__(
+        self,
+        layer: Layer,
+        schedule: LayerSchedule,
+        weights: npt.NDArray[np.int16] | None,
+        tensors: dict[str, Tensor],
+        hardware: Hardware,
+    ) -> None:
+        clock = _alone(layer, schedule.mapping, tensors, hardware)
+        self.layer, self.schedule, self.weights = layer, schedule, weights
+        self.tensor, self.transfer = tensors[layer.name], hardware.cycles.transfer
+        self.space = Space(layer, schedule.mapping)
+        self.readers = [Reader(x, self.space, tensors[x.producer]) for x in layer.operands]
+        self.blocks = block_digits(self.space, len(schedule.starts))
+        self.order = range(len(self.blocks)) if schedule.order is None else schedule.order
+        self.completed = _Completed(clock)
+        self.lengths = np.diff(clock.block_starts, append=clock.end)
+        self.sums: Numbers = np.zeros(layer.bounds[: len(OUTPUT_DIMS)])
+        self.finish: Cycles = np.full(self.sums.size, -1)
+        self.needs: list[int] = []
+        self.ready = 0
+
+    def block(self, position: int, start: int) -> None:
+        """Execute the block at a position of the order of execution."""
+        block = self.order[position]
+        if start < self.ready:
+            text = f"begins at {start}, before the one before it ends at {self.ready}"
+            raise InputError(f"{self._name(position)} {text}")
+        self.ready = start + int(self.lengths[block])
+        try:
+            self.needs.append(self._compute(self.blocks[block], start))
+        except InputError as error:
+            raise InputError(f"{self._name(position)} {error}") from None
+        places, offsets = self.completed.of(block)
+        self.finish[places] = start + offsets
+        values = output(self.layer, self.sums.ravel()[places])
+        self.tensor.write(places, values, start + offsets + self.transfer)
+
+    def _compute(self, digits: tuple[int, ...], start: int) -> int:
+        """Add the products of a block to the sums; return when all that it reads was there."""
+        coordinates = [np.array(self.space.touched(dim, digits), np.int64) for dim in DIMS]
+        if not all(map(len, coordinates)):
+            return 0
+        read, needs = zip(*(reader.read(digits, start) for reader in self.readers), strict=True)
+        weights = None
+        if self.weights is not None:
+            _, g, k, _, _, c, r, s = coordinates
+            weights = self.weights[np.ix_(g, k, c, r, s)].astype(np.float64)[None, :, :, None, None]
+        outputs = np.ix_(*coordinates[: len(OUTPUT_DIMS)])
+        more = products(self.layer, read, weights, [len(x) for x in coordinates])
+        self.sums[outputs] = (self.sums[outputs] + more) % PRIME
+        return max(needs)
+
+    def _name(self, position: int) -> str:
+        return f"layer '{self.layer.name}': block {position + 1} of {len(self.blocks)}"
+
+    def executed(self) -> Executed:
+        """Return what has been computed when all blocks are done."""
+        if self.finish.min() < 0:
+            element = tuple(np.argwhere(np.isnan(self.tensor.values))[0].tolist())
+            raise InputError(f"layer '{self.layer.name}': element {element} is never finished")
+        finish = self.finish.reshape(self.layer.shape)
+        return Executed(self.tensor.values, finish, self.schedule.starts, np.array(self.needs))
+
+
+class _Completed:
+    """Which outputs each block completes, and how long after its start each of them is finished."""
+
+    def __init__(self, clock: SimulatedLayer) -> None:
+        starts, finish = np.array(clock.block_starts), clock.finish.ravel()
+        block = np.searchsorted(starts, finish) - 1
+        self._places = np.argsort(block, kind="stable")
+        self._offsets = (finish - starts[block])[self._places]
+        self._ends = np.searchsorted(block[self._places], np.arange(len(starts) + 1))
+
+    def of(self, block: int) -> tuple[Indices, Cycles]:
+        """Return the positions of the outputs that a block completes, and the cycles from its start on."""
+        own = slice(self._ends[block], self._ends[block + 1])
+        return self._places[own], self._offsets[own]
+
+
+def block_digits(space: Space, blocks: int) -> list[tuple[int, ...]]:
+    """Return the digits of the outermost temporal loops, of as many as make up the blocks."""
+    bounds = [loop.bound for loop in space.temporal]
+    depth = next(d for d in range(len(bounds) + 1) if math.prod(bounds[:d]) == blocks)
+    return list(itertools.product(*map(range, bounds[:depth])))
