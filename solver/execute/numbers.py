@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from models.network import DIMS, OUTPUT_DIMS, Dim, Layer, Network
+from models.network import DIMS, OUTPUT_DIMS, REDUCTION_DIMS, Dim, Layer, Network
 
 Numbers = npt.NDArray[np.float64]
 """Residues as floating-point numbers, which can be not-a-number."""
@@ -24,7 +24,6 @@ MAX_TERMS = 2**27
 """Products of two residues whose sum is exact in 64-bit floating point."""
 
 WEIGHT_DIMS: tuple[Dim, ...] = ("G", "K", "C", "R", "S")
-OUTPUTS = range(len(OUTPUT_DIMS))
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +53,7 @@ def draw(network: Network, seed: int) -> Drawn:
 
 
 def factors(layer: Layer) -> list[list[int]]:
-    """Return the factors of a layer's products: each is the positions of operands that are added or joined."""
+    """Return the factors of a layer's products: positions of operands that are added or joined."""
     found: dict[tuple[str, str | int], list[int]] = {}
     for i, operand in enumerate(layer.operands):
         own = ("concat", operand.concat) if operand.concat else ("", i)
@@ -83,12 +82,14 @@ def products(
 
 def contract(a: Numbers, b: Numbers, sizes: Sequence[int]) -> Numbers:
     """Multiply two arrays and add up over the reduction dims; shape (n, g, k, p, q), perhaps 1 long."""
-    own = [[dim for dim in range(len(DIMS)) if x.shape[dim] > 1] for x in (a, b)]
-    kept = [dim for dim in OUTPUTS if dim in own[0] or dim in own[1]]
-    total = np.einsum(a.squeeze(), own[0], b.squeeze(), own[1], kept, optimize=["einsum_path", (0, 1)])
-    equal = [dim for dim in range(len(OUTPUTS), len(DIMS)) if dim not in own[0] and dim not in own[1]]
-    times = math.prod(sizes[dim] for dim in equal)
-    return np.asarray(total % PRIME * times).reshape([sizes[dim] if dim in kept else 1 for dim in OUTPUTS])
+    own = ["".join(dim for dim, size in zip(DIMS, x.shape, strict=True) if size > 1) for x in (a, b)]
+    kept = "".join(dim for dim in OUTPUT_DIMS if dim in own[0] + own[1])
+    path = ["einsum_path", (0, 1)]
+    total = np.einsum(f"{own[0]},{own[1]}->{kept}", a.squeeze(), b.squeeze(), optimize=path)
+    equal = [dim for dim in REDUCTION_DIMS if dim not in own[0] + own[1]]
+    times = math.prod(sizes[DIMS.index(dim)] for dim in equal)
+    length = [size if dim in kept else 1 for dim, size in zip(OUTPUT_DIMS, sizes, strict=False)]
+    return np.asarray(total % PRIME * times).reshape(length)
 
 
 def output(layer: Layer, sums: Numbers) -> Numbers:

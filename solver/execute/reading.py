@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -52,13 +53,13 @@ class _Axis:
     first: Indices
     last: Indices
 
-    def reduce(self, operation: np.ufunc, array: npt.NDArray[np.generic], axis: int) -> Numbers:
+    def reduce(self, operation: np.ufunc, array: npt.NDArray[Any], axis: int) -> npt.NDArray[Any]:
         """Bring every range together; the axis has an entry for each element before and each range after."""
         if len(self.elements) == len(self.first) and (self.last - self.first == 1).all():
-            return np.asarray(array)
+            return array
         ends = np.stack((self.first, self.last), 1).ravel()
         longer = np.concatenate((array, array.take([-1], axis)), axis)  # `reduceat` wants ends inside
-        return np.asarray(operation.reduceat(longer, ends, axis).take(range(0, len(ends), 2), axis))
+        return operation.reduceat(longer, ends, axis)[(slice(None),) * axis + (slice(0, None, 2),)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,12 +82,12 @@ class _Reads:
         which = np.unravel_index(self.boxes[position], [len(axis.first) for axis in self.axes])
         return [slice(axis.first[i], axis.last[i]) for axis, i in zip(self.axes, which, strict=True)]
 
-    def reduce(self, operation: np.ufunc, array: npt.NDArray[np.generic], at: int) -> Numbers:
+    def reduce(self, operation: np.ufunc, array: npt.NDArray[Any], at: int) -> npt.NDArray[Any]:
         """Bring every box together; the form's axes, which begin with `at`, become one of all boxes."""
         for axis, own in enumerate(self.axes, at):
             array = own.reduce(operation, array, axis)
         rest = array.shape[at + len(self.axes) :]
-        return np.asarray(array.reshape(*array.shape[:at], -1, *rest).take(self.boxes, at))
+        return array.reshape(*array.shape[:at], -1, *rest).take(self.boxes, at)
 
     def spread_out(self, boxes: Numbers, at: int) -> Numbers:
         """Replace the axis of boxes by one for each dim of the form."""
@@ -117,9 +118,7 @@ class _Form:
         self.form, self.space = own, space
         self.dims = [DIMS.index(dim) for dim in own.terms]
         self.extents = own.shape if isinstance(own, Flatten) else (own.extent or read[0],)
-        self.ranges = [
-            ranges(operand, *axis) for axis in zip(names, self.extents, read, strict=True)
-        ]
+        self.ranges = [ranges(operand, *axis) for axis in zip(names, self.extents, read, strict=True)]
         self._known: dict[Hashable, _Reads] = {}
 
     def reads(self, digits: Digits) -> _Reads:
@@ -142,8 +141,10 @@ class _Form:
             axis, which = _axis(low[place[inside]], high[place[inside]])
             axes.append(axis)
             numbers.append(which)
-        flat = np.ravel_multi_index(numbers, [len(axis.first) for axis in axes]) if inside.any() else []
-        boxes, which = np.unique(np.asarray(flat, np.int64), return_inverse=True)
+        flat = np.zeros(len(numbers[0]), np.int64)
+        for axis, which in zip(axes, numbers, strict=True):
+            flat = flat * len(axis.first) + which
+        boxes, which = np.unique(flat, return_inverse=True)
         spread = np.full(value.shape, len(boxes))
         spread[inside] = which
         return _Reads(axes, boxes, spread)
@@ -188,7 +189,8 @@ class Reader:
         where = np.ix_(*(axis.elements for read in reads for axis in read.axes))
         ready = self.tensor.ready[where]
         found = np.where(ready <= time, self.tensor.values[where], np.nan)
-        need, boxes = ready, found
+        need: npt.NDArray[Any] = ready
+        boxes: npt.NDArray[Any] = found
         for at, read in enumerate(reads):
             need, boxes = read.reduce(np.maximum, need, at), read.reduce(np.add, boxes, at) % PRIME
         if np.isnan(boxes).any():
@@ -204,16 +206,12 @@ class Reader:
             shape[dim] = size
         return numbers.transpose(np.argsort(self.dims)).reshape(shape)
 
-    def _early(
-        self, reads: Sequence[_Reads], found: Numbers, boxes: Sequence[int], time: int
-    ) -> InputError:
+    def _early(self, reads: Sequence[_Reads], found: Numbers, boxes: Sequence[int], time: int) -> InputError:
         """Return the error for a read whose sum is not-a-number: the first such element of these boxes."""
         inside = [part for read, i in zip(reads, boxes, strict=True) for part in read.box(i)]
         place = np.argwhere(np.isnan(found[tuple(inside)]))[0]
         axes = [axis for read in reads for axis in read.axes]
-        element = tuple(
-            [int(x.elements[part][i]) for x, part, i in zip(axes, inside, place, strict=True)]
-        )
+        element = tuple([int(x.elements[part][i]) for x, part, i in zip(axes, inside, place, strict=True)])
         ready = int(self.tensor.ready[element])
         until = "it is not finished" if ready == NEVER else f"it can be read from {ready} on"
         return InputError(f"reads element {element} of '{self.tensor.name}' at {time}, but {until}")

@@ -136,24 +136,21 @@ class _Run:
         coordinates = [np.array(self.space.touched(dim, digits), np.int64) for dim in DIMS]
         if not all(map(len, coordinates)):
             return 0
-        read, needs = zip(*(reader.read(digits, start) for reader in self.readers), strict=True)
+        found = [reader.read(digits, start) for reader in self.readers]
         weights = None
         if self.weights is not None:
             _, g, k, _, _, c, r, s = coordinates
             weights = self.weights[np.ix_(g, k, c, r, s)].astype(np.float64)[None, :, :, None, None]
         outputs = np.ix_(*coordinates[: len(OUTPUT_DIMS)])
-        more = products(self.layer, read, weights, [len(x) for x in coordinates])
+        more = products(self.layer, [x for x, _ in found], weights, [len(x) for x in coordinates])
         self.sums[outputs] = (self.sums[outputs] + more) % PRIME
-        return max(needs)
+        return max(need for _, need in found)
 
     def _name(self, position: int) -> str:
         return f"layer '{self.layer.name}': block {position + 1} of {len(self.blocks)}"
 
     def executed(self) -> Executed:
         """Return what has been computed when all blocks are done."""
-        if self.finish.min() < 0:
-            element = tuple(np.argwhere(np.isnan(self.tensor.values))[0].tolist())
-            raise InputError(f"layer '{self.layer.name}': element {element} is never finished")
         finish = self.finish.reshape(self.layer.shape)
         return Executed(self.tensor.values, finish, self.schedule.starts, np.array(self.needs))
 

@@ -1,0 +1,312 @@
+"""Numbers run through schedules: they agree with the network, and one cycle too early is noticed."""
+
+from __future__ import annotations
+
+import importlib
+import random
+import re
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cli.main import run
+from hw.library import load_hardware
+from models import build, transformer
+from models.library import NETWORKS, SEQUENCES
+from models.network import Network
+from overlapim_files import InputError, dump
+from solver.execute import size
+from solver.execute.check import check, differences
+from solver.execute.numbers import PRIME, contract, draw
+from solver.execute.run import Executed, execute
+from solver.execute.schedule import LayerSchedule
+from solver.execute.whole import compute
+from solver.mapping import Loop, Mapping
+from solver.problem import Problem
+from solver.reference import simulate
+from solver.schedule import Plan
+from solver.solution import LayerRecord, Solution, from_plan
+from solver.solve import solve
+from solver.stop import Stop
+from solver.timeline import evaluate
+from tests.generators import Instance, instances
+
+Json = dict[str, Any]
+
+
+def schedules(instance: Instance) -> list[LayerSchedule]:
+    """Return when the closed form says that each block starts."""
+    problem = Problem(instance.network, instance.hardware)
+    profiles = [problem.profile(i, mapping) for i, mapping in enumerate(instance.mappings)]
+    orders = [None if order is None else np.array(order) for order in instance.orders]
+    timeline = evaluate(problem, profiles, instance.releases, orders)
+    return [LayerSchedule(x.profile.mapping, x.order, x.block_starts()) for x in timeline.layers]
+
+
+def executed(instance: Instance, given: list[LayerSchedule]) -> list[Executed]:
+    return execute(instance.network, instance.hardware, given, draw(instance.network, 1))
+
+
+@settings(max_examples=50, deadline=None)
+@given(instances())
+def test_any_schedule_computes_the_network(instance: Instance) -> None:
+    layers = executed(instance, schedules(instance))
+    whole = compute(instance.network, draw(instance.network, 1))
+    simulated = simulate(
+        instance.network, instance.hardware, instance.mappings, instance.releases, instance.orders
+    )
+    for layer, values, times in zip(layers, whole, simulated, strict=True):
+        assert np.array_equal(layer.values, values)
+        assert np.array_equal(layer.finish, times.finish)
+        assert layer.needs.tolist() == times.needs
+
+
+@settings(max_examples=50, deadline=None)
+@given(instances(), st.randoms(use_true_random=False))
+def test_one_cycle_too_early_is_noticed(instance: Instance, rng: random.Random) -> None:
+    right = schedules(instance)
+    found = executed(instance, right)
+    waiting = [
+        (i, position)
+        for i, layer in enumerate(found)
+        for position in np.flatnonzero((layer.starts == layer.needs) & (layer.needs > 0)).tolist()
+        if position == 0 or layer.starts[position] > layer.starts[position - 1] + 1
+    ]
+    if not waiting:
+        return
+    i, position = rng.choice(waiting)
+    starts = right[i].starts.copy()
+    starts[position] -= 1
+    right[i] = replace(right[i], starts=starts)
+    name, blocks = re.escape(instance.network.layers[i].name), len(starts)
+    start = int(starts[position])
+    early = rf"reads element \(.*\) of '.*' at {start}, but it can be read from {start + 1} on"
+    crowded = "begins at .* before the one before it ends"
+    with pytest.raises(
+        InputError, match=f"^layer '{name}': block {position + 1} of {blocks} ({early}|{crowded})"
+    ):
+        executed(instance, right)
+
+
+# Built-in networks, made small
+
+
+def narrow(network: Network, factor: int) -> Network:
+    """Divide all channels but those of the image by a factor."""
+    tree = network.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+    images = {x["name"] for x in tree["inputs"]}
+    for layer in tree["layers"]:
+        dims, operands = layer["dims"], layer["operands"]
+        deep = operands[0]["from"] not in images
+        depthwise = dims.get("G", 1) > 1 and dims["C"] == 1
+        for dim in ("G",) if depthwise else ("K", "C") if deep else ("K",):
+            dims[dim] //= factor
+        for operand in operands if deep else ():
+            ch = operand["axes"].get("ch", {})
+            ch |= {key: ch[key] // factor for key in ("offset", "extent") if key in ch}
+            if ch.get("terms", {}).get("G", 1) > 1:
+                ch["terms"]["G"] //= factor
+            if "flatten" in operand:
+                operand["flatten"]["shape"][0] //= factor
+    return Network.model_validate(tree)
+
+
+def small(name: str, monkeypatch: pytest.MonkeyPatch) -> Network:
+    """Return a built-in network with its own layers and connections, but a small image and few channels."""
+    if name == "toy":
+        return NETWORKS[name]()
+    if name in SEQUENCES:
+        sizes = {"BLOCKS": 2, "WIDTH": 24, "HEADS": 3, "HEAD": 8, "INNER": 32, "VOCABULARY": 20}
+        for constant, value in sizes.items():
+            monkeypatch.setattr(transformer, constant, value)
+        return SEQUENCES[name].build(name, 8)
+    pixels = 80 if name == "alexnet" else 32
+    module = importlib.import_module(NETWORKS[name].__module__)
+    monkeypatch.setattr(module, "image", lambda channels, _: build.image(channels, pixels))
+    return narrow(NETWORKS[name](), 8)
+
+
+@pytest.mark.parametrize("name", [*NETWORKS, *SEQUENCES])
+def test_built_in(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The mappings of a solution, first as it is, then with every layer as early as its data allows."""
+    network = small(name, monkeypatch)
+    chip = load_hardware("hbm2-bitsimd").model_copy(update={"columns_per_bank": 16, "sync_blocks": 32})
+    result = solve(network, chip, method="sequential", stop=Stop.deterministic(0.1), workers=1)
+    layers = check(result.solution, 0, lambda text: None)
+    assert differences(result.solution, layers) == []
+    assert [layer.elements for layer in layers] == [np.prod(layer.shape) for layer in network.layers]
+
+    timeline = evaluate(Problem(network, chip), result.plan.profiles, [0] * len(layers))
+    assert timeline.latency <= result.latency
+    overlapped = [LayerSchedule(x.profile.mapping, None, x.block_starts()) for x in timeline.layers]
+    drawn = draw(network, 0)
+    found = execute(network, chip, overlapped, drawn)
+    for layer, times, values in zip(found, timeline.layers, compute(network, drawn), strict=True):
+        assert np.array_equal(layer.values, values)
+        assert (layer.end, layer.starts[0]) == (times.end, layer.needs[0])
+
+
+# Numbers
+
+
+def test_products_are_sums_over_all_dims() -> None:
+    rng, sizes = np.random.default_rng(0), [2, 3, 2, 3, 2, 3, 2, 3]
+    for _ in range(40):
+        a, b = (rng.integers(0, PRIME, [x if rng.random() < 0.5 else 1 for x in sizes]) for _ in "ab")
+        full = (np.broadcast_to(a, sizes) * np.broadcast_to(b, sizes)).sum((5, 6, 7)) % PRIME
+        found = contract(a.astype(float), b.astype(float), sizes) % PRIME
+        assert np.array_equal(np.broadcast_to(found, full.shape), full)
+
+
+BATCH = {"terms": {"N": 1}}
+
+
+def window(extent: int, *windows: Json) -> Json:
+    return {"terms": {"Q": 1}, "extent": extent, "windows": list(windows)}
+
+
+BY_HAND = {
+    "pooling": (window(3, {"scale": 2, "shift": -1, "width": 3}), [0 + 1, 1 + 2 + 3, 3 + 4]),
+    "all": (window(3, {"all": True}), [10, 10, 10]),
+    "blocks": (window(5, {"block": 2}), [1, 1, 5, 5, 4]),
+    "padding": ({"terms": {"Q": 2}, "offset": -1}, [0, 1, 3]),
+    "none of it": (window(3, {"scale": 4, "shift": 0, "width": 1}), [0, 4, 0]),
+}
+
+
+@pytest.mark.parametrize("case", BY_HAND)
+def test_what_is_read_is_added_up(case: str) -> None:
+    access, expected = BY_HAND[case]
+    operand = {"from": "x", "axes": {"n": BATCH, "w": access}}
+    network = Network.model_validate(
+        {
+            "format": "overlapim/network/1",
+            "name": "by hand",
+            "inputs": [{"name": "x", "shape": [1, 1, 1, 5]}],
+            "layers": [{"name": "a", "dims": {"Q": len(expected)}, "operands": [operand]}],
+        }
+    )
+    drawn = draw(network, 0)
+    drawn = replace(
+        drawn,
+        inputs={"x": np.arange(5, dtype=np.int16).reshape(1, 1, 1, 5)},
+        weights=(np.full((1,) * 5, 7, np.int16),),
+    )
+    assert compute(network, drawn)[0].ravel().tolist() == [7 * x for x in expected]
+
+
+def test_two_seeds_draw_other_numbers() -> None:
+    network = NETWORKS["toy"]()
+    first, second = (compute(network, draw(network, seed))[-1] for seed in (0, 1))
+    assert (first != second).any()
+
+
+# Files
+
+
+@pytest.fixture(scope="module")
+def solved() -> Solution:
+    network, hardware = NETWORKS["toy"](), load_hardware("toy").with_weights("static")
+    return solve(network, hardware, method="layerwise", stop=Stop.deterministic(0.1), workers=1).solution
+
+
+def command(solution: Solution, directory: Path, *options: str) -> int:
+    path = directory / "solution.yaml"
+    path.write_text(dump(solution))
+    return run(["execute", str(path), *options], time.monotonic())
+
+
+def tampered(solution: Solution, layer: str, **keys: object) -> Solution:
+    record = LayerRecord(**(solution.layers[layer].model_dump() | keys))
+    return solution.model_copy(update={"layers": solution.layers | {layer: record}})
+
+
+def test_the_command(solved: Solution, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert command(solved, tmp_path, "--seed", "3") == 0
+    lines = capfd.readouterr().out.split("\n")
+    assert lines[0].split("  ")[0] == "layer" and lines[-2] == "agrees"
+    assert [line.split()[0] for line in lines[2:6]] == ["stem", "left", "right", "head"]
+    assert [line.split()[-1] for line in lines[2:6]] == ["0"] * 4
+    assert [line.split()[-2] for line in lines[2:6]] == ["512", "128", "128", "10"]
+
+
+def refused(solution: Solution, directory: Path, capfd: pytest.CaptureFixture[str]) -> str:
+    assert command(solution, directory) == 2
+    error = capfd.readouterr().err
+    assert len(error.strip().splitlines()) == 1
+    return error
+
+
+@pytest.mark.parametrize("key", ["release", "start"])
+def test_a_producer_that_is_late(
+    key: str, solved: Solution, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    late = solved.layers["stem"].start + 1
+    error = refused(tampered(solved, "stem", **{key: late}), tmp_path, capfd)
+    start = solved.layers["right"].start
+    assert "layer 'right': block 1 of " in error
+    assert re.search(
+        rf"reads element \(0, \d, \d, \d\) of 'stem' at {start}, but .* from {start + 1} on", error
+    )
+
+
+def test_a_consumer_that_is_early(
+    solved: Solution, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    start = solved.layers["head"].start - 1
+    error = refused(tampered(solved, "head", start=start), tmp_path, capfd)
+    assert re.search(
+        rf"'head': block 1 of 1 reads element \(0, \d, \d, \d\) of '(left|right)' at {start}, but", error
+    )
+
+
+@pytest.mark.parametrize("key", ["release", "start", "end"])
+def test_a_last_layer_that_is_late(
+    key: str, solved: Solution, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "solution.yaml"
+    late = max(getattr(solved.layers["head"], key), solved.layers["head"].start) + 1
+    path.write_text(dump(tampered(solved, "head", **{key: late})))
+    assert run(["execute", str(path)], time.monotonic()) == 2
+    assert "layer 'head': " in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("layer", ["a", "b"])
+def test_another_order(layer: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Row by row the second layer follows the first one; backwards neither may go."""
+    rows = {"axes": {"n": BATCH, "h": {"terms": {"P": 1}}}}
+    layers = [{"name": x, "dims": {"P": 6}, "operands": [{"from": y, **rows}]} for x, y in ("ax", "ba")]
+    tree = {"format": "overlapim/network/1", "name": "rows", "inputs": [{"name": "x", "shape": [1, 1, 6, 1]}]}
+    network = Network.model_validate(tree | {"layers": layers})
+    problem = Problem(network, load_hardware("toy").with_weights("static"))
+    profiles = [problem.profile(i, Mapping((Loop("P", 6, "temporal"),))) for i in range(2)]
+    plan = Plan(evaluate(problem, profiles, [0, 0]), (np.array([0]), np.array([1])))
+    solution = from_plan(problem, plan, "by hand", 0, None, None)
+    assert command(solution, tmp_path) == 0
+    capfd.readouterr()
+    error = refused(tampered(solution, layer, order=tuple(range(5, -1, -1))), tmp_path, capfd)
+    row, start = 0 if layer == "a" else 5, solution.layers["b"].start
+    assert f"layer 'b': block 1 of 6 reads element (0, 0, {row}, 0) of 'a' at {start}, but it is not" in error
+
+
+def test_too_much_is_refused_before_it_begins(
+    solved: Solution, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for limit, what in (("MAX_STEPS", "steps"), ("MAX_PRODUCTS", "accumulates"), ("MAX_BYTES", "memory")):
+        with monkeypatch.context() as patch:
+            patch.setattr(size, limit, 1)
+            assert what in refused(solved, tmp_path, capfd)
+    assert command(solved, tmp_path) == 0
+
+
+def test_an_invalid_mapping_is_refused(
+    solved: Solution, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    error = refused(tampered(solved, "left", loops=()), tmp_path, capfd)
+    assert "solution.yaml: layer 'left': the loops of" in error
