@@ -22,7 +22,7 @@ from models.library import NETWORKS, SEQUENCES
 from models.network import Network
 from overlapim_files import InputError, dump
 from solver.execute import size
-from solver.execute.check import check, differences
+from solver.execute.check import check
 from solver.execute.numbers import PRIME, contract, draw
 from solver.execute.run import Executed, execute
 from solver.execute.schedule import LayerSchedule
@@ -138,11 +138,11 @@ def test_built_in(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     network = small(name, monkeypatch)
     chip = load_hardware("hbm2-bitsimd").model_copy(update={"columns_per_bank": 16, "sync_blocks": 32})
     result = solve(network, chip, method="sequential", stop=Stop.deterministic(0.1), workers=1)
-    layers = check(result.solution, 0, lambda text: None)
-    assert differences(result.solution, layers) == []
-    assert [layer.elements for layer in layers] == [np.prod(layer.shape) for layer in network.layers]
+    checked = check(result.solution, 0, lambda text: None)
+    assert checked.differences == ()
+    assert [layer.elements for layer in checked.layers] == [np.prod(layer.shape) for layer in network.layers]
 
-    timeline = evaluate(Problem(network, chip), result.plan.profiles, [0] * len(layers))
+    timeline = evaluate(Problem(network, chip), result.plan.profiles, [0] * len(network.layers))
     assert timeline.latency <= result.latency
     overlapped = [LayerSchedule(x.profile.mapping, None, x.block_starts()) for x in timeline.layers]
     drawn = draw(network, 0)
