@@ -14,7 +14,7 @@ from models.mobilenet import mobilenetv2
 from models.network import Network
 from models.resnet import resnet18, resnet50
 from models.squeezenet import squeezenet
-from models.timeloop.chain import chained, load_directory
+from models.timeloop.chain import chained, layer_name, load_directory
 from models.timeloop.problem import ProblemFile
 from models.toy import toy
 from models.transformer import bert_base, gpt2
@@ -92,7 +92,8 @@ def _from_path(path: Path) -> Network:
         return load_directory(path)
     found = load_either(path, ProblemFile, Network)
     if isinstance(found, ProblemFile):
-        return chained(path.stem, [(path.stem, found)], str(path))
+        name = layer_name(path)
+        return chained(name, [(name, found)], str(path))
     return found
 
 

@@ -120,6 +120,11 @@ def test_groups_before_channels_and_channels_in_all_three() -> None:
     assert depthwise.forms == {"ch": {"G": 1}, "h": {"R": 1, "P": 1}}
 
 
+def test_a_coefficient_of_what_stands_still_may_be_0() -> None:
+    found = contraction("problem: {C: 3, K: 8, R: 1, S: 1, N: 1, P: 9, Q: 9, Wdilation: 0, Hdilation: 0}")
+    assert found.forms == {"ch": {"C": 1}, "h": {"P": 1}, "w": {"Q": 1}}
+
+
 def test_what_else_stands_in_a_file_is_passed_over() -> None:
     assert contraction("architecture: {nodes: []}\nmapper: {timeout: 3}" + PRODUCT) == contraction(PRODUCT)
 
@@ -133,6 +138,7 @@ WRONG = {
     "missing bound": ("{C: 3, K: 1, N: 1, P: 9, Q: 9, R: 3}", "the bound of dimension S is missing"),
     "no number": ("{C: x, K: 1, N: 1, P: 9, Q: 9, R: 3, S: 1}", "instance.C: must be an integer from 1 to"),
     "zero": ("{C: 0, K: 1, N: 1, P: 9, Q: 9, R: 3, S: 1}", "instance.C: must be an integer from 1 to"),
+    "still": ("{C: 1, K: 1, N: 1, P: 9, Q: 9, R: 3, S: 1, Wstride: 0}", "coefficient of dimension P is 0"),
     "huge number": (f"{{C: {10**30}, K: 1, N: 1, P: 9, Q: 9, R: 3, S: 1}}", "instance.C: must be an integer"),
     "huge extent": (
         "{C: 1, K: 1, N: 1, P: 999999, Q: 9, R: 3, S: 1, Wstride: 999999}",
@@ -469,6 +475,8 @@ def test_files_and_directories_on_the_command_line(
     assert "inputs      one.input 2 x 3 x 25 x 16" in capsys.readouterr().out
     arguments = ["--hw", "toy", "-m", "sequential", "-t", "1"]
     assert run(["solve", str(tmp_path), *arguments], time.monotonic()) == 0
+    (tmp_path / f"{'x' * 250}.yaml").write_text(CONVOLUTION)
+    assert run(["models", "check", str(tmp_path)], time.monotonic()) == 0
     (tmp_path / "two.yaml").write_text("format: overlapim/network/1\n")
     assert run(["solve", str(tmp_path)], time.monotonic()) == 2
     assert "two.yaml:1: the key 'problem' is missing" in capsys.readouterr().err

@@ -21,6 +21,7 @@ from overlapim_files import InputError, load
 
 SUFFIXES = (".yaml", ".yml")
 MOST_FILES = 4096
+MOST_CHARACTERS = 150
 
 
 def load_directory(path: Path) -> Network:
@@ -41,8 +42,13 @@ def load_directory(path: Path) -> Network:
         )
         raise InputError(f"{path}: the directory {text}")
     files.sort(key=lambda file: [int(x) if x.isdecimal() else x for x in re.split(r"(\d+)", file.name)])
-    problems = [(file.stem, load(file, ProblemFile)) for file in files]
-    return chained(path.resolve().name or "network", problems, str(path))
+    problems = [(layer_name(file), load(file, ProblemFile)) for file in files]
+    return chained(layer_name(path.resolve()) or "network", problems, str(path))
+
+
+def layer_name(path: Path) -> str:
+    """Return what a file is called, fit for the name of a layer and, with more to it, of an input."""
+    return path.stem.encode("utf-8", "replace").decode()[:MOST_CHARACTERS]
 
 
 def chained(name: str, problems: Sequence[tuple[str, ProblemFile]], source: str) -> Network:
@@ -55,13 +61,13 @@ def chained(name: str, problems: Sequence[tuple[str, ProblemFile]], source: str)
     """
     layers: list[Layer] = []
     inputs: list[NetworkInput] = []
-    for layer_name, file in problems:
+    for layer, file in problems:
         made = file.problem.contraction
         operand = _nearest(made, layers)
         if operand is None:
-            operand = Operand(producer=f"{layer_name}.input", axes=_axes(made, {}))
+            operand = Operand(producer=f"{layer}.input", axes=_axes(made, {}))
             inputs.append(NetworkInput(name=operand.producer, shape=made.extents))
-        layers.append(Layer(name=layer_name, dims=made.dims, operands=(operand,)))
+        layers.append(Layer(name=layer, dims=made.dims, operands=(operand,)))
     try:
         return Network(format=FORMAT, name=name, inputs=tuple(inputs), layers=tuple(layers))
     except ValidationError as error:

@@ -157,7 +157,7 @@ class Problem(FileModel):
         known = [*self.shape.dimensions, *(x.name for x in self.shape.coefficients)]
         for key, value in self.instance.items():
             if key in known:
-                self._check_count(key, value)
+                _check_count(key, value, least=1 if key in self.shape.dimensions else 0)
             elif key not in IGNORED and value != 1:
                 text = f"unknown key {shorten(repr(key))}{nearest(key, [*known, 'shape', 'instance'])}"
                 raise fault(text, "instance", key)
@@ -166,11 +166,6 @@ class Problem(FileModel):
                 raise fault(f"the bound of dimension {dimension} is missing", "instance")
         _ = self.contraction
         return self
-
-    def _check_count(self, key: str, value: Any) -> None:
-        if type(value) is not int or not 1 <= value <= MAX_EXTENT:
-            shown = shorten(str(value))
-            raise fault(f"must be an integer from 1 to {MAX_EXTENT}, found {shown}", "instance", key)
 
     @cached_property
     def contraction(self) -> Contraction:
@@ -185,10 +180,13 @@ class Problem(FileModel):
         values: dict[str | None, int] = {x.name: x.default for x in self.shape.coefficients}
         values |= {name: self.instance[name] for name in list(values) if name in self.instance}
         values[None] = 1
-        return tuple(
+        found = tuple(
             tuple((name, values[coefficient]) for name, coefficient in terms if self.instance[name] > 1)
             for terms in (space.expressions if space else ())
         )
+        if still := next((name for terms in found for name, value in terms if value == 0), None):
+            raise fault(f"a coefficient of dimension {still} is 0, which has more than one value", "instance")
+        return found
 
 
 class ProblemFile(BaseModel):
@@ -197,6 +195,12 @@ class ProblemFile(BaseModel):
     model_config = ConfigDict(frozen=True, strict=True, extra="ignore")
 
     problem: Problem
+
+
+def _check_count(key: str, value: Any, least: int) -> None:
+    if type(value) is not int or not least <= value <= MAX_EXTENT:
+        text = f"must be an integer from {least} to {MAX_EXTENT}, found {shorten(str(value))}"
+        raise fault(text, "instance", key)
 
 
 def named_shape(name: str, instance: dict[str, Any]) -> dict[str, Any]:
