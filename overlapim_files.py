@@ -476,15 +476,26 @@ def write_parts(path: str | Path, parts: Iterable[str]) -> None:
     InputError
         if the directory is missing or cannot be written to, or something else than a file has the name.
     """
-    path = Path(path)
+    with _unfinished(Path(path)) as temporary, temporary.open("w", encoding="utf-8") as file:
+        file.writelines(parts)
+
+
+def write_bytes(path: str | Path, data: bytes) -> None:
+    """Write a file that is no text as `write_parts` does."""
+    with _unfinished(Path(path)) as temporary:
+        temporary.write_bytes(data)
+
+
+@contextlib.contextmanager
+def _unfinished(path: Path) -> Iterator[Path]:
+    """Give the path of a file that takes the place of the one at `path` once it is complete."""
     with _plain_errors(path, "written"):
         target = path.resolve()
         if target.exists():
             _check_regular(path, target.stat())
         temporary = target.with_name(f".overlapim-{os.getpid()}-{secrets.token_hex(4)}")
         try:
-            with temporary.open("w", encoding="utf-8") as file:
-                file.writelines(parts)
+            yield temporary
             temporary.replace(target)
         finally:
             with contextlib.suppress(OSError):

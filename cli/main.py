@@ -23,6 +23,7 @@ from cli.evaluate import evaluate, simulate
 from cli.execute import execute
 from cli.export import export
 from cli.options import COMMAND
+from cli.plot import plot
 from cli.report import report
 from cli.solve import SolveCommand, solve
 from cli.trace import trace
@@ -58,6 +59,7 @@ app.command(help=paragraphs(transform))(transform)
 app.command(help=paragraphs(export))(export)
 app.command(help=paragraphs(trace))(trace)
 app.command(help=paragraphs(report))(report)
+app.command(help=paragraphs(plot))(plot)
 app.add_typer(hardware_app, name="hw")
 app.add_typer(networks_app, name="models")
 app.add_typer(bench_app, name="bench")

@@ -87,7 +87,8 @@ def file(*endings: str) -> Callable[[object], Path]:
     def parse(given: object) -> Path:
         path = Path(str(given))
         if path.suffix.lower() not in endings or not path.stem:
-            raise typer.BadParameter(f"must end in {' or '.join(endings)}, not {str(given)[:60]!r}")
+            known = " or ".join(filter(None, [", ".join(endings[:-1]), endings[-1]]))
+            raise typer.BadParameter(f"must end in {known}, not {str(given)[:60]!r}")
         return path
 
     return parse

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import shlex
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cli.answers import answer, answering
-from cli.options import SolutionFile, file
+from cli.options import SolutionFile, file, needed
 
 if TYPE_CHECKING:
     from cli.found import Found
@@ -20,15 +19,6 @@ Page = Annotated[
     Path,
     typer.Option("--out", "-o", parser=file(".html"), metavar="FILE.html", help="Write the page here."),
 ]
-
-
-@dataclass(frozen=True)
-class Written:
-    """A picture of a solution that was written."""
-
-    file: str
-    bytes: int
-    latency: int
 
 
 @answering
@@ -43,13 +33,12 @@ def report(solution: SolutionFile, out: Page) -> None:
 
       overlapim report results/solution.yaml -o report.html
     """
-    from cli.console import say
-    from cli.options import needed
-    from overlapim_files import InputError, write_text
-
     needed("report", "plotly", "jinja2")
+    from cli.console import say
     from cli.found import found_beside
     from cli.html.page import render
+    from cli.result import Written
+    from overlapim_files import InputError, write_text
     from solver.account.plan import account
     from solver.problem import Problem
     from solver.solution import read_verified

@@ -162,3 +162,12 @@ def write(directory: Path, solution: Solution, record: RunRecord) -> None:
     """Write `solution.yaml` and `result.json`. Raises InputError if that fails."""
     write_text(directory / "solution.yaml", dump(solution))
     write_text(directory / "result.json", to_json(record) + "\n")
+
+
+@dataclass(frozen=True)
+class Written:
+    """A picture of a solution that was written."""
+
+    file: str
+    bytes: int
+    latency: int

@@ -26,6 +26,12 @@ def number(value: int) -> str:
     return f"{value:,}"
 
 
+def duration(cycles: int, hardware: Hardware) -> str:
+    """Return how long so many cycles of a chip take."""
+    ms = cycles * hardware.clock_ns * 1e-6
+    return f"{ms:.4g} ms" if ms < 1000 else f"{ms / 1000:,.4g} s"
+
+
 def table(columns: Sequence[str], left: Sequence[str] = ()) -> Table:
     """Return an empty table whose columns are numbers, apart from those named in `left`."""
     result = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
@@ -58,9 +64,8 @@ def summary(account: Account, hardware: Hardware, known: Sequence[Fact], faster:
     known : what is known of how much better a solution could be.
     faster : a comparison to stand behind the latency.
     """
-    ms = account.latency * hardware.clock_ns * 1e-6
     lines = (
-        ("latency", f"{number(account.latency)} cycles = {ms:.4g} ms{faster}"),
+        ("latency", f"{number(account.latency)} cycles = {duration(account.latency, hardware)}{faster}"),
         *known,
         ("bottleneck", f"{number(account.bottleneck)} cycles is the longest that one bank is held"),
         ("utilisation", f"{account.utilisation:.2%} of all lanes' time is multiply-accumulates"),

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
+from cli.colours import BLUE, GREEN, INK, ORANGE, PALE, PURPLE, SKY, VERMILION, YELLOW
 from cli.console import printable
 from cli.html.text import LABEL, layer_text, safe, stretch_text
 from cli.tables import number
@@ -25,16 +26,13 @@ BARS = 5000
 POINTS = 160
 ROW = 18
 TALLEST = 12_000
-INK, GREY = "#222222", "#777777"
 HALO = ", ".join(["0 0 2px #FFFFFF"] * 4)
 """A shadow that lets text stand out against stripes."""
-
-# Colours of Okabe and Ito, told apart by those who are colour-blind, and patterns for print without colour.
 
 
 @dataclass(frozen=True)
 class Look:
-    """How one kind of time is drawn."""
+    """How one kind of time is drawn: patterns are for print without colour."""
 
     name: str
     colour: str
@@ -48,15 +46,6 @@ class Look:
         return {"color": self.colour, "line": {"width": 0}, "pattern": {**pattern, "fillmode": "overlay"}}
 
 
-SKY, ORANGE, GREEN, BLUE, VERMILION, PURPLE, YELLOW = (
-    "#56B4E9",
-    "#E69F00",
-    "#009E73",
-    "#0072B2",
-    "#D55E00",
-    "#CC79A7",
-    "#F0E442",
-)
 STRETCHES = {
     "compute": Look("computes", SKY),
     "wait": Look("waits", ORANGE, "/"),
@@ -70,7 +59,7 @@ PARTS = {
     "post": Look("post-operations", YELLOW, "|"),
     "wait": Look("wait", ORANGE, "/"),
 }
-IDLE = Look("no layer", "#E5E5E5")
+IDLE = Look("no layer", PALE)
 
 
 def _figure(traces: Sequence[Any], **layout: Any) -> Figure:

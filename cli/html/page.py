@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from cli.catalogue import chip_facts, cost_facts, network_facts, network_summary
 from cli.html import figures
 from cli.html.text import bank_list, loops, whole
-from cli.tables import SCOPES, Fact, dims, number
+from cli.tables import SCOPES, Fact, dims, duration, number
 from solver.account.plan import Account, LayerAccount
 from solver.nest import loop_nest
 from solver.solution import Solution
@@ -170,8 +170,7 @@ def _searched(found: Found) -> str:
 
 def _tiles(account: Account, solution: Solution, found: Found | None) -> list[Tile]:
     latency, hardware = account.latency, account.hardware
-    ms = latency * hardware.clock_ns * 1e-6
-    tiles = [Tile("latency", number(latency), f"cycles = {ms:.4g} ms"), _bound(solution)]
+    tiles = [Tile("latency", number(latency), f"cycles = {duration(latency, hardware)}"), _bound(solution)]
     if found is not None:
         faster = f"as fast as sequential: {number(found.sequential)} cycles, each layer's own fastest mapping"
         tiles.append(Tile("speed-up", f"{found.sequential / latency:.2f}x", faster))
