@@ -13,7 +13,7 @@ from __future__ import annotations
 import bisect
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 
@@ -21,7 +21,7 @@ import numpy as np
 
 from hw.hardware import Hardware
 from models.network import DIMS, OUTPUT_DIMS, REDUCTION_DIMS, Dim, Layer
-from solver.estimate import Batch, Ints, ceil_divide
+from solver.estimate import WEIGHT_POSITIONS, Batch, Ints, ceil_divide
 from solver.mapping import Kind, Loop, Mapping
 from solver.problem import Problem
 from solver.profile import Profile
@@ -118,8 +118,12 @@ def _spread(count: int, bounds: tuple[int, ...]) -> Ints:
     return np.array(sorted(ways), np.int64)
 
 
-def _arrays(bounds: Ints, shape: Shape) -> list[tuple[Ints, Ints]]:
-    """Return the most even ways to spread a shape over the dims, as (channel bounds, bank bounds)."""
+def _arrays(bounds: Ints, shape: Shape) -> Iterator[list[tuple[Ints, Ints]]]:
+    """Yield ways to spread a shape over the dims, as (channel bounds, bank bounds).
+
+    First the most even ones; then, should none of these keep to the rows, those that leave the fewest weights
+    in each bank.
+    """
     work = tuple(bounds.tolist())
     channels, banks = _spread(shape[0], work), _spread(shape[1], work)
     pairs = channels[:, None, :] * banks[None, :, :]
@@ -127,7 +131,13 @@ def _arrays(bounds: Ints, shape: Shape) -> list[tuple[Ints, Ints]]:
     waste = (ceil_divide(bounds, pairs) * pairs / bounds).prod(axis=-1) * (shape[0] * shape[1] / used)
     reduction = len(OUTPUT_DIMS)
     waste *= 1 + 0.01 * np.log2(pairs[..., reduction:].prod(axis=-1))
-    best = np.argsort(waste, axis=None, kind="stable")
+    yield _first(np.argsort(waste, axis=None, kind="stable"), channels, banks, pairs)
+    weights = ceil_divide(bounds, pairs)[..., WEIGHT_POSITIONS].prod(axis=-1)
+    yield _first(np.lexsort((waste.ravel(), weights.ravel())), channels, banks, pairs)
+
+
+def _first(best: Ints, channels: Ints, banks: Ints, pairs: Ints) -> list[tuple[Ints, Ints]]:
+    """Return the first few that differ in their products, given the order of all pairs."""
     chosen: dict[tuple[int, ...], tuple[Ints, Ints]] = {}
     for flat in best.tolist():
         c, b = divmod(flat, len(banks))
@@ -175,11 +185,17 @@ def _column_choices(work: tuple[int, ...], columns: int) -> Ints:
 
 def _ways(layer: Layer, hardware: Hardware, shape: Shape) -> Batch | None:
     """Return the mappings with few steps on at most `shape` of banks; None if none keeps to the rows."""
+    batches = (_batch(layer, hardware, arrays) for arrays in _arrays(np.array(layer.bounds), shape))
+    return next((batch for batch in batches if batch.temporal.size), None)
+
+
+def _batch(layer: Layer, hardware: Hardware, arrays: Sequence[tuple[Ints, Ints]]) -> Batch:
+    """Return the mappings with few steps and few enough rows on any of some arrays of banks."""
     bounds = np.array(layer.bounds, np.int64)
     needed = bounds[:, None]
     parts: list[tuple[Ints, Ints, Ints, Ints]] = []
     fewest = UNREACHED
-    for channel, bank in _arrays(bounds, shape):
+    for channel, bank in arrays:
         array = (channel * bank)[:, None]
         column = _column_choices(
             tuple(ceil_divide(bounds, channel * bank).tolist()), hardware.columns_per_bank
@@ -193,8 +209,7 @@ def _ways(layer: Layer, hardware: Hardware, shape: Shape) -> Batch | None:
         column = ceil_divide(needed, temporal * array)
         banks = ceil_divide(needed, temporal * column * channel[:, None])
         parts.append((ceil_divide(needed, temporal * column * banks), banks, column, temporal))
-    batch = Batch(layer, hardware, *(np.concatenate(part, axis=1) for part in zip(*parts, strict=True)))
-    return batch if batch.temporal.size else None
+    return Batch(layer, hardware, *(np.concatenate(part, axis=1) for part in zip(*parts, strict=True)))
 
 
 def candidates(layer: Layer, hardware: Hardware, shape: Shape) -> Iterator[Mapping]:
