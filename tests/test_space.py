@@ -124,7 +124,7 @@ def test_neighbours_are_valid_and_different(seed: int) -> None:
 
 
 def test_where_even_banks_hold_too_many_weights_others_are_tried() -> None:
-    """A last layer of many words: spread over the tokens, too, as is most even, its weights need too many rows."""
+    """A last layer of many words, spread over the tokens, too, as is most even: too many rows of weights."""
     problem = Problem(load_network("gpt2:1024"), load_hardware("reram-aritpim"))
     words = problem.network.index["head"]
     pool = Space(problem).favourites(words, (32, 256))
