@@ -19,8 +19,10 @@ from cli import console
 from cli.bench import app as bench_app
 from cli.catalogue import hardware_app, networks_app
 from cli.clock import process_started
+from cli.compare import compare
 from cli.evaluate import evaluate, simulate
 from cli.execute import execute
+from cli.explain import explain
 from cli.export import export
 from cli.options import COMMAND
 from cli.plot import plot
@@ -58,6 +60,8 @@ app.command(help=paragraphs(execute))(execute)
 app.command(help=paragraphs(transform))(transform)
 app.command(help=paragraphs(export))(export)
 app.command(help=paragraphs(trace))(trace)
+app.command(help=paragraphs(explain))(explain)
+app.command(help=paragraphs(compare))(compare)
 app.command(help=paragraphs(report))(report)
 app.command(help=paragraphs(plot))(plot)
 app.add_typer(hardware_app, name="hw")

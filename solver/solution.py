@@ -190,13 +190,12 @@ def read_plan(path: str | Path, network: Network, hardware: Hardware) -> Plan:
         ("network", solution.network, network),
         ("chip", solution.hardware, hardware),
     ):
-        difference = _difference(own.model_dump(), wanted.model_dump())
-        if difference:
-            raise InputError(f"{path}: it is a solution for another {what}: {difference}")
+        if text := difference(own.model_dump(), wanted.model_dump()):
+            raise InputError(f"{path}: it is a solution for another {what}: {text}")
     return plan
 
 
-def _difference(own: object, wanted: object, path: str = "") -> str:
+def difference(own: object, wanted: object, path: str = "") -> str:
     """Return where and how two dumped models differ first; empty if they do not."""
     if own == wanted:
         return ""
@@ -209,7 +208,7 @@ def _difference(own: object, wanted: object, path: str = "") -> str:
         return f"{path} has {len(own)} entries, not {len(wanted)}"
     else:
         return f"{path} is {shorten(str(own))}, not {shorten(str(wanted))}"
-    return next(text for where, a, b in pairs if (text := _difference(a, b, where)))
+    return next(text for where, a, b in pairs if (text := difference(a, b, where)))
 
 
 def verify(solution: Solution) -> None:

@@ -93,6 +93,22 @@ def restore(problem: Problem, plan: Plan, layers: Collection[int]) -> Plan:
     return _retimed(problem, plan, lambda i, _, __: None if i in layers else plan.timeline.layers[i].order)
 
 
+def remap(problem: Problem, plan: Plan, profiles: Mapping[int, Profile]) -> Plan:
+    """Return the plan with other profiles for some layers, on the banks that they have.
+
+    A layer keeps its order if its loops in time stay the same. Times are otherwise as in `transform`, so no
+    profile at all makes every layer start as early as its banks and its data allow. Whether the rows still
+    fit is not looked at.
+    """
+
+    def choose(layer: int, release: int, done: Mapping[int, LayerTimes]) -> Order | None:
+        old = plan.timeline.layers[layer]
+        same = layer not in profiles or profiles[layer].temporal == old.profile.temporal
+        return old.order if same else None
+
+    return _retimed(problem, plan, choose, profiles)
+
+
 def improve(problem: Problem, plan: Plan, stop: Stop) -> Plan:
     """Return the plan with orders that lower its latency, or the plan itself; never later than `transform`.
 
@@ -124,8 +140,14 @@ def downstream(problem: Problem, layer: int) -> set[int]:
     return found
 
 
-def _retimed(problem: Problem, plan: Plan, choose: Choose) -> Plan:
+def _retimed(
+    problem: Problem, plan: Plan, choose: Choose, profiles: Mapping[int, Profile] | None = None
+) -> Plan:
     """Return the plan with other orders, each layer released when those before it leave its banks.
+
+    Parameters
+    ----------
+    profiles : of the layers that get other ones.
 
     With the orders that they have, no layer finishes anything later than before. The plan itself is returned
     if the layers cannot be timed one by one: one has its banks before what it depends on.
@@ -137,7 +159,8 @@ def _retimed(problem: Problem, plan: Plan, choose: Choose) -> Plan:
     try:
         for i in TopologicalSorter(graph).static_order():
             release = max((done[j].end for j in before[i]), default=0)
-            order, profile = choose(i, release, done), plan.timeline.layers[i].profile
+            profile = (profiles or {}).get(i, plan.timeline.layers[i].profile)
+            order = choose(i, release, done)
             done[i] = next_layer(problem, i, profile, release, done, order, plan.timeline)
     except CycleError:
         return plan
