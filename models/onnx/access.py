@@ -193,6 +193,21 @@ def repeat(form: Form, digit: Digit, new: Digits, times: int) -> Checked:
     return Form(tuple((d, 1) for d in new), 0, extent(new), (quotient, *rest)), True
 
 
+def in_one(form: Form, digits: Digits, new: Digits) -> Checked:
+    """Put one number in place of digits, in a form that uses all or the outermost of them like one."""
+    used = next((i for i in range(len(digits), 0, -1) if form.coefficient(digits[i - 1])), 0)
+    outer, inner = digits[:used], extent(digits[used:])
+    if not used:
+        return form, True
+    if not all(_like_one((form,), a, b) for a, b in pairwise(outer)):
+        return whole(form), False
+    others = tuple((d, c) for d, c in form.terms if d not in outer)
+    if inner == 1:
+        return replace(form, terms=(*others, (new[0], form.coefficient(outer[-1])))), True
+    joined = Digit(extent(outer))
+    return repeat(replace(form, terms=(*others, (joined, form.coefficient(outer[-1])))), joined, new, inner)
+
+
 def spread(form: Form, digit: Digit) -> Checked:
     """Read for every value of a digit what all of them read, as a softmax does."""
     c = form.coefficient(digit)
@@ -264,7 +279,8 @@ def reads_something(part: Part) -> bool:
     """Return whether a part reads anything at all; a form of too many points is taken to."""
     for form in part.forms:
         digits = [digit for digit, _ in form.terms]
-        if extent(digits) <= MAX_POINTS:
+        padded = form.windows or form.least < 0 or form.most >= form.extent
+        if padded and extent(digits) <= MAX_POINTS:
             low, high = intervals(form, digits)
             if not (low <= high).any():
                 return False

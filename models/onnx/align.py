@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from itertools import pairwise
 
+from models.layer import Window
 from models.onnx.access import (
     Checked,
     Digit,
@@ -21,7 +23,6 @@ from models.onnx.access import (
     fresh,
     pruned,
     renamed,
-    split,
     substitute,
 )
 from models.onnx.build import Builder
@@ -74,7 +75,7 @@ def _cuttable(tensors: Sequence[Tensor], axis: int) -> bool:
 def _unified(tensors: list[Tensor], axis: int, size: int) -> list[Tensor]:
     holders = [t for t in tensors if t.axes[axis]]
     spans = _spans(holders, axis)
-    shared: Digits = _cut_at(holders[0], axis, spans)[0].axes[axis] if holders else fresh(size)
+    shared = tuple(Digit(b // a) for a, b in reversed([*pairwise(spans)])) if holders else fresh(size)
     result = []
     for tensor in tensors:
         if tensor.axes[axis]:
@@ -180,13 +181,10 @@ def _shifted(form: Form, digits: Digits, new: Digits, start: int) -> Checked:
 
 def _selected(forms: tuple[Form, Form, Form, Form], size: int, new: Digits, start: int) -> list[Checked]:
     """Make forms that do not depend on an axis read something between `start` and `start + size` only."""
-    if not new:
-        return [(form, True) for form in forms]
-    chosen = min(range(4), key=lambda i: len(forms[i].terms))
-    form = forms[chosen]
-    far = max(form.most, form.extent - 1) - min(form.least, 0) + 1
-    moved = replace(form, terms=(*form.terms, (new[0], far)), offset=form.offset - start * far)
-    return [((moved, size == 1) if i == chosen else (f, True)) for i, f in enumerate(forms)]
-
-
-__all__ = ["aligned", "joined", "piece", "positioned", "split", "with_axis"]
+    chosen = next((i for i, form in enumerate(forms) if not form.terms), None)
+    if not new or chosen is None:
+        return [(form, not new) for form in forms]
+    same = Window(divide=size, extent=1), Window(scale=1, shift=forms[chosen].offset, width=1)
+    windows = (same[0], same[1].model_copy(update={"extent": forms[chosen].extent}), *forms[chosen].windows)
+    moved = Form(((new[0], 1),), -start, size, windows)
+    return [(moved if i == chosen else form, True) for i, form in enumerate(forms)]

@@ -15,8 +15,10 @@ from models.onnx.access import (
     Term,
     coalesced,
     constant,
+    each_form,
     extent,
     fresh,
+    in_one,
     pruned,
     without,
 )
@@ -27,7 +29,10 @@ WEIGHTED: tuple[Dim, ...] = ("G", "K")
 SUMMED: tuple[Dim, ...] = ("C", "R", "S")
 AXIS_OF_DIM: dict[Dim, AxisName] = {"N": "n", "G": "ch", "K": "ch", "P": "h", "Q": "w"}
 DIM_OF_AXIS: tuple[Dim, ...] = ("N", "K", "P", "Q")
-MAX_PARTS = 1024
+MAX_PARTS = 256
+MAX_ALL_PARTS = 2**16
+MAX_WINDOWS = 64
+MAX_LAYERS = 4096
 
 
 @dataclass(frozen=True)
@@ -73,6 +78,8 @@ class Builder:
         self.begin("", "")
         self._layers: dict[str, Layer] = {}
         self._post: dict[str, int] = {}
+        self._place: dict[str, int] = {}
+        self._names: set[str] = set()
 
     @property
     def layers(self) -> tuple[Layer, ...]:
@@ -111,6 +118,15 @@ class Builder:
         """Return the error for the current node."""
         return InputError(f"node '{shorten(self.node)}' ({self.operator}): {text}")
 
+    def check_size(self, tensor: Tensor, parts: int) -> None:
+        """Check that a tensor, and all of them with their `parts`, can be handled in a short time."""
+        if len(tensor.parts) > MAX_PARTS or parts > MAX_ALL_PARTS:
+            raise self.wrong(
+                f"more than {MAX_PARTS} tensors are added up or joined, or {MAX_ALL_PARTS} altogether"
+            )
+        if any(len(form.windows) > MAX_WINDOWS for part in tensor.parts for form in part.forms):
+            raise self.wrong(f"reads through more than {MAX_WINDOWS} poolings and the like")
+
     # Inputs and post-operations
 
     def add_input(self, name: str, shape: Sequence[int]) -> Tensor:
@@ -131,7 +147,7 @@ class Builder:
 
         For a sum that is the last of its layers, for a concatenation each of them.
         """
-        places = {name: i for i, name in enumerate(self._layers)}
+        places = self._place
         terms = [{part.producer for part in term} for term in tensor.terms]
         made = [term for term in terms if term & places.keys()]
         if not made:
@@ -158,15 +174,14 @@ class Builder:
         ]
         if not operands:
             return constant([extent(digits) for digits in body.outputs])
-        if len(operands) > MAX_PARTS:
-            raise self.wrong(
-                f"reads {len(operands)} tensors that are added up or joined; at most {MAX_PARTS}"
-            )
+        if len(self._layers) == MAX_LAYERS:
+            raise self.wrong(f"there are more than {MAX_LAYERS} layers")
         name = self._unused(self.node)
         bounds = {slot.dim: extent(slot.digits) for slot in slots}
         dims = {dim: bounds[dim] for dim in DIMS if bounds.get(dim, 1) > 1}
         self._layers[name] = Layer(name=name, dims=dims, operands=tuple(operands))
         self._post[name] = post
+        self._place[name] = len(self._place)
         self.made_by_node.append(name)
         made = Part(name, _made(self._layers[name], coefficients))
         return coalesced(Tensor(body.outputs, ((made,),)))
@@ -196,25 +211,25 @@ class Builder:
         return slots, gone
 
     def single(self, tensor: Tensor, axis: int) -> Tensor:
-        """Return the tensor with at most one digit on an axis: by joining digits, else by widening."""
+        """Return the tensor with at most one digit on an axis; what then has no form is read as a whole."""
         tensor = coalesced(tensor, axis)
         digits = tensor.axes[axis]
         if len(digits) <= 1:
             return tensor
-        self.widen(f"axis {axis} is read as a whole")
-        axes = list(tensor.axes)
-        axes[axis] = fresh(extent(digits))
-        return replace(without(tensor, digits), axes=tuple(axes))
+        new = fresh(extent(digits))
+        change = each_form(tensor, lambda form: in_one(form, digits, new))
+        tensor = self.exact(change, f"axis {axis} is one of several joined: the others are read as a whole")
+        return replace(tensor, axes=(*tensor.axes[:axis], new, *tensor.axes[axis + 1 :]))
 
     def _unused(self, name: str) -> str:
         """Return a name that no input and no layer has."""
-        taken = {*self._layers, *(x.name for x in self.inputs)}
         name = shorten(name, 180) or "unnamed"
         number = 2
         candidate = name
-        while candidate in taken:
+        while candidate in self._names:
             candidate = f"{name}.{number}"
             number += 1
+        self._names.add(candidate)
         return candidate
 
 

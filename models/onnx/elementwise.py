@@ -9,14 +9,14 @@ import numpy as np
 
 from models.onnx.access import Part, Tensor, constant, contains, pruned, with_terms_of
 from models.onnx.align import aligned
-from models.onnx.build import MAX_PARTS, Body, Builder, proposed
+from models.onnx.build import Body, Builder, proposed
 from models.onnx.graph import Node
 from models.onnx.operands import Handler, Inputs, first, operators
 
 UNARY = operators(
     "Abs Acos Acosh Asin Asinh Atan Atanh BitwiseNot Ceil Celu Clip Cos Cosh Elu Erf Exp Floor Gelu "
     "HardSigmoid HardSwish IsInf IsNaN LeakyRelu Log Mish Neg Not Reciprocal Relu Round Selu Shrink "
-    "Sigmoid Sign Sin Sinh Softplus Softsign Sqrt Swish Tan Tanh ThresholdedRelu DequantizeLinear "
+    "Sigmoid Sign Sin Sinh Softplus Softsign Sqrt Swish Tan Tanh ThresholdedRelu Trilu DequantizeLinear "
     "QuantizeLinear"
 )
 ADDING = operators("Add Sub Sum Mean Max Min")
@@ -93,10 +93,7 @@ def _pair(build: Builder, a: Tensor, b: Tensor, adds: bool) -> Tensor:
             build.count(merged, 1)
             return merged
     if adds:
-        result = pruned(replace(a, terms=a.terms + b.terms))
-        if len(result.parts) > MAX_PARTS:
-            raise build.wrong(f"adds up more than {MAX_PARTS} tensors")
-        return result
+        return pruned(replace(a, terms=a.terms + b.terms))
     digits = [d for axis in a.axes for d in axis]
     wanted = {d: dim for t in (b, a) for d, dim in proposed(t, digits)}
     return build.layer(Body((a, b), a.axes, wanted=tuple(wanted.items())))

@@ -18,6 +18,7 @@ from overlapim_files import InputError, nearest, shorten
 
 if TYPE_CHECKING:
     import onnx
+    import onnx.reference
 
 MAX_NODES = 20_000
 MAX_RANK = 16
@@ -48,6 +49,17 @@ class Node:
     attributes: Mapping[str, Any]
     version: int
     proto: onnx.NodeProto
+
+    def evaluator(self) -> onnx.reference.ReferenceEvaluator:
+        """Return what computes the node from arrays, by the version of its operator."""
+        from onnx import helper
+        from onnx.reference import ReferenceEvaluator
+
+        given = [helper.make_empty_tensor_value_info(x) for x in self.inputs if x]
+        made = [helper.make_empty_tensor_value_info(x) for x in self.outputs if x]
+        graph = helper.make_graph([self.proto], "node", given, made)
+        version = helper.make_opsetid("", self.version)
+        return ReferenceEvaluator(helper.make_model(graph, opset_imports=[version]))
 
     def get(self, name: str, default: Any = None) -> Any:
         """Return an attribute."""

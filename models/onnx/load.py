@@ -116,11 +116,14 @@ def _imported(graph: Graph) -> Imported:
     tensors |= {name: build.add_input(name, shape) for name, shape in graph.inputs.items()}
     places = placed({name: tensors[name] for name in graph.inputs}, {x.name for x in build.inputs})
     uses = graph.uses()
+    parts = 0
     for node in graph.nodes:
         inputs = [tensors[name] if name else None for name in node.inputs]
         made = dict(zip(node.outputs, _outputs(node, inputs, build), strict=False))
         for name, tensor in made.items():
             check_shape(f"tensor '{shorten(name)}'", tensor.shape)
+            parts += len(tensor.parts)
+            build.check_size(tensor, parts)
             tensors[name] = tensor if uses.get(name, 0) == 1 else replace(tensor, folds=False)
         places |= placed(made, {*build.made_by_node})
     if not build.layers:
@@ -136,7 +139,11 @@ def _imported(graph: Graph) -> Imported:
 def _outputs(node: Node, inputs: Sequence[Tensor | None], build: Builder) -> Sequence[Tensor]:
     """Return what a node makes."""
     build.begin(node.name, node.operator)
-    outputs = HANDLERS[node.operator](node, inputs, build)
+    try:
+        outputs = HANDLERS[node.operator](node, inputs, build)
+    except ValidationError as error:
+        text = str(error.errors(include_url=False)[0]["msg"])
+        raise build.wrong(f"a network cannot say this: {shorten(text, 200)}") from None
     if any(node.outputs[len(outputs) :]):
         raise build.wrong(f"only its first output is known, not '{shorten(node.outputs[len(outputs)])}'")
     return _folded(node, inputs, outputs)
@@ -147,11 +154,10 @@ def _folded(node: Node, inputs: Sequence[Tensor | None], outputs: Sequence[Tenso
     small = all(math.prod(t.shape) <= MAX_VALUES for t in outputs)
     if node.operator not in FOLDED or not small or any(t is not None and t.value is None for t in inputs):
         return outputs
-    from onnx.reference import ReferenceEvaluator
-
     feeds = {name: t.value for name, t in zip(node.inputs, inputs, strict=True) if t is not None}
     try:
-        values = ReferenceEvaluator(node.proto).run(None, feeds)
+        with np.errstate(all="ignore"):
+            values = node.evaluator().run(None, feeds)
     except Exception:  # whatever the library raises; a value that matters is missed where it is needed
         return outputs
     return [
