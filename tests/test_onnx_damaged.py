@@ -14,7 +14,7 @@ import numpy as np
 import onnx
 import onnx_networks
 import pytest
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, numpy_helper
 
 from models.onnx.load import import_onnx
 from overlapim_files import InputError
