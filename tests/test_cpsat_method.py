@@ -35,22 +35,29 @@ def test_never_worse_than_the_baselines(seed: int, weights: str) -> None:
 
 def test_the_same_seed_gives_the_same_solution() -> None:
     network, chip = load_network("toy"), load_hardware("toy").with_weights("static")
-    first = solve(network, chip, "cpsat", Stop.deterministic(8), 3)
-    again = solve(network, chip, "cpsat", Stop.deterministic(8), 3)
+    first = solve(network, chip, "cpsat", Stop.deterministic(2), 3)
+    again = solve(network, chip, "cpsat", Stop.deterministic(2), 3)
     assert first.solution == again.solution
     assert first.pool_bound == again.pool_bound
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_bounds_over_everything_and_over_candidates(workers: int) -> None:
+def test_bounds_over_everything_and_over_candidates() -> None:
     network, chip = load_network("toy"), load_hardware("toy").with_weights("static")
-    result = solve(network, chip, "cpsat", Stop(seconds=8), workers=workers)
+    result = solve(network, chip, "cpsat", Stop.deterministic(3))
     assert result.bound is not None and 0 < result.bound <= result.latency
     assert result.pool_bound is not None and result.candidates is not None
     assert result.pool_gap is not None and result.pool_gap <= 0.05
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_warm_start_is_gone_on_from(workers: int) -> None:
+    network, chip = load_network("toy"), load_hardware("toy").with_weights("static")
     worse = solve(network, chip, "layerwise").plan
+    result = solve(network, chip, "cpsat", Stop(seconds=2), warm_start=worse, workers=workers)
     again = solve(network, chip, "cpsat", Stop(seconds=1), warm_start=result.plan, workers=workers)
     assert again.latency <= result.latency <= worse.latency
+    for found in (result, again):
+        assert found.bound is None or 0 < found.bound <= found.latency
 
 
 class Interrupting(Observer):
@@ -72,7 +79,7 @@ class Interrupting(Observer):
 def test_an_interrupt_keeps_the_best(step: str, workers: int) -> None:
     observer = Interrupting(step)
     network, chip = load_network("toy"), load_hardware("toy").with_weights("static")
-    stop = Stop(seconds=6, interrupt=observer.flag)
+    stop = Stop(seconds=20, interrupt=observer.flag)
     result = solve(network, chip, "cpsat", stop, workers=workers, observer=observer)
     verify(result.solution)
-    assert observer.flag.is_set() and result.seconds < 6
+    assert observer.flag.is_set() and result.seconds < 20

@@ -18,8 +18,10 @@ from solver.cpsat.candidates import (
     finish_table,
     first_table,
 )
+from solver.cpsat.lags import check
 from solver.problem import Edge, Problem
 from solver.profile import Cycles
+from solver.stop import Stop
 
 Candidates = Sequence[Sequence[Candidate]]
 """For each layer those that it may choose from."""
@@ -34,11 +36,18 @@ START, END = 0, -1
 """Places of the start and of the end among the checkpoints of a layer."""
 
 
-def checkpoints(problem: Problem, candidates: Candidates) -> list[Cycles]:
-    """Return for each layer the ideal time of each checkpoint; shape (candidates, checkpoints)."""
+def checkpoints(problem: Problem, candidates: Candidates, stop: Stop) -> list[Cycles]:
+    """Return for each layer the ideal time of each checkpoint; shape (candidates, checkpoints).
+
+    Raises
+    ------
+    StoppedError
+        if it is time to stop.
+    """
     columns = [[np.zeros(len(own), np.int64)] for own in candidates]
     for consumer, edges in enumerate(problem.edges):
         for edge in edges:
+            check(stop)
             own = candidates[edge.producer]
             tables = [finish_table(candidate, edge) for candidate in own]
             for region in regions(edge, own, candidates[consumer]):

@@ -64,7 +64,7 @@ class Network:
 
 def network(problem: Problem, candidates: Candidates, stop: Stop) -> Network:
     """Compute the checkpoints and lags of all candidates."""
-    times = checkpoints(problem, candidates)
+    times = checkpoints(problem, candidates, stop)
     links = []
     for consumer in problem.network.topological:
         for edge in problem.edges[consumer]:

@@ -16,6 +16,7 @@ from solver.bound.model import BoundModel, raised_bound
 from solver.bound.relaxation import linear_bound
 from solver.cpsat.candidates import Candidate
 from solver.cpsat.checkpoints import Candidates
+from solver.cpsat.exchanges import exchanges
 from solver.cpsat.nearby import Nearby
 from solver.cpsat.pool import PoolResult, optimise
 from solver.dominance import efficient
@@ -53,7 +54,8 @@ HEAD_SHARE = 0.2
 
 STALL_SECONDS = 3.0
 PROGRESS = 0.001
-"""CP-SAT leaves the processors to descents that have become better by such a share in so many seconds."""
+"""CP-SAT leaves the processors to descents that have become better by such a share in so many seconds, twice
+as many after each choice that was none."""
 
 LAST_SHARE = 0.15
 """In the last part of the time it does not: so that something is proved about the candidates."""
@@ -153,6 +155,7 @@ class _Choices:
         self.run = run
         self.nearby = Nearby(run.space, run.seed)
         self.others: deque[Plan] = deque(maxlen=OTHERS)
+        self._pause = STALL_SECONDS
         self._mark = run.incumbent.latency
         self._marked = run.stop.wall()
 
@@ -167,18 +170,24 @@ class _Choices:
         """Whether it is long ago that a descent made progress, or little time is left."""
         stop = self.run.stop
         late = stop.remaining() < LAST_SHARE * stop.elapsed()
-        return late or stop.wall() > self._marked + STALL_SECONDS
+        return late or stop.wall() > self._marked + self._pause
 
     def improve(self) -> None:
         """Draw candidates near the best plan and solve for the best choice."""
         self.run.stop.steps += 1
         self.run.doing("proves the best choice among candidates")
-        self._choose(self.nearby.candidates(self.run.incumbent, tuple(self.others), self.run.stop))
+        if self._choose(self.nearby.candidates(self.run.incumbent, tuple(self.others), self.run.stop)):
+            self._pause = STALL_SECONDS
+        else:
+            self._pause, self._marked = 2 * self._pause, self.run.stop.wall()
         self.run.found(improve(self.run.problem, self.run.incumbent, self.run.stop))
 
-    def _choose(self, candidates: Candidates) -> None:
-        """Solve for a while; what is proved of the candidates is kept if nothing else is known."""
-        run, number = self.run, sum(map(len, candidates))
+    def _choose(self, candidates: Candidates) -> bool:
+        """Solve for a while and return whether a better plan was found.
+
+        What is proved of the candidates is kept if nothing else is known.
+        """
+        run, number, start = self.run, sum(map(len, candidates)), self.run.incumbent
         stop = Stop(seconds=min(POOL_SECONDS, run.stop.remaining()), interrupt=run.stop.interrupt)
         if run.stop.pace is not None:
             run.stop.worked(NOMINAL_SECONDS)
@@ -187,13 +196,14 @@ class _Choices:
         self.nearby.adapt(found.optimal)
         if found.optimal or (found.bound > 0 and run.pool_bound is None):
             run.pool_bounded(found.bound, number)
+        return found.plan.latency < start.latency
 
 
 def _side_by_side(run: Run) -> None:
     """Let descents search, each in a process of its own, while this one proves bounds and chooses."""
     choices = _Choices(run)
     run.doing("changes mappings, starts and banks")
-    descents = Descents(run.space, run.incumbent, run.stop, run.seed, run.workers)
+    descents = Descents(run.space, run.incumbent, run.stop, run.seed, run.workers, exchanges)
     with descents, ThreadPoolExecutor(1) as listener:
         listening = listener.submit(descents.listen, choices.found, lambda: run.incumbent)
         wait([listening], min(HEAD_START, HEAD_SHARE * run.stop.remaining()))
@@ -214,7 +224,7 @@ def _in_turn(run: Run) -> None:
         end = run.stop.elapsed() + max(FIRST_ROUND, run.stop.elapsed())
         with _part(run, end, DESCENT_SHARE):
             run.doing("changes mappings, starts and banks")
-            descend(run.space, run.incumbent, run.stop, seed, 1, choices.found)
+            descend(run.space, run.incumbent, run.stop, seed, 1, choices.found, exchanges)
         _bound_once(run)
         with _part(run, end, 1.0):
             while not run.stop.reached():

@@ -7,33 +7,35 @@ other good plans; CP-SAT finds the best combination of all of them.
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Iterator, Sequence
 
 from solver.cpsat.candidates import Candidate
 from solver.cpsat.checkpoints import Candidates
-from solver.cpsat.proposals import kept_candidates
+from solver.cpsat.tails import Tails, as_candidate
 from solver.mapping import Mapping
 from solver.profile import Profile
 from solver.schedule import Plan
-from solver.search.harm import harm
 from solver.search.moves import neighbour
 from solver.search.state import critical_path
 from solver.space import Space
 from solver.stop import Stop
-from solver.transform import ready_order
 
-DRAWS = 100
+DRAWS = 60
 """Random mappings of a layer to choose candidates from."""
 
 FEWEST = 4
 """Layers that draw candidates, at least."""
 
+FIRST = 6
+"""Layers that draw candidates at first."""
+
 CONNECTED = 0.7
 """Share of these that read one another, as far as there are such."""
 
-EACH = 3
-"""Candidates of a layer for each size of pools."""
+EACH = 2
+"""Candidates of a layer for each number of banks."""
 
 OWN_SHARE = 0.6
 """Share of the random mappings that begin with the layer's own; the others do with pooled ones."""
@@ -42,8 +44,10 @@ SIZES = 2
 """How many sizes of pools up and down those are taken from."""
 
 LARGER = 4
-SLOWER = 1.6
-"""Candidates may be so many sizes larger than what the layer has now, and take so many times as long."""
+"""Candidates may be so many sizes larger than what the layer has now."""
+
+LATER = 1.2
+"""A network with one of them may end so many times as late."""
 
 
 class Nearby:
@@ -52,7 +56,7 @@ class Nearby:
     def __init__(self, space: Space, seed: int) -> None:
         self._space = space
         self._random = random.Random(seed)
-        self._free = len(space.problem.layers)
+        self._free = min(FIRST, len(space.problem.layers))
 
     def adapt(self, proved: bool) -> None:
         """Let more layers draw next time if the best choice was proved, otherwise fewer."""
@@ -60,17 +64,19 @@ class Nearby:
         self._free = min(max(free, FEWEST), len(self._space.problem.layers))
 
     def candidates(self, plan: Plan, others: Sequence[Plan], stop: Stop) -> Candidates:
-        """Return candidates for every layer, its own in all plans among them.
+        """Return candidates for every layer, its own among them; most layers have no other one.
 
         Parameters
         ----------
         others : good plans; what layers have in them may go together with what they have in `plan`.
         stop : when to draw no more.
         """
-        known = [list(own) for own in zip(*map(kept_candidates, (plan, *others)), strict=True)]
+        known = [[as_candidate(times)] for times in plan.timeline.layers]
+        tails = Tails(self._space.problem, plan.timeline)
         for i in self._drawing(plan):
             if not stop.reached():
-                known[i] += self._near(i, plan)
+                known[i] += [as_candidate(other.timeline.layers[i]) for other in others]
+                known[i] += self._near(i, tails)
         return [list({(c.profile.mapping, c.blocks): c for c in reversed(own)}.values()) for own in known]
 
     def _drawing(self, plan: Plan) -> set[int]:
@@ -85,20 +91,22 @@ class Nearby:
             free.add(self._random.choice(sorted(rest)))
         return free
 
-    def _near(self, layer: int, plan: Plan) -> Iterator[Candidate]:
-        """Yield those of least harm, for each size, and the own mapping in the order of readiness."""
-        times = plan.timeline.layers[layer]
-        done = dict(enumerate(plan.timeline.layers))
-        order = ready_order(self._space.problem, layer, times.profile, times.release, done)
-        if order is not None:
-            yield Candidate(times.profile, tuple(order.tolist()))
-        ranked: dict[int, list[tuple[tuple[int, int], Profile]]] = {}
-        for profile in self._drawn(layer, times.profile):
-            rank = harm(self._space.problem, layer, profile, plan.timeline)
-            ranked.setdefault(self._space.size(profile.banks), []).append((rank, profile))
-        for drawn in ranked.values():
-            for _, profile in sorted(drawn, key=lambda x: x[0])[:EACH]:
-                yield Candidate(profile)
+    def _near(self, layer: int, tails: Tails) -> Iterator[Candidate]:
+        """Yield for each number of banks those with which the network ends soonest, all else being equal.
+
+        Left out are numbers of banks with which it does not end sooner than with fewer.
+        """
+        ranked: dict[int, list[tuple[int, int, Profile]]] = {}
+        for number, profile in enumerate(self._drawn(layer, tails.timeline.layers[layer].profile)):
+            value = tails.through(layer, profile)
+            if value <= LATER * tails.timeline.latency:
+                ranked.setdefault(profile.banks, []).append((value, number, profile))
+        least = math.inf
+        for banks in sorted(ranked):
+            best = sorted(ranked[banks])[:EACH]
+            if best[0][0] < least:
+                least = best[0][0]
+                yield from (Candidate(profile) for _, _, profile in best)
 
     def _drawn(self, layer: int, own: Profile) -> list[Profile]:
         """Return the profiles of random mappings that are neither much slower nor much larger."""
@@ -112,8 +120,7 @@ class Nearby:
             mappings[mapping] = None
         profiles = [problem.profile(layer, mapping) for mapping in mappings]
         most = self._space.size(own.banks) + LARGER
-        small = [p for p in profiles if self._space.size(p.banks) <= most]
-        return [p for p in small if p.total <= SLOWER * own.total]
+        return [p for p in profiles if self._space.size(p.banks) <= most]
 
     def _pooled(self, layer: int, own: Profile) -> list[Mapping]:
         sizes, place = self._space.sizes, self._space.size(own.banks)

@@ -43,14 +43,6 @@ class Proposal:
         return [candidate.order for candidate in self.choice]
 
 
-def kept_candidates(plan: Plan) -> list[Candidate]:
-    """Return the candidates that a plan is made of."""
-    return [
-        Candidate(times.profile, None if times.order is None else tuple(times.order.tolist()))
-        for times in plan.timeline.layers
-    ]
-
-
 @dataclass(frozen=True, eq=False)
 class Answer:
     """What a proposal comes to.

@@ -10,6 +10,7 @@ from __future__ import annotations
 import random
 from collections import deque
 from collections.abc import Callable
+from typing import Any
 
 from solver.schedule import Plan
 from solver.search.shared import SharedMoves
@@ -18,32 +19,44 @@ from solver.search.static import StaticMoves
 from solver.space import Space
 from solver.stop import Stop
 
-HISTORY = 5
-"""Steps back that a change is compared with."""
+BEHIND = 1.003
+"""How many times as late as another search's best plan a plan may be that is gone on from."""
+
+Neighbourhood = Callable[[Space, random.Random], Moves[Any]]
+"""Makes the moves of a search; a function that can be sent to another process."""
 
 FIRST_STARTS = 2
 """Ways to begin after which no more are looked at if the given plan is better."""
 
 
+def single_moves(space: Space, rng: random.Random) -> Moves[Any]:
+    """Return the moves of one layer, two where banks change hands."""
+    return (StaticMoves if space.problem.hardware.weights == "static" else SharedMoves)(space, rng)
+
+
 class Descent:
     """One search; every random choice comes from its seed."""
 
-    def __init__(self, space: Space, seed: int, news: Callable[[], Plan | None] = lambda: None) -> None:
+    def __init__(
+        self,
+        space: Space,
+        seed: int,
+        news: Callable[[], Plan | None] = lambda: None,
+        neighbourhood: Neighbourhood = single_moves,
+    ) -> None:
         """Search in a space.
 
         Parameters
         ----------
         news : asked before the search begins anew, for the best plan that other searches have found since.
         """
-        self.space = space
         self.news = news
         self.random = random.Random(seed)
+        self.moves = neighbourhood(space, self.random)
 
     def run(self, start: Plan, stop: Stop, found: Callable[[Plan], None]) -> Plan:
         """Search until told to stop; `found` hears of every better plan. Never worse than `start`."""
-        if self.space.problem.hardware.weights == "static":
-            return self._run(StaticMoves(self.space, self.random), start, stop, found)
-        return self._run(SharedMoves(self.space, self.random), start, stop, found)
+        return self._run(self.moves, start, stop, found)
 
     def _run(self, moves: Moves[AState], start: Plan, stop: Stop, found: Callable[[Plan], None]) -> Plan:
         best = moves.state(start)
@@ -53,8 +66,8 @@ class Descent:
                 found(best.plan)
             elif looked == FIRST_STARTS and best.plan is start:
                 break
-        current, idle = best, 0
-        history = deque([current.cost] * HISTORY, maxlen=HISTORY)
+        current, idle, restarts = best, 0, 0
+        history = deque([current.cost] * moves.history(0), maxlen=moves.history(0))
         while not stop.step():
             current = moves.change(current, max(current.cost, history[0])) or current
             history.append(current.cost)
@@ -63,10 +76,17 @@ class Descent:
                 if current.plan.latency < best.plan.latency:
                     found(current.plan)
                 best, idle = current, 0
+            if stop.steps % moves.attention == 0 and (heard := self._better(moves, best)) is not best:
+                best, idle = heard, 0
+                if current.cost > BEHIND * best.cost:
+                    current = best
+                    history.extend([best.cost] * len(history))
             if idle > moves.patience:
                 best = self._better(moves, best)
-                current, idle = best, 0
-                history.extend(current.cost * (1 + 0.02 * self.random.random()) for _ in range(HISTORY))
+                current, idle, restarts = best, 0, restarts + 1
+                length = moves.history(restarts)
+                worse = (current.cost * (1 + 0.02 * self.random.random()) for _ in range(length))
+                history = deque(worse, maxlen=length)
         return best.plan
 
     def _better(self, moves: Moves[AState], best: AState) -> AState:

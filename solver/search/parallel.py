@@ -17,7 +17,7 @@ from solver.banks import Banks
 from solver.mapping import Mapping
 from solver.problem import Problem
 from solver.schedule import Plan
-from solver.search.descent import Descent
+from solver.search.descent import Descent, Neighbourhood, single_moves
 from solver.space import Space
 from solver.stop import Stop
 from solver.timeline import Order, evaluate
@@ -61,6 +61,7 @@ def _work(
     start: Message,
     stop: Stop,
     seed: int,
+    neighbourhood: Neighbourhood,
     ended: Event,
     messages: Queue[Message],
     inbox: Queue[Message],
@@ -68,7 +69,7 @@ def _work(
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     own = replace(stop, interrupt=ended, steps=0)
-    search = Descent(space, seed, lambda: _latest(inbox, space.problem))
+    search = Descent(space, seed, lambda: _latest(inbox, space.problem), neighbourhood)
     begin = start.plan(space.problem)
     search.run(begin, own, lambda plan: messages.put(Message.of(start.worker, plan)))
     messages.put(Message(start.worker, own.steps))
@@ -89,7 +90,9 @@ class Descents:
     They end with the context that it manages.
     """
 
-    def __init__(self, space: Space, start: Plan, stop: Stop, seed: int, workers: int) -> None:
+    def __init__(
+        self, space: Space, start: Plan, stop: Stop, seed: int, workers: int, neighbourhood: Neighbourhood
+    ) -> None:
         context = processes()
         self._problem = space.problem
         self._start = start
@@ -100,7 +103,16 @@ class Descents:
         self._processes = [
             context.Process(
                 target=_work,
-                args=(space, Message.of(i, start), portable, seed + i, self._ended, self._messages, inbox),
+                args=(
+                    space,
+                    Message.of(i, start),
+                    portable,
+                    seed + i,
+                    neighbourhood,
+                    self._ended,
+                    self._messages,
+                    inbox,
+                ),
                 daemon=True,
             )
             for i, inbox in enumerate(self._inboxes)
@@ -147,11 +159,17 @@ class Descents:
 
 
 def descend(
-    space: Space, start: Plan, stop: Stop, seed: int, workers: int, found: Callable[[Plan], None]
+    space: Space,
+    start: Plan,
+    stop: Stop,
+    seed: int,
+    workers: int,
+    found: Callable[[Plan], None],
+    neighbourhood: Neighbourhood = single_moves,
 ) -> None:
     """Search with `workers` descents, seeded `seed`, `seed + 1`, ..; `found` hears of every better plan."""
     if workers == 1:
-        Descent(space, seed).run(start, stop, found)
+        Descent(space, seed, neighbourhood=neighbourhood).run(start, stop, found)
         return
     best = start
 
@@ -161,5 +179,5 @@ def descend(
             best = plan
         found(plan)
 
-    with Descents(space, start, stop, seed, workers) as descents:
+    with Descents(space, start, stop, seed, workers, neighbourhood) as descents:
         descents.listen(keep, lambda: best)

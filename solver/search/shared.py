@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from solver.profile import Profile
 from solver.schedule import Plan, overlap_shared
 from solver.search.moves import neighbour
-from solver.search.state import REORDERINGS, State, critical_path
+from solver.search.state import HISTORY, NEVER, REORDERINGS, State, critical_path
 from solver.space import Space, shapes
 from solver.stop import Stop
 from solver.transform import downstream, movable, transform
@@ -35,12 +35,17 @@ class SharedMoves:
     """See `Moves`."""
 
     patience = 1500
+    attention = NEVER
 
     def __init__(self, space: Space, rng: random.Random) -> None:
         self.space = space
         self.problem = space.problem
         self.random = rng
         self.shapes = shapes(space.problem.hardware)
+
+    def history(self, restarts: int) -> int:
+        """Return how many steps back a change is compared with."""
+        return HISTORY
 
     def state(self, plan: Plan) -> SharedState:
         """Return the state to go on from with a plan."""

@@ -10,6 +10,10 @@ from solver.schedule import Plan
 from solver.stop import Stop
 from solver.timeline import Timeline
 
+NEVER = 2**60
+HISTORY = 5
+"""Steps back that a change is compared with, unless the moves say otherwise."""
+
 REORDERINGS = 0.1
 """Share of the moves of a layer that change the order of its blocks, where another one is allowed."""
 
@@ -49,6 +53,12 @@ class Moves(Protocol[AState]):
 
     patience: int
     """Moves without a better plan after which a search begins anew."""
+
+    attention: int
+    """Moves after which a search hears of other searches even if it does not begin anew."""
+
+    def history(self, restarts: int) -> int:
+        """Return how many steps back a change is compared with, after the search has begun anew so often."""
 
     def state(self, plan: Plan) -> AState:
         """Return the state to go on from with a plan."""

@@ -12,7 +12,7 @@ from solver.search.balance import Balance
 from solver.search.harm import harm
 from solver.search.moves import neighbour
 from solver.search.placement import Placement
-from solver.search.state import REORDERINGS, State, cost, critical_path
+from solver.search.state import HISTORY, NEVER, REORDERINGS, State, cost, critical_path
 from solver.space import Space
 from solver.stop import Stop
 from solver.timeline import LayerTimes, Order, Timeline, evaluate
@@ -38,6 +38,7 @@ class StaticMoves:
     """See `Moves`."""
 
     patience = 500
+    attention = NEVER
 
     def __init__(self, space: Space, rng: random.Random) -> None:
         self.space = space
@@ -45,6 +46,10 @@ class StaticMoves:
         self.random = rng
         self.placement = Placement(space.problem, rng)
         self._ranked: dict[tuple[int, int], list[Profile]] = {}
+
+    def history(self, restarts: int) -> int:
+        """Return how many steps back a change is compared with."""
+        return HISTORY
 
     def state(self, plan: Plan) -> State:
         """Return the state to go on from with a plan."""

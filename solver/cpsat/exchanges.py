@@ -1,0 +1,166 @@
+"""Moves for static weights that are weighed exactly before they are made: a mapping, or banks for a mapping.
+
+What a change of one layer does to the whole network is looked up (`Tails`), which is much faster than timing
+all layers. So every move here is the best of many: of random changes of a mapping, of the mappings of some
+size, or of the layers that could give banks away.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from typing import Any
+
+from solver.cpsat.tails import Tails
+from solver.mapping import Mapping
+from solver.profile import Profile
+from solver.search.moves import neighbour
+from solver.search.shared import SharedMoves
+from solver.search.state import REORDERINGS, Moves, State, critical_path
+from solver.search.static import StaticMoves
+from solver.space import Space
+from solver.timeline import Timeline
+from solver.transform import movable
+
+CHANGES = 4
+"""Random changes of a mapping that one is chosen from."""
+
+LARGER = 4
+"""Banks by which such a change may be larger."""
+
+KEPT = 6
+"""Changed mappings of a layer and a size that are kept beside those of the pool: the last good ones."""
+
+ASKED, GIVERS = 10, 5
+"""Layers that are asked for banks, and those of them, by what is known from before, that are weighed."""
+
+PLACED = 2
+"""Exchanges, the best ones, that banks are looked for."""
+
+RENEWAL = 0.1
+"""Share of the look-ups at which it is found out anew what a smaller size costs a layer."""
+
+SHORTEST, LONGEST = 15, 120
+"""Steps back that a change is compared with, at first and at most."""
+
+Weighed = tuple[int, Profile]
+"""A profile and the latency that it leads to, or that minus the one that it came from."""
+
+
+class Exchanges(StaticMoves):
+    """See `Moves`."""
+
+    attention = 50
+
+    def __init__(self, space: Space, rng: random.Random) -> None:
+        super().__init__(space, rng)
+        self._tails: Tails | None = None
+        self._kept: dict[tuple[int, int], dict[Mapping, Profile]] = {}
+        self._costs: dict[tuple[int, int], Weighed] = {}
+
+    def history(self, restarts: int) -> int:
+        """Return how many steps back a change is compared with: few until that leads nowhere, then more."""
+        return min(SHORTEST << min(restarts, 10), LONGEST)
+
+    def change(self, state: State, limit: float) -> State | None:
+        """Return a state one move away that costs no more than the limit, or None if the move led nowhere."""
+        timeline = state.plan.timeline
+        path = critical_path(timeline)
+        layer = self.random.choice(path if self.random.random() < 0.7 else range(len(timeline.layers)))
+        if movable(timeline.layers[layer].profile) and self.random.random() < REORDERINGS:
+            return self._reordered(state, layer, limit)
+        tails = self._tails_of(timeline)
+        value, profile = self._another(layer, tails, limit)
+        if profile is None or value > limit:
+            return None
+        profiles = list(state.plan.profiles)
+        profiles[layer] = profile
+        changed = self._evaluate(profiles, timeline)
+        if sum(p.banks for p in profiles) <= self.problem.hardware.banks:
+            return self._placed(changed, limit)
+        return self._exchanged(layer, changed, tails, limit)
+
+    def _tails_of(self, timeline: Timeline) -> Tails:
+        if self._tails is None or self._tails.timeline is not timeline:
+            self._tails = Tails(self.problem, timeline)
+        return self._tails
+
+    def _exchanged(self, layer: int, changed: Timeline, tails: Tails, limit: float) -> State | None:
+        """Let the layer that can do so at the least cost give away the banks that are too many."""
+        profiles = [times.profile for times in changed.layers]
+        excess = sum(p.banks for p in profiles) - self.problem.hardware.banks
+        able = [i for i, p in enumerate(profiles) if i != layer and p.banks > excess]
+        self.random.shuffle(able)
+        smaller: dict[int, Weighed] = {}
+        for i in able[:ASKED]:
+            cost = self._cost(i, self.space.size(profiles[i].banks - excess), tails)
+            smaller |= {} if cost is None else {i: cost}
+        cheapest = sorted(smaller, key=lambda i: smaller[i][0])
+        after = Tails(self.problem, changed)
+        weighed = sorted((after.through(i, smaller[i][1]), i) for i in cheapest[:GIVERS])
+        for value, i in weighed[:PLACED]:
+            if value > limit:
+                break
+            given = [*profiles[:i], smaller[i][1], *profiles[i + 1 :]]
+            placed = self._placed(self._evaluate(given, changed), limit)
+            if placed is not None:
+                return placed
+        return None
+
+    def _cost(self, layer: int, size: int, tails: Tails) -> Weighed | None:
+        """Return the least that a size costs a layer, and the profile; this may be out of date."""
+        key = layer, size
+        if key not in self._costs or self.random.random() < RENEWAL:
+            weighed = self._weighed(layer, size, tails)
+            if not weighed:
+                return None
+            self._costs[key] = weighed[0][0] - tails.timeline.latency, weighed[0][1]
+        return self._costs[key]
+
+    def _weighed(self, layer: int, size: int, tails: Tails) -> list[Weighed]:
+        """Return the latency with each profile of a size, the best first."""
+        close = self.space.close(layer, self.space.sizes[size])
+        options = [*close, *self._kept.get((layer, size), {}).values()]
+        return sorted(((tails.through(layer, p), p) for p in options), key=_value)
+
+    def _another(self, layer: int, tails: Tails, limit: float) -> tuple[int, Profile | None]:
+        """Return a profile of a layer, other than its own, and the latency with it."""
+        own = tails.timeline.layers[layer].profile
+        kind = self.random.random()
+        if kind < 0.4:
+            weighed = self._changed(layer, own, tails, limit)
+            return min(weighed, key=_value, default=(0, None))
+        growth = 0 if kind < 0.6 else -1 if kind < 0.65 else int(self.random.triangular(1, 5, 1))
+        size = self.space.size(own.banks) + growth
+        if not 0 <= size < len(self.space.sizes):
+            return 0, None
+        weighed = [x for x in self._weighed(layer, size, tails) if x[1] is not own]
+        return weighed[min(int(self.random.expovariate(0.8)), len(weighed) - 1)] if weighed else (0, None)
+
+    def _changed(self, layer: int, own: Profile, tails: Tails, limit: float) -> list[Weighed]:
+        """Return the latency with some random changes of a mapping; the good ones are kept."""
+        weighed = [(tails.through(layer, p), p) for p in self._random_changes(layer, own)]
+        for value, profile in weighed:
+            if value <= limit:
+                kept = self._kept.setdefault((layer, self.space.size(profile.banks)), {})
+                kept[profile.mapping] = profile
+                if len(kept) > KEPT:
+                    del kept[next(iter(kept))]
+        return weighed
+
+    def _random_changes(self, layer: int, own: Profile) -> Iterator[Profile]:
+        for _ in range(CHANGES):
+            mapping = own.mapping
+            for _ in range(1 + int(self.random.expovariate(1))):
+                mapping = neighbour(own.layer, mapping, self.problem.hardware, self.random) or mapping
+            if mapping != own.mapping and mapping.banks <= own.banks + LARGER:
+                yield self.problem.profile(layer, mapping)
+
+
+def _value(weighed: Weighed) -> int:
+    return weighed[0]
+
+
+def exchanges(space: Space, rng: random.Random) -> Moves[Any]:
+    """Return the moves of the searches that run beside CP-SAT."""
+    return (Exchanges if space.problem.hardware.weights == "static" else SharedMoves)(space, rng)

@@ -1,0 +1,45 @@
+"""Moves that are weighed before they are made: what a change leads to is known exactly."""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import pytest
+from generators import draw_hardware, draw_mapping, draw_network
+
+from solver.cpsat.tails import Tails
+from solver.problem import Problem
+from solver.profile import Profile
+from solver.timeline import Order, evaluate, order_allowed
+
+
+def shuffled(rng: random.Random, profile: Profile) -> Order | None:
+    order = list(range(profile.blocks))
+    rng.shuffle(order)
+    return np.array(order) if order_allowed(profile) and rng.random() < 0.3 else None
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_a_change_of_one_layer_leads_to_what_it_is_said_to(seed: int) -> None:
+    rng = random.Random(seed)
+    network = draw_network(rng, rng.randint(2, 7))
+    problem = Problem(network, draw_hardware(rng, network))
+    layers = range(len(problem.layers))
+
+    def draw(i: int) -> Profile:
+        return problem.profile(i, draw_mapping(rng, problem.layers[i], problem.hardware))
+
+    profiles = [draw(i) for i in layers]
+    orders = [shuffled(rng, profile) for profile in profiles]
+    releases = [rng.choice((0, 0, rng.randint(0, 300))) for _ in layers]
+    before = evaluate(problem, profiles, releases, orders)
+    tails = Tails(problem, before)
+    for _ in range(20):
+        i = rng.choice(layers)
+        changed = draw(i)
+        through = tails.through(i, changed)
+        given = [*profiles[:i], changed, *profiles[i + 1 :]], releases, [*orders[:i], None, *orders[i + 1 :]]
+        latency = evaluate(problem, *given).latency
+        assert through <= latency <= max(through, before.latency)
+        assert all(tails.through(j, p) <= before.latency for j, p in enumerate(profiles) if orders[j] is None)
