@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from cli.colours import GREY, INK, ORANGE, SKY, VERMILION
+from cli.colours import BLUE, GREY, INK, ORANGE, SKY
 from cli.console import printable
 from cli.tables import number
 from solver.account.blocks import drawable
@@ -42,9 +42,9 @@ STYLE: dict[Any, Any] = {
     "svg.hashsalt": "overlapim",
 }
 KINDS: dict[str, tuple[str, dict[str, Any]]] = {
-    "compute": ("computes", {"facecolor": SKY}),
+    "compute": ("computes", {"facecolor": BLUE}),
     "wait": ("waits", {"facecolor": ORANGE, "hatch": "//////", "edgecolor": INK}),
-    "both": ("both in turn", {"facecolor": SKY, "hatch": "\\\\\\\\\\\\", "edgecolor": VERMILION}),
+    "both": ("both in turn", {"facecolor": SKY, "hatch": r"\\\\\\", "edgecolor": INK}),
 }
 
 

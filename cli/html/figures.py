@@ -26,13 +26,11 @@ BARS = 5000
 POINTS = 160
 ROW = 18
 TALLEST = 12_000
-HALO = ", ".join(["0 0 2px #FFFFFF"] * 4)
-"""A shadow that lets text stand out against stripes."""
 
 
 @dataclass(frozen=True)
 class Look:
-    """How one kind of time is drawn: patterns are for print without colour."""
+    """How one kind of time is drawn: the pattern tells it apart where colours do not."""
 
     name: str
     colour: str
@@ -47,15 +45,15 @@ class Look:
 
 
 STRETCHES = {
-    "compute": Look("computes", SKY),
+    "compute": Look("computes", BLUE),
     "wait": Look("waits", ORANGE, "/"),
-    "both": Look("computes and waits in turn", SKY, "\\", VERMILION),
+    "both": Look("computes and waits in turn", SKY, "\\", ORANGE),
 }
 PARTS = {
-    "multiply": Look("multiply", SKY),
+    "multiply": Look("multiply", BLUE),
     "load": Look("load", GREEN, "."),
     "reduce": Look("reduce", PURPLE, "x"),
-    "drain": Look("drain", BLUE, "-", "#FFFFFF"),
+    "drain": Look("drain", SKY, "-"),
     "post": Look("post-operations", YELLOW, "|"),
     "wait": Look("wait", ORANGE, "/"),
 }
@@ -219,7 +217,7 @@ def _outlines(account: Account) -> Any:
         textposition="inside",
         insidetextanchor="middle",
         textangle=0,
-        textfont={"color": INK, "size": 11, "shadow": HALO},
+        textfont={"color": "#FFFFFF", "size": 11},
         hoverinfo="skip",
         showlegend=False,
         marker={"color": "rgba(0,0,0,0)", "line": {"color": INK, "width": 0.8}},
@@ -240,7 +238,7 @@ def whole_chip(account: Account) -> Figure:
             textposition="inside",
             insidetextanchor="middle",
             textangle=0,
-            insidetextfont={"color": INK, "shadow": HALO},
+            insidetextfont={"color": "#FFFFFF"},
             hovertext=[f"{look.name}: {number(value)} bank-cycles, {value / total:.2%}"],
             hoverinfo="text",
             marker=look.marker,

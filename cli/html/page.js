@@ -1,10 +1,12 @@
 "use strict";
 (function () {
   const figures = JSON.parse(document.getElementById("figures").textContent);
+  const NARROW = window.matchMedia("(max-width: 700px)");
   const options = {
     responsive: true,
     displaylogo: false,
     modeBarButtons: [["toImage"], ["zoom2d", "pan2d"], ["zoomIn2d", "zoomOut2d", "resetScale2d"]],
+    displayModeBar: NARROW.matches ? false : "hover",
   };
   const PAPER = { width: 690, height: 900 };
   const drawn = [];
@@ -82,16 +84,20 @@
     show(0);
   }
 
-  // Paper is narrower than the screen, and a chart should stand on one page.
+  // Paper is narrower than the screen, a chart should stand on one page, and patterns make a PDF of many
+  // megabytes.
   window.addEventListener("beforeprint", function () {
     drawn.forEach(function (place) {
-      Plotly.relayout(place, { width: PAPER.width, height: Math.min(place.layout.height, PAPER.height) });
+      const size = { width: PAPER.width, height: Math.min(place.layout.height, PAPER.height) };
+      Plotly.update(place, { "marker.pattern.shape": "" }, size);
     });
   });
   window.addEventListener("afterprint", function () {
     drawn.forEach(function (place) {
       const figure = figures[place.dataset.figure || "edge"];
-      Plotly.relayout(place, { width: null, height: figure.layout.height, autosize: true });
+      const shapes = figure.data.map(function (trace) { return ((trace.marker || {}).pattern || {}).shape || ""; });
+      const size = { width: null, height: figure.layout.height, autosize: true };
+      Plotly.update(place, { "marker.pattern.shape": shapes }, size);
     });
   });
 })();
