@@ -8,9 +8,16 @@ import numpy as np
 import pytest
 from generators import draw_hardware, draw_mapping, draw_network
 
+from hw.library import load_hardware
+from models.library import load_network
+from solver.cpsat.exchanges import Exchanges
 from solver.cpsat.tails import Tails
 from solver.problem import Problem
 from solver.profile import Profile
+from solver.search.sequential import sequential
+from solver.solution import from_plan, verify
+from solver.space import Space
+from solver.stop import Stop
 from solver.timeline import Order, evaluate, order_allowed
 
 
@@ -43,3 +50,18 @@ def test_a_change_of_one_layer_leads_to_what_it_is_said_to(seed: int) -> None:
         latency = evaluate(problem, *given).latency
         assert through <= latency <= max(through, before.latency)
         assert all(tails.through(j, p) <= before.latency for j, p in enumerate(profiles) if orders[j] is None)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_moves_lead_to_valid_plans_within_the_limit(seed: int) -> None:
+    chip = load_hardware("toy").with_weights("static")
+    problem = Problem(load_network("toy"), chip)
+    moves = Exchanges(Space(problem), random.Random(seed))
+    state, made = moves.state(sequential(moves.space, Stop())), 0
+    for _ in range(80):
+        changed = moves.change(state, 1.05 * state.cost)
+        if changed is not None:
+            assert changed.cost <= 1.05 * state.cost
+            verify(from_plan(problem, changed.plan, "cpsat", seed, None, None))
+            state, made = changed, made + 1
+    assert made > 10

@@ -14,6 +14,7 @@ from typing import Any
 from solver.cpsat.tails import Tails
 from solver.mapping import Mapping
 from solver.profile import Profile
+from solver.schedule import Plan
 from solver.search.moves import neighbour
 from solver.search.shared import SharedMoves
 from solver.search.state import REORDERINGS, Moves, State, critical_path
@@ -30,6 +31,9 @@ LARGER = 4
 
 KEPT = 6
 """Changed mappings of a layer and a size that are kept beside those of the pool: the last good ones."""
+
+FRESH = 2
+"""Layers that are asked for a number of banks for the first time, since its pool takes long to make."""
 
 ASKED, GIVERS = 10, 5
 """Layers that are asked for banks, and those of them, by what is known from before, that are weighed."""
@@ -74,11 +78,20 @@ class Exchanges(StaticMoves):
         if profile is None or value > limit:
             return None
         profiles = list(state.plan.profiles)
+        if profile.banks == profiles[layer].banks:
+            return self._instead(state, layer, profile, limit)
         profiles[layer] = profile
         changed = self._evaluate(profiles, timeline)
         if sum(p.banks for p in profiles) <= self.problem.hardware.banks:
             return self._placed(changed, limit)
         return self._exchanged(layer, changed, tails, limit)
+
+    def _instead(self, state: State, layer: int, profile: Profile, limit: float) -> State | None:
+        """Give a layer a mapping of as many banks, cut so that it takes the ones that it has."""
+        profiles = list(state.plan.profiles)
+        profiles[layer] = self.placement.with_channels(layer, profile, profiles[layer].mapping.channels)
+        changed = State(Plan(self._evaluate(profiles, state.plan.timeline), state.plan.banks))
+        return changed if changed.cost <= limit else None
 
     def _tails_of(self, timeline: Timeline) -> Tails:
         if self._tails is None or self._tails.timeline is not timeline:
@@ -90,11 +103,7 @@ class Exchanges(StaticMoves):
         profiles = [times.profile for times in changed.layers]
         excess = sum(p.banks for p in profiles) - self.problem.hardware.banks
         able = [i for i, p in enumerate(profiles) if i != layer and p.banks > excess]
-        self.random.shuffle(able)
-        smaller: dict[int, Weighed] = {}
-        for i in able[:ASKED]:
-            cost = self._cost(i, self.space.size(profiles[i].banks - excess), tails)
-            smaller |= {} if cost is None else {i: cost}
+        smaller = self._offers({i: self.space.size(profiles[i].banks - excess) for i in able}, tails)
         cheapest = sorted(smaller, key=lambda i: smaller[i][0])
         after = Tails(self.problem, changed)
         weighed = sorted((after.through(i, smaller[i][1]), i) for i in cheapest[:GIVERS])
@@ -106,6 +115,15 @@ class Exchanges(StaticMoves):
             if placed is not None:
                 return placed
         return None
+
+    def _offers(self, sizes: dict[int, int], tails: Tails) -> dict[int, Weighed]:
+        """Return what smaller sizes cost some of the layers, mostly of those that have been asked before."""
+        asked = list(sizes.items())
+        self.random.shuffle(asked)
+        asked.sort(key=lambda key: key not in self._costs)
+        known = sum(key in self._costs for key in asked)
+        costs = {i: self._cost(i, size, tails) for i, size in asked[: min(ASKED, known + FRESH)]}
+        return {i: cost for i, cost in costs.items() if cost is not None}
 
     def _cost(self, layer: int, size: int, tails: Tails) -> Weighed | None:
         """Return the least that a size costs a layer, and the profile; this may be out of date."""

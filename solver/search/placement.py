@@ -62,7 +62,7 @@ class Placement:
             channels = _channels(free, profiles[i], self.problem.hardware)
             if not channels:
                 return None
-            chosen[i] = self._with_channels(i, profiles[i], len(channels))
+            chosen[i] = self.with_channels(i, profiles[i], len(channels))
             banks = profiles[i].banks // len(channels)
             first = np.array([(c + 1) * width - free[c] for c in channels])
             given[i] = (first[:, None] + np.arange(banks)).ravel()
@@ -70,7 +70,8 @@ class Placement:
                 free[c] -= banks
         return chosen, tuple(given[i] for i in range(len(profiles)))
 
-    def _with_channels(self, layer: int, profile: Profile, channels: int) -> Profile:
+    def with_channels(self, layer: int, profile: Profile, channels: int) -> Profile:
+        """Return a profile with its array cut into so many channels, a divisor of its number of banks."""
         if profile.mapping.channels == channels:
             return profile
         if len(self._cut) > MEMORY:
