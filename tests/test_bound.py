@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import itertools
+import math
 import random
 from collections.abc import Iterator
 
 import numpy as np
 import pytest
+from generators import draw_hardware, draw_network
 
 from hw.library import load_hardware
 from models.library import load_network
-from models.network import AXES, DIMS
+from models.network import AXES, DIMS, AxisAccess, Dim, Flatten
 from overlapim_files import InputError
 from solver.bench.small import draw_small
 from solver.bound.durations import useful_cycles
 from solver.bound.model import BoundModel, bank_numbers, raised_bound
-from solver.bound.reading import enabled, needed
+from solver.bound.reading import enabled, needed, needed_by_shares
 from solver.bound.relaxation import linear_bound
 from solver.cpsat import method
 from solver.exhaustive import exhaustive
@@ -89,62 +91,107 @@ def test_more_banks_are_never_slower() -> None:
         assert all(c * banks >= ideal * 0.999 for banks, c in enumerate(cycles, 1))
 
 
-def reads(problem: Problem, layer: int, edge: Edge) -> tuple[list[int], list[set[int]], int]:
-    """Return position and elements read of each iteration of a layer through one edge, by definition."""
-    record = problem.layers[layer]
+def element_reads(problem: Problem, layer: int, edge: Edge) -> tuple[list[int], list[int], list[set[int]]]:
+    """Return position, output and elements read of each iteration through one edge, by definition."""
+    record, operand = problem.layers[layer], edge.operand
     shape = problem.network.shapes[problem.layers[edge.producer].name]
-    positions, elements = [], []
+    positions, outputs, elements = [], [], []
     for point in itertools.product(*map(range, record.bounds)):
         digits = dict(zip(DIMS, point, strict=True))
-        axes = []
-        for axis, extent in zip(AXES, shape, strict=True):
-            access = edge.operand.axes[axis]
-            value = sum(c * digits[dim] for dim, c in access.terms.items()) + access.offset
-            inside = 0 <= value < (access.extent or extent)
-            axes.append(_walk_windows(edge.operand, axis, value, extent) if inside else range(0))
+        values = {axis: _form_value(operand.axes[axis], digits) for axis in AXES}
+        extents = {axis: operand.axes[axis].extent or e for axis, e in zip(AXES, shape, strict=True)}
+        if operand.flatten is not None:
+            flat = _form_value(operand.flatten, digits)
+            extents |= dict(zip(AXES[1:], operand.flatten.shape, strict=True))
+            inside = 0 <= flat < math.prod(operand.flatten.shape)
+            places = np.unravel_index(flat, operand.flatten.shape) if inside else (-1, -1, -1)
+            values |= dict(zip(AXES[1:], map(int, places), strict=True))
+        axes = [
+            _walk_windows(operand, axis, values[axis], extent)
+            if 0 <= values[axis] < extents[axis]
+            else range(0)
+            for axis, extent in zip(AXES, shape, strict=True)
+        ]
         positions.append(digits["P"] * record.bound("Q") + digits["Q"])
+        outputs.append(int(np.ravel_multi_index(point[:5], record.bounds[:5])))
         elements.append({int(np.ravel_multi_index(place, shape)) for place in itertools.product(*axes)})
-    return positions, elements, int(np.prod(shape))
+    return positions, outputs, elements
+
+
+def _form_value(form: AxisAccess | Flatten, digits: dict[Dim, int]) -> int:
+    return sum(c * digits[dim] for dim, c in form.terms.items()) + form.offset
+
+
+def least_unions(read: list[set[int]]) -> list[int]:
+    """Return for each number of sets the least size of the union of so many."""
+    least = [10**9] * (len(read) + 1)
+    for chosen in subsets(len(read)):
+        least[len(chosen)] = min(least[len(chosen)], len(set().union(*(read[i] for i in chosen))))
+    return least
 
 
 def subsets(size: int) -> Iterator[set[int]]:
     return (set(chosen) for n in range(size + 1) for chosen in itertools.combinations(range(size), n))
 
 
-def separable_edges(seed: int) -> Iterator[tuple[Problem, int, Edge]]:
-    problem = Problem(*draw_small(random.Random(seed)))
-    for layer, edges in enumerate(problem.edges):
-        for edge in edges:
-            if edge.operand.flatten is None:
-                yield problem, layer, edge
+def edges_of(problem: Problem) -> Iterator[tuple[Problem, int, Edge]]:
+    return ((problem, layer, edge) for layer, edges in enumerate(problem.edges) for edge in edges)
+
+
+def small_edges(first: int) -> Iterator[tuple[Problem, int, Edge]]:
+    problems = (Problem(*draw_small(random.Random(seed))) for seed in range(first, first + 20))
+    return itertools.chain(*map(edges_of, problems))
+
+
+def varied_edges(first: int) -> Iterator[tuple[Problem, int, Edge]]:
+    """Yield edges of networks with batches, groups, heads and windows of all kinds."""
+    for seed in range(first, first + 20):
+        rng = random.Random(seed)
+        network = draw_network(rng, rng.randint(2, 4))
+        yield from edges_of(Problem(network, draw_hardware(rng, network)))
 
 
 @pytest.mark.parametrize("first", range(0, 200, 20))
 def test_positions_read_no_less_than_the_table_says(first: int) -> None:
     exact = 0
-    for problem, layer, edge in itertools.chain(*map(separable_edges, range(first, first + 20))):
-        positions, elements, _ = reads(problem, layer, edge)
+    for problem, layer, edge in small_edges(first):
+        positions, _, elements = element_reads(problem, layer, edge)
         counts = needed(problem.layers[layer], edge)
-        size = len(counts) - 1
-        read = [
-            set().union(*(e for p, e in zip(positions, elements, strict=True) if p == i)) for i in range(size)
-        ]
-        least = [10**9] * (size + 1)
-        for chosen in subsets(size):
-            union = set().union(*(read[i] for i in chosen))
-            least[len(chosen)] = min(least[len(chosen)], len(union))
+        pairs = list(zip(positions, elements, strict=True))
+        read = [set().union(*(e for p, e in pairs if p == i)) for i in range(len(counts) - 1)]
+        least = least_unions(read)
         assert all(counts <= least)
         exact += counts.tolist() == least
     assert exact
 
 
+@pytest.mark.parametrize("first", range(0, 400, 20))
+def test_no_share_of_the_outputs_reads_less(first: int) -> None:
+    """Outputs at one position may read unlike elements: other images, groups or keys."""
+    claimed = 0
+    for problem, layer, edge in itertools.chain(small_edges(first), varied_edges(first)):
+        record = problem.layers[layer]
+        outputs = math.prod(record.bounds[:5])
+        if outputs > 8 or record.macs > 200:
+            continue
+        _, places, elements = element_reads(problem, layer, edge)
+        pairs = list(zip(places, elements, strict=True))
+        least = least_unions([set().union(*(e for o, e in pairs if o == i)) for i in range(outputs)])
+        for grid in (3, 8):
+            shares = needed_by_shares(record, edge, grid).tolist()
+            assert all(shares[i] <= least[-(-i * outputs // grid)] for i in range(grid + 1))
+            claimed += sum(shares) > 0
+    assert claimed
+
+
 @pytest.mark.parametrize("first", range(0, 200, 20))
 def test_no_work_is_done_beyond_what_is_enabled(first: int) -> None:
     tight = 0
-    for problem, layer, edge in itertools.chain(*map(separable_edges, range(first, first + 20))):
-        _, elements, total = reads(problem, layer, edge)
-        if total > 10:
+    for problem, layer, edge in itertools.chain(small_edges(first), varied_edges(first)):
+        total = math.prod(problem.network.shapes[problem.layers[edge.producer].name])
+        if total > 10 or problem.layers[layer].macs > 200:
             continue
+        _, _, elements = element_reads(problem, layer, edge)
         shares = enabled(problem.layers[layer], edge, np.arange(total + 1.0))
         most = [0.0] * (total + 1)
         for finished in subsets(total):

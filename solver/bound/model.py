@@ -7,7 +7,6 @@ outputs are finished. All that it demands of them holds in every valid solution.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -17,7 +16,7 @@ from ortools.sat.python import cp_model
 from hw.hardware import Hardware
 from models.network import Layer
 from solver.bound.durations import Floats, block_tail, useful_cycles
-from solver.bound.reading import Counts, enabled, needed
+from solver.bound.reading import Counts, enabled, needed_by_shares
 from solver.problem import Edge, Problem
 
 FINE, COARSE = 56, 28
@@ -59,7 +58,7 @@ class _LayerVariables:
 
 
 class _Reading(NamedTuple):
-    """See `reading.needed`, and `reading.enabled` for just less than each share of the producer."""
+    """See `needed_by_shares`, and `enabled` for just less than each share of the producer."""
 
     needed: Counts
     enabled: Floats
@@ -147,8 +146,7 @@ class BoundModel:
         reading = self._reading(layer, edge, total)
         least, most = reading.needed, reading.enabled
         after = (transfer + block_tail(layer, self.problem.hardware)) // self.unit
-        for i, share in self._shares(len(least) - 1):
-            before = math.floor(least[share] / total * self.grid + EPSILON)
+        for i, before in enumerate((least * self.grid // total).tolist()):
             if before:
                 self.model.add(consumer.finished[i] >= producer.finished[before] + after)
         scale = 10**3
@@ -170,13 +168,10 @@ class BoundModel:
         if key not in self._readings:
             # Up to the time at which a share is finished, fewer elements are.
             fewer = np.ceil(np.arange(1, self.grid + 1) / self.grid * total - EPSILON) - 1
-            self._readings[key] = _Reading(needed(layer, edge), enabled(layer, edge, fewer))
+            self._readings[key] = _Reading(
+                needed_by_shares(layer, edge, self.grid), enabled(layer, edge, fewer)
+            )
         return self._readings[key]
-
-    def _shares(self, size: int) -> Iterator[tuple[int, int]]:
-        """Yield each share of the outputs with the least positions that it takes."""
-        for i in range(1, self.grid + 1):
-            yield i, math.ceil(i * size / self.grid - EPSILON)
 
 
 def raised_bound(model: BoundModel, least: int) -> int:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import numpy as np
 import numpy.typing as npt
 
-from models.network import DIMS, Layer
+from models.network import DIMS, OUTPUT_DIMS, Layer
 from solver.bound.durations import Floats
 from solver.overlap.closed import window_intervals
 from solver.problem import Edge, Group
@@ -22,13 +23,35 @@ CHANNEL_AXES = 2
 """Number of axes before those of rows and columns."""
 
 
+def needed_by_shares(layer: Layer, edge: Edge, grid: int) -> Counts:
+    """Return the least elements of the producer that any share `i / grid` of the outputs reads.
+
+    Where outputs at one position read unlike elements, nothing is claimed but for all outputs together.
+
+    Returns
+    -------
+    (grid + 1,), rising; the last entry is at most what all outputs read.
+    """
+    counts = needed(layer, edge)
+    if not _alike(layer, edge):
+        return np.where(np.arange(grid + 1) == grid, counts[-1], 0)
+    return counts[-(-np.arange(grid + 1) * (len(counts) - 1) // grid)]
+
+
+def _alike(layer: Layer, edge: Edge) -> bool:
+    """Whether all outputs at one position read the same elements."""
+    read = {DIMS[dim] for group in edge.groups for dim in group.dims}
+    return all(layer.bound(dim) == 1 for dim in read & set(OUTPUT_DIMS) - {"P", "Q"})
+
+
 def needed(layer: Layer, edge: Edge) -> Counts:
     """Return the least elements of the producer that any so many positions of the layer read.
 
     Returns
     -------
     (positions + 1,), rising; entry `n` is the least size of the union, over any `n` positions, of all that
-    the outputs at these positions read. The last entry is exact.
+    the outputs at these positions read. The last entry is exact, except that a flattened read which is not
+    of the whole tensor counts as one element.
     """
     size = layer.bound("P") * layer.bound("Q")
     rows, columns = np.ones(layer.bound("P"), np.int64), np.ones(layer.bound("Q"), np.int64)
@@ -59,7 +82,21 @@ def _all_or_nothing(size: int, edge: Edge, layer: Layer) -> Counts:
     for group in edge.groups:
         if len(group.axes) == 1:
             counts[size] *= int(_coordinates(group, layer, None).any(axis=0).sum())
+        elif _whole(group, layer):
+            counts[size] *= math.prod(int(_windows(axis).any(axis=0).sum()) for axis in _single_axes(group))
     return counts
+
+
+def _whole(group: Group, layer: Layer) -> bool:
+    """Whether a form runs once through all its values."""
+    values = math.prod(group.extents)
+    return group.offset == 0 and [(c, layer.bounds[dim]) for dim, c in group.terms] == [(1, values)]
+
+
+def _single_axes(group: Group) -> list[Group]:
+    """Return a group for each axis of a flattened one, with the coordinates before its windows as values."""
+    parts = zip(group.axes, group.extents, group.windows, strict=True)
+    return [Group((axis,), (), 0, (extent,), (windows,)) for axis, extent, windows in parts]
 
 
 def _coordinates(group: Group, layer: Layer, dim: int | None) -> npt.NDArray[np.bool_]:
@@ -153,22 +190,33 @@ def enabled(layer: Layer, edge: Edge, elements: Floats) -> Floats:
     The elements may be any; what reads padding needs none.
     """
     channels, read, planes = 1, 1.0, []
-    for group in edge.groups:
-        uses = _uses(group, layer)
-        read *= uses.sum() / math.prod(layer.bounds[dim] for dim in group.dims)
+    for group, uses, share in _axis_uses(layer, edge):
+        read *= share
         if len(group.axes) == 1 and group.axes[0] >= CHANNEL_AXES:
-            planes.append((uses / uses.sum(), _gained(_windows(group))))
+            gained = _windows(group)
+            if len(gained) < len(uses) or not _least_first(gained):
+                return np.ones_like(elements)
+            planes.append((uses / uses.sum(), _gained(gained)))
         elif len(group.axes) == 1 and not group.windows[0] and len(set(uses[uses > 0].tolist())) == 1:
             channels *= int((uses > 0).sum())
         else:
             return np.ones_like(elements)
-    if not all(_least_first(_windows(group)) for group in edge.groups if group.axes[0] >= CHANNEL_AXES):
-        return np.ones_like(elements)
     planes += [(np.ones(1), np.ones(1, np.int64))] * (2 - len(planes))
     (rows, row_gains), (columns, column_gains) = planes
     work = np.concatenate(([0.0], np.sort(np.outer(rows, columns).ravel())[::-1].cumsum()))
     done = _concave(_unions(row_gains, column_gains).astype(float), work, elements / channels)
     return np.asarray(np.minimum(1.0, 1 - read + read * done))
+
+
+def _axis_uses(layer: Layer, edge: Edge) -> Iterator[tuple[Group, Counts, float]]:
+    """Yield groups with how often each of their values is used, and which share of the digits use one."""
+    for group in edge.groups:
+        if len(group.axes) > 1 and _whole(group, layer):
+            for axis in _single_axes(group):
+                yield axis, np.ones(axis.extents[0], np.int64), 1.0
+        else:
+            uses = _uses(group, layer)
+            yield group, uses, float(uses.sum()) / math.prod(layer.bounds[dim] for dim in group.dims)
 
 
 def _concave(x: Floats, y: Floats, at: Floats) -> Floats:
