@@ -25,7 +25,7 @@ from solver.exhaustive import exhaustive
 from solver.mapspace import mappings
 from solver.problem import Edge, Problem
 from solver.profile import profile
-from solver.reference import _walk_windows
+from solver.reference import walk_windows
 from solver.solve import Improvement, Observer, solve
 from solver.stop import Stop
 
@@ -107,7 +107,7 @@ def element_reads(problem: Problem, layer: int, edge: Edge) -> tuple[list[int], 
             places = np.unravel_index(flat, operand.flatten.shape) if inside else (-1, -1, -1)
             values |= dict(zip(AXES[1:], map(int, places), strict=True))
         axes = [
-            _walk_windows(operand, axis, values[axis], extent)
+            walk_windows(operand, axis, values[axis], extent)
             if 0 <= values[axis] < extents[axis]
             else range(0)
             for axis, extent in zip(AXES, shape, strict=True)
