@@ -24,6 +24,7 @@ from overlapim_files import InputError, dump
 from solver.execute import size
 from solver.execute.check import check
 from solver.execute.numbers import PRIME, contract, draw
+from solver.execute.reading import NEVER
 from solver.execute.run import Executed, execute
 from solver.execute.schedule import LayerSchedule
 from solver.execute.whole import compute
@@ -92,6 +93,29 @@ def test_one_cycle_too_early_is_noticed(instance: Instance, rng: random.Random) 
         InputError, match=f"^layer '{name}': block {position + 1} of {blocks} ({early}|{crowded})"
     ):
         executed(instance, right)
+
+
+@settings(max_examples=40, deadline=None)
+@given(instances(), st.randoms(use_true_random=False))
+def test_what_counts_as_read_is_what_matters(instance: Instance, rng: random.Random) -> None:
+    """Inputs may lack all that no block reads, and nothing else."""
+    given, drawn = schedules(instance), draw(instance.network, 1)
+    found = execute(instance.network, instance.hardware, given, drawn)
+    inputs = {name: values.astype(float) for name, values in drawn.inputs.items()}
+    read = {name: np.zeros(values.shape, bool) for name, values in inputs.items()}
+    for layer in found:
+        for name in read.keys() & layer.loaded.keys():
+            read[name] |= layer.loaded[name] < NEVER
+    for name, values in inputs.items():
+        values[~read[name]] = np.nan
+    again = execute(instance.network, instance.hardware, given, replace(drawn, inputs=inputs))
+    assert all(np.array_equal(a.values, b.values) for a, b in zip(found, again, strict=True))
+
+    name = rng.choice(sorted(name for name in read if read[name].any()))
+    element = tuple(rng.choice(np.argwhere(read[name]).tolist()))
+    inputs[name][element] = np.nan
+    with pytest.raises(InputError, match=rf"reads element {re.escape(str(element))} of '{name}' at \d+"):
+        execute(instance.network, instance.hardware, given, replace(drawn, inputs=inputs))
 
 
 # Built-in networks, made small

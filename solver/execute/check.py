@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from models.network import Layer
 from solver.execute.numbers import Numbers, draw
+from solver.execute.operators import Model, draw_inputs, run_blocks, run_whole
 from solver.execute.run import Executed, execute
 from solver.execute.schedule import stated
 from solver.execute.size import check_size
 from solver.execute.whole import compute
 from solver.solution import Solution
+
+TOLERANCE = 1e-4
+"""Of single-precision sums that are added up in different orders."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +30,8 @@ class Checked:
     start, end : of the first block, and the last finish.
     ready : when the first block had all that it reads, 0 if that is nothing.
     elements : outputs that were compared; `difference` is the largest, `where` the first that differs.
+    operators : largest difference between the operators of a file, run block by block, and onnxruntime on all
+        of it, as a part of the largest number in the layer's tensor; None if they were not run.
     """
 
     name: str
@@ -37,6 +43,7 @@ class Checked:
     elements: int
     difference: float
     where: tuple[int, ...] | None
+    operators: float | None = None
 
 
 @dataclass(frozen=True)
@@ -48,12 +55,13 @@ class Check:
     differences: tuple[str, ...]
 
 
-def check(solution: Solution, seed: int, doing: Callable[[str], None]) -> Check:
+def check(solution: Solution, seed: int, doing: Callable[[str], None], model: Model | None = None) -> Check:
     """Execute a solution with numbers drawn from a seed, and compare with the network layer by layer.
 
     Parameters
     ----------
     doing : called with a text whenever something else is done.
+    model : the file that the network comes from, to run its operators too.
 
     Raises
     ------
@@ -67,12 +75,20 @@ def check(solution: Solution, seed: int, doing: Callable[[str], None]) -> Check:
     drawn = draw(network, seed)
     blocks = sum(len(schedule.starts) for schedule in schedules)
     doing(f"{len(network.layers)} layers by themselves")
-    executed = execute(
-        network, solution.hardware, schedules, drawn, lambda done: doing(f"{done:,} of {blocks:,} blocks")
-    )
+
+    def counted(done: int) -> None:
+        doing(f"{done:,} of {blocks:,} blocks")
+
+    executed = execute(network, solution.hardware, schedules, drawn, counted)
     doing("layer by layer")
     whole = compute(network, drawn)
     layers = [_checked(*x) for x in zip(network.layers, executed, whole, strict=True)]
+    if model is not None:
+        doing(f"onnxruntime on {model.path}")
+        values = run_whole(model, draw_inputs(model, seed))
+        transfer = solution.hardware.cycles.transfer
+        off = run_blocks(model, network, executed, transfer, values, counted)
+        layers = [replace(layer, operators=x) for layer, x in zip(layers, off, strict=True)]
     latency = max(layer.end for layer in layers)
     return Check(latency, tuple(layers), tuple(_differences(solution, layers, latency)))
 
@@ -97,6 +113,8 @@ def _differences(solution: Solution, layers: Sequence[Checked], latency: int) ->
         record = solution.layers[layer.name]
         if layer.where is not None:
             yield f"layer '{layer.name}': element {layer.where} is not what the network computes"
+        if layer.operators is not None and layer.operators > TOLERANCE:
+            yield f"layer '{layer.name}': its operators differ by {layer.operators:.1e} from onnxruntime"
         start = max(record.release, layer.ready)
         for what, stated_, real in (("start", record.start, start), ("end", record.end, layer.end)):
             if stated_ != real:

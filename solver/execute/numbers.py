@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -36,7 +37,7 @@ class Drawn:
     weights : for each layer its weights, shape (G, K, C, R, S); None if it multiplies activations only.
     """
 
-    inputs: dict[str, npt.NDArray[np.int16]]
+    inputs: dict[str, npt.NDArray[Any]]
     weights: tuple[npt.NDArray[np.int16] | None, ...]
 
 

@@ -6,9 +6,11 @@ there is the sum of the box; it is 0 where the box is empty. A sum is not-a-numb
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from functools import cached_property, reduce
 from typing import Any
 
 import numpy as np
@@ -76,6 +78,19 @@ class _Reads:
     axes: list[_Axis]
     boxes: Indices
     spread: Indices
+
+    @cached_property
+    def covered(self) -> npt.NDArray[np.bool_]:
+        """Which combinations of elements, one of each axis, lie in some box."""
+        sizes = [len(axis.first) for axis in self.axes]
+        which = np.unravel_index(self.boxes, sizes)
+        ends = [(x.first[i], x.last[i]) for x, i in zip(self.axes, which, strict=True)]
+        count = np.zeros([len(axis.elements) + 1 for axis in self.axes], np.int64)
+        for corner in itertools.product((0, 1), repeat=len(ends)):
+            np.add.at(count, tuple(x[i] for x, i in zip(ends, corner, strict=True)), (-1) ** sum(corner))
+        for axis in range(count.ndim):
+            count = np.cumsum(count, axis)
+        return np.asarray(count[(slice(-1),) * count.ndim] > 0)
 
     def box(self, position: int) -> list[slice]:
         """Return the positions in the elements of each axis that one box has."""
@@ -162,11 +177,12 @@ def _axis(low: Indices, high: Indices) -> tuple[_Axis, Indices]:
 
 
 class Reader:
-    """One operand of a layer, read block by block."""
+    """One operand of a layer, read block by block; `loaded` is when each element has been read first."""
 
     def __init__(self, operand: Operand, space: Space, tensor: Tensor) -> None:
         """Prepare reading a tensor at the coordinates that blocks of `space` have."""
         self.tensor = tensor
+        self.loaded: Cycles = np.full(tensor.shape, NEVER)
         self.forms = [_Form(operand, names, tensor.shape, space) for names, _ in operand.forms()]
         self.dims = [dim for form in self.forms for dim in form.dims]
 
@@ -195,6 +211,8 @@ class Reader:
             need, boxes = read.reduce(np.maximum, need, at), read.reduce(np.add, boxes, at) % PRIME
         if np.isnan(boxes).any():
             raise self._early(reads, found, np.argwhere(np.isnan(boxes))[0].tolist(), time)
+        covered = reduce(np.multiply.outer, [read.covered for read in reads])
+        self.loaded[where] = np.where(covered, np.minimum(self.loaded[where], time), self.loaded[where])
         for at, read in reversed(list(enumerate(reads))):
             boxes = read.spread_out(boxes, at)
         return self._in_dims(boxes), int(need.max())

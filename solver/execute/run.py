@@ -32,12 +32,14 @@ class Executed:
     ----------
     values, finish : each output and the cycle in which it was finished; shape (n, ch, h, w).
     starts, needs : of each block, in the order of execution, its start and when all that it read was there.
+    loaded : for each tensor that is read, in its shape, when a block read an element first.
     """
 
     values: Numbers
     finish: Cycles
     starts: Cycles
     needs: Cycles
+    loaded: dict[str, Cycles]
 
     @property
     def end(self) -> int:
@@ -71,15 +73,15 @@ def execute(
         _Run(layer, schedule, weights, tensors, hardware)
         for layer, schedule, weights in zip(network.layers, schedules, drawn.weights, strict=True)
     ]
-    events = sorted(
-        (start, i, position)
-        for i, schedule in enumerate(schedules)
-        for position, start in enumerate(schedule.starts.tolist())
-    )
-    for done, (start, i, position) in enumerate(events):
+    for done, (start, i, position) in enumerate(in_time([schedule.starts for schedule in schedules])):
         on_block(done)
         runs[i].block(position, start)
     return [run.executed() for run in runs]
+
+
+def in_time(starts: Sequence[Cycles]) -> list[tuple[int, int, int]]:
+    """Return (start, layer, position in the layer's order) of all blocks by time, given all starts."""
+    return sorted((start, i, k) for i, own in enumerate(starts) for k, start in enumerate(own.tolist()))
 
 
 def _alone(layer: Layer, mapping: Mapping, tensors: dict[str, Tensor], hardware: Hardware) -> SimulatedLayer:
@@ -152,7 +154,11 @@ class _Run:
     def executed(self) -> Executed:
         """Return what has been computed when all blocks are done."""
         finish = self.finish.reshape(self.layer.shape)
-        return Executed(self.tensor.values, finish, self.schedule.starts, np.array(self.needs))
+        loaded: dict[str, Cycles] = {}
+        for reader in self.readers:
+            name = reader.tensor.name
+            loaded[name] = np.minimum(loaded.get(name, reader.loaded), reader.loaded)
+        return Executed(self.tensor.values, finish, self.schedule.starts, np.array(self.needs), loaded)
 
 
 class _Completed:

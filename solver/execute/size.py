@@ -40,7 +40,9 @@ def check_size(network: Network, schedules: Sequence[LayerSchedule]) -> None:
 
 def _bytes(network: Network, schedules: Sequence[LayerSchedule]) -> int:
     """Return about how much memory is needed at most."""
-    tensors = sum(map(math.prod, network.shapes.values())) * ELEMENT_BYTES
+    elements = {name: math.prod(shape) for name, shape in network.shapes.items()}
+    tensors = ELEMENT_BYTES * sum(elements.values())
+    tensors += 8 * sum(elements[x.producer] for layer in network.layers for x in layer.operands)
     tensors += 2 * sum(layer.weights for layer in network.layers)
     return tensors + max(map(_reading, network.layers, schedules))
 
