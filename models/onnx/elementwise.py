@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -16,7 +16,7 @@ from models.onnx.operands import Handler, Inputs, first, operators
 UNARY = operators(
     "Abs Acos Acosh Asin Asinh Atan Atanh BitwiseNot Ceil Celu Clip Cos Cosh Elu Erf Exp Floor Gelu "
     "HardSigmoid HardSwish IsInf IsNaN LeakyRelu Log Mish Neg Not Reciprocal Relu Round Selu Shrink "
-    "Sigmoid Sign Sin Sinh Softplus Softsign Sqrt Swish Tan Tanh ThresholdedRelu Trilu DequantizeLinear "
+    "Sigmoid Sign Sin Sinh Softplus Softsign Sqrt Swish Tan Tanh ThresholdedRelu DequantizeLinear "
     "QuantizeLinear"
 )
 ADDING = operators("Add Sub Sum Mean Max Min")
@@ -36,11 +36,21 @@ def unary(node: Node, inputs: Inputs, build: Builder) -> tuple[Tensor, ...]:
     return (replace(x, folds=False, value=None),)
 
 
+def triangle(node: Node, inputs: Inputs, build: Builder) -> tuple[Tensor, ...]:
+    """Return a matrix with zeros above or below its diagonal; it is read there all the same."""
+    x = first(inputs, build)
+    if not x.constant:
+        build.widen("what it replaces by zeros is read, too")
+    return (replace(x, folds=False, value=None),)
+
+
 def elementwise(node: Node, inputs: Inputs, build: Builder) -> tuple[Tensor, ...]:
     """Return what an operator makes of tensors that are broadcast to one shape."""
     given = [tensor for tensor in inputs if tensor is not None]
     shape = broadcast(build, given)
     live = [tensor for tensor in given if not tensor.constant]
+    if node.operator == "Where" and live and given[0].constant:
+        build.widen("both sides are read, whatever the condition")
     if not live:
         return (constant(shape),)
     if len(live) == 1:
@@ -111,10 +121,8 @@ def _covered(large: Tensor, small: Tensor) -> Tensor | None:
     return replace(large, terms=tuple(tuple(of(part) for part in term) for term in large.terms))
 
 
-def _handlers() -> dict[str, Handler]:
-    table: dict[str, Callable[[Node, Inputs, Builder], tuple[Tensor, ...]]] = {}
-    table |= dict.fromkeys(UNARY, unary)
-    return table | dict.fromkeys([*ADDING, *OTHERS], elementwise)
-
-
-HANDLERS: dict[str, Handler] = _handlers()
+HANDLERS: dict[str, Handler] = {
+    **dict.fromkeys(UNARY, unary),
+    **dict.fromkeys((*ADDING, *OTHERS), elementwise),
+    "Trilu": triangle,
+}

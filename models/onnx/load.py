@@ -120,6 +120,8 @@ def _imported(graph: Graph) -> Imported:
     for node in graph.nodes:
         inputs = [tensors[name] if name else None for name in node.inputs]
         made = dict(zip(node.outputs, _outputs(node, inputs, build), strict=False))
+        if unknown := [name for name in node.outputs if name not in made and name in uses]:
+            raise build.wrong(f"its output '{shorten(unknown[0])}' is not known, which others read")
         for name, tensor in made.items():
             check_shape(f"tensor '{shorten(name)}'", tensor.shape)
             parts += len(tensor.parts)
@@ -141,11 +143,18 @@ def _outputs(node: Node, inputs: Sequence[Tensor | None], build: Builder) -> Seq
     build.begin(node.name, node.operator)
     try:
         outputs = HANDLERS[node.operator](node, inputs, build)
+    except InputError:
+        raise
     except ValidationError as error:
         text = str(error.errors(include_url=False)[0]["msg"])
         raise build.wrong(f"a network cannot say this: {shorten(text, 200)}") from None
-    if any(node.outputs[len(outputs) :]):
-        raise build.wrong(f"only its first output is known, not '{shorten(node.outputs[len(outputs)])}'")
+    except (
+        ArithmeticError,
+        LookupError,
+        TypeError,
+        ValueError,
+    ):  # attributes of wrong types
+        raise build.wrong("its attributes and inputs do not fit together") from None
     return _folded(node, inputs, outputs)
 
 

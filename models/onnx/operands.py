@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from models.onnx.access import Tensor
@@ -49,6 +49,11 @@ def axis_of(build: Builder, axis: int, rank: int) -> int:
     if not -rank <= axis < rank:
         raise build.wrong(f"axis {axis} of a tensor of {rank} axes")
     return axis % rank
+
+
+def axes_in_order(build: Builder, axes: Iterable[int], rank: int) -> list[int]:
+    """Return axes counted from the front, in their order."""
+    return [axis_of(build, axis, rank) for axis in axes]
 
 
 def axes_of(build: Builder, axes: Sequence[int], rank: int) -> list[int]:

@@ -25,7 +25,7 @@ from models.onnx.align import aligned, joined, piece, positioned, with_axis
 from models.onnx.build import Builder
 from models.onnx.elementwise import broadcast
 from models.onnx.graph import MAX_ELEMENTS, MAX_VALUES, Node, Weight
-from models.onnx.operands import Handler, Inputs, axes_of, axis_of, first, integers, optional
+from models.onnx.operands import Handler, Inputs, axes_in_order, axes_of, axis_of, first, integers, optional
 from models.onnx.sliding import repeated
 
 
@@ -130,9 +130,11 @@ def taken(build: Builder, x: Tensor, axis: int, chosen: Sequence[int]) -> Tensor
     if not chosen:
         raise build.wrong("nothing is left of an axis")
     step = chosen[1] - chosen[0] if len(chosen) > 1 else 1
-    if step > 0 and list(chosen) == [chosen[0] + i * step for i in range(len(chosen))]:
+    even = range(chosen[0], chosen[0] + step * len(chosen), step or 1)
+    if step > 0 and (chosen == even or list(chosen) == list(even)):
         return piece(build, x, axis, chosen[0], step, len(chosen))
-    low, high = min(chosen), max(chosen)
+    ends = sorted((chosen[0], chosen[-1])) if isinstance(chosen, range) else sorted(chosen)
+    low, high = ends[0], ends[-1]
     x = piece(build, x, axis, low, 1, high - low + 1)
     build.widen("elements in an irregular order: all from the first to the last are read for each")
     return with_axis(without(x, x.axes[axis]), axis, fresh(len(chosen)))
@@ -248,21 +250,19 @@ def resize(node: Node, inputs: Inputs, build: Builder) -> tuple[Tensor, ...]:
 
 def _resized(node: Node, inputs: Inputs, build: Builder, x: Tensor) -> list[tuple[int, float]]:
     """Return of each axis its new extent and by which factor it grows."""
-    place = 1 if node.operator == "Upsample" or len(inputs) == 2 else 2
+    rank = len(x.axes)
+    axes = axes_in_order(build, node.get("axes") or range(rank), rank)
     sizes = integers(node, inputs, build, 3, "sizes")
-    if sizes:
-        result = [(new, new / old) for new, old in zip(sizes, x.shape, strict=False)]
-    else:
-        given = optional(inputs, place)
-        scales = node.get("scales") if given is None else given.value
-        if scales is None or "axes" in node.attributes:
-            raise build.wrong("its sizes are not known before it runs")
-        factors = [float(s) for s in np.asarray(scales).ravel().tolist()]
-        if not all(0 < s < MAX_EXTENT for s in factors):
-            raise build.wrong(f"{factors[:8]} are no factors")
-        result = [(math.floor(old * s), s) for s, old in zip(factors, x.shape, strict=False)]
-    if len(result) != len(x.axes) or not all(1 <= new <= MAX_EXTENT for new, _ in result):
-        raise build.wrong("the sizes are none")
+    given = optional(inputs, 1 if node.operator == "Upsample" or len(inputs) == 2 else 2)
+    scales = node.get("scales") if given is None else given.value
+    if node.get("keep_aspect_ratio_policy", "stretch") != "stretch" or (not sizes and scales is None):
+        raise build.wrong("its sizes are not known before it runs")
+    result = [(size, 1.0) for size in x.shape]
+    for axis, value in zip(axes, sizes or np.asarray(scales).ravel().tolist(), strict=False):
+        factor = value / x.shape[axis] if sizes else float(value)
+        if not 0 < factor < MAX_EXTENT or not 1 <= x.shape[axis] * factor <= MAX_EXTENT:
+            raise build.wrong(f"axis {axis} cannot be resized by {factor:g}")
+        result[axis] = (value if sizes else math.floor(x.shape[axis] * factor), factor)
     return result
 
 
@@ -337,7 +337,8 @@ def space_to_depth(node: Node, inputs: Inputs, build: Builder) -> tuple[Tensor, 
     if len(x.axes) != 4 or b < 1 or x.shape[2] % b or x.shape[3] % b:
         raise build.wrong("the image does not divide into blocks")
     n, c, h, w = x.shape
-    shape, order = (n, c, h // b, b, w // b, b), (0, 3, 5, 1, 2, 4)
+    depth_first = node.get("mode", "DCR") == "DCR"
+    shape, order = (n, c, h // b, b, w // b, b), (0, 3, 5, 1, 2, 4) if depth_first else (0, 1, 3, 5, 2, 4)
     return (_rearranged(build, x, shape, order, (n, c * b**2, h // b, w // b)),)
 
 
