@@ -43,12 +43,14 @@ def _empty() -> NetworkResults:
 def sheet(results: NetworkResults) -> Sheet:
     """Return the table of speed-ups, and that of the ingredients."""
     refused = dict.fromkeys(
-        f"refused: {case.what}: {case.result.refused}" for case in results.cases if case.result.refused
+        f"refused: {case.what.on}, {case.what.setting} banks: {case.result.refused}"
+        for case in results.cases
+        if case.result.refused
     )
     seeds = {case.what.seed for case in results.cases}
     limits = {f"{case.what.seconds:g} s with {case.what.workers} workers" for case in results.cases}
     notes = (
-        f"Medians of {len(seeds)} seeds; descent and cpsat have {', '.join(sorted(limits))} each.",
+        f"Medians of {len(seeds)} seeds; the walks and `random` run to their end, descent and cpsat have {', '.join(sorted(limits))} each.",
         "Every latency is that of a plan that was recomputed and checked.",
         *refused,
     )
