@@ -87,6 +87,7 @@ class BoundModel:
         self.problem = problem
         self.model = cp_model.CpModel()
         self.grid = COARSE if len(problem.layers) >= MANY_LAYERS else FINE
+        self._cycles: dict[object, list[float]] = {}
         self._readings: dict[object, _Reading] = {}
         self.unit = max(1, latency // RESOLUTION)
         self.horizon = latency // self.unit + 1
@@ -105,7 +106,7 @@ class BoundModel:
         others = len(self.problem.layers) - 1 if hardware.weights == "static" else 0
         most = max(min(hardware.banks - others, hardware.most_banks), 1)
         ranges = bank_numbers(hardware, most)
-        cycles = [useful_cycles(layer, hardware, last) // self.unit for _, last in ranges]
+        cycles = [c // self.unit for c in self._useful_cycles(layer, tuple(last for _, last in ranges))]
         # On fewer banks the layer alone would take longer than the latency that is known.
         possible = [
             (first, int(c)) for (first, _), c in zip(ranges, cycles, strict=True) if c <= self.horizon
@@ -118,6 +119,14 @@ class BoundModel:
         self.model.add_exactly_one(chosen)
         self.model.add(work == sum(u * v for u, v in zip(units, chosen, strict=True)))
         return _LayerVariables(numbers, chosen, units, work, finished, idle)
+
+    def _useful_cycles(self, layer: Layer, banks: tuple[int, ...]) -> list[float]:
+        """Return the least useful time for each number of banks; many layers of a network are alike."""
+        operands = layer.operand_count, len(layer.distinct_operands), layer.additions, layer.read_dims
+        key = layer.bounds, layer.post, operands, banks
+        if key not in self._cycles:
+            self._cycles[key] = [useful_cycles(layer, self.problem.hardware, number) for number in banks]
+        return self._cycles[key]
 
     def _finish(self, layer: _LayerVariables) -> None:
         """A share of the outputs takes its share of the work, and what could be done before some time."""

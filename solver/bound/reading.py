@@ -145,14 +145,15 @@ def _least_first(read: npt.NDArray[np.bool_]) -> bool:
     if holes or (np.diff(low) < 0).any() or (np.diff(high) < 0).any():
         return False
     firsts = _gained(read).cumsum().tolist()
-    least = high - low + 1
+    length = high - low + 1
+    least = length
     if least.min() < firsts[0]:
         return False
     for first in firsts[1:]:
-        # Adding row i after row j < i adds what lies beyond high[j]; rows may be skipped.
-        added = high[None, :] - np.maximum(low[None, :] - 1, high[:, None])
-        following = np.where(np.arange(count)[:, None] < np.arange(count), least[:, None] + added, NOWHERE)
-        least = following.min(axis=0)
+        # Row i after row j < i adds what lies beyond high[j], at most all of itself; rows may be skipped.
+        apart = np.minimum.accumulate(least)[:-1] + length[1:]
+        joined = np.minimum.accumulate(least - high)[:-1] + high[1:]
+        least = np.concatenate(([NOWHERE], np.minimum(apart, joined)))
         if least.min() < first:
             return False
     return True
