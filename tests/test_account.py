@@ -79,7 +79,7 @@ def counted(
 
 
 @given(instances())
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_cycles_are_those_of_a_walk(instance: Instance) -> None:
     found = told(instance)
     for line, mapping, order in zip(found.layers, instance.mappings, instance.orders, strict=True):
@@ -126,7 +126,7 @@ def test_parts_of_the_drain() -> None:
 
 
 @given(instances())
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_blocks_and_waits_are_those_of_the_simulator(instance: Instance) -> None:
     found, layers = told(instance), simulated(instance)
     transfer = instance.hardware.cycles.transfer
@@ -156,7 +156,7 @@ def test_blocks_and_waits_are_those_of_the_simulator(instance: Instance) -> None
 
 
 @given(instances())
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_readiness_is_what_the_simulator_needs(instance: Instance) -> None:
     found, layers = told(instance), simulated(instance)
     for line, truth in zip(found.layers, layers, strict=True):

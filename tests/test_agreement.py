@@ -146,7 +146,7 @@ def test_all_three_agree_and_every_feature_is_among_the_instances() -> None:
     assert not rare
 
 
-@settings(max_examples=300, derandomize=True, deadline=None)
+@settings(max_examples=300)
 @given(instances())
 def test_agreement_of_any_instance(instance: Instance) -> None:
     run = Run(instance)

@@ -54,7 +54,7 @@ def executed(instance: Instance, given: list[LayerSchedule]) -> list[Executed]:
     return execute(instance.network, instance.hardware, given, draw(instance.network, 1))
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(instances())
 def test_any_schedule_computes_the_network(instance: Instance) -> None:
     layers = executed(instance, schedules(instance))
@@ -68,7 +68,7 @@ def test_any_schedule_computes_the_network(instance: Instance) -> None:
         assert layer.needs.tolist() == times.needs
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(instances(), st.randoms(use_true_random=False))
 def test_one_cycle_too_early_is_noticed(instance: Instance, rng: random.Random) -> None:
     right = schedules(instance)
@@ -95,7 +95,7 @@ def test_one_cycle_too_early_is_noticed(instance: Instance, rng: random.Random) 
         executed(instance, right)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(instances(), st.randoms(use_true_random=False))
 def test_what_counts_as_read_is_what_matters(instance: Instance, rng: random.Random) -> None:
     """Inputs may lack all that no block reads, and nothing else."""

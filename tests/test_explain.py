@@ -30,7 +30,7 @@ from solver.stop import Stop
 
 
 @given(instances())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_the_pieces_of_the_path_add_up(instance: Instance) -> None:
     told = planned(instance)
     path = critical_path(told)
@@ -41,7 +41,7 @@ def test_the_pieces_of_the_path_add_up(instance: Instance) -> None:
 
 
 @given(instances())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_each_piece_is_what_the_simulator_does(instance: Instance) -> None:
     told = planned(instance)
     executed = simulate(

@@ -95,7 +95,7 @@ def profiles(seed: int) -> list[Profile]:
     return [problem.profile(i, mapping) for i, mapping in enumerate(instance.mappings)]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.integers(0, 2**32))
 def test_the_text_is_the_mapping_and_takes_its_time(seed: int) -> None:
     for mapped in profiles(seed):
@@ -107,7 +107,7 @@ def test_the_text_is_the_mapping_and_takes_its_time(seed: int) -> None:
             assert enclosing(statements, text) == math.prod(loop.bound for loop in mapped.temporal[:depth])
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.integers(0, 2**32))
 def test_coordinates_are_put_together_as_it_says(seed: int) -> None:
     for mapped in profiles(seed):

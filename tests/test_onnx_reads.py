@@ -42,13 +42,13 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("graphs") / "graph.onnx"
 
 
-@settings(max_examples=120, derandomize=True, deadline=None)
+@settings(max_examples=120)
 @given(seed=st.integers(0, 2**32 - 1))
 def test_layers_read_what_short_graphs_need(seed: int, path: Path) -> None:
     _compare(draw(random.Random(seed), 5), path)
 
 
-@settings(max_examples=20, derandomize=True, deadline=None)
+@settings(max_examples=20)
 @given(seed=st.integers(0, 2**32 - 1))
 def test_layers_read_what_longer_graphs_need(seed: int, path: Path) -> None:
     _compare(draw(random.Random(seed), 12), path)

@@ -285,7 +285,7 @@ def read(layer: Layer) -> list[dict[Dim, int]]:
     return [terms for terms in kept if terms]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(0, 2**32))
 def test_problems_of_random_layers_say_what_the_layer_reads(seed: int) -> None:
     for layer in draw_network(random.Random(seed), 3).layers:
@@ -349,14 +349,14 @@ def drawn(seed: int) -> list[tuple[Layer, Mapping]]:
     return list(zip(instance.network.layers, instance.mappings, strict=True))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.integers(0, 2**32))
 def test_what_is_exported_and_read_back_is_the_same_mapping(seed: int) -> None:
     for layer, mapping in drawn(seed):
         assert mapping_of(parse(mapping_text(layer, mapping), MappingFile, "map.yaml"), layer) == mapping
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.integers(0, 2**32))
 def test_the_loops_of_a_file_visit_each_coordinate_once(seed: int) -> None:
     for layer, mapping in drawn(seed):

@@ -147,7 +147,7 @@ def check_totals(told: Account, events: list[Event]) -> None:
 
 
 @given(instances())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_every_block_and_wait_is_there(instance: Instance) -> None:
     told = planned(instance)
     found = trace(told)
@@ -175,7 +175,7 @@ def test_every_block_and_wait_is_there(instance: Instance) -> None:
 
 
 @given(instances())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_arrows_lead_from_the_block_that_was_waited_for(instance: Instance) -> None:
     told = planned(instance)
     events = read("".join(trace(told).lines()))
@@ -203,7 +203,7 @@ def test_arrows_lead_from_the_block_that_was_waited_for(instance: Instance) -> N
 
 
 @given(instances(), st.integers(0, 6))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_a_small_trace_tells_the_same_totals(instance: Instance, halvings: int) -> None:
     told = planned(instance)
     whole = len("".join(trace(told).lines()))

@@ -62,7 +62,7 @@ def last_start(times: LayerTimes) -> int:
     return int(starts.max() if idle is None else starts[~idle[order]].max())
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.integers(0, 2**32))
 def test_no_order_of_one_layer_is_better_than_the_ready_one(seed: int) -> None:
     problem, profiles, instance = drawn(seed)
