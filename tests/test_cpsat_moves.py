@@ -10,11 +10,12 @@ from generators import draw_hardware, draw_mapping, draw_network
 
 from hw.library import load_hardware
 from models.library import load_network
-from solver.cpsat.exchanges import Exchanges
+from solver.cpsat.exchanges import Exchanges, Looked
 from solver.cpsat.tails import Tails
 from solver.problem import Problem
 from solver.profile import Profile
 from solver.search.sequential import sequential
+from solver.search.static import StaticMoves
 from solver.solution import from_plan, verify
 from solver.space import Space
 from solver.stop import Stop
@@ -40,8 +41,10 @@ def test_a_change_of_one_layer_leads_to_what_it_is_said_to(seed: int) -> None:
     profiles = [draw(i) for i in layers]
     orders = [shuffled(rng, profile) for profile in profiles]
     releases = [rng.choice((0, 0, rng.randint(0, 300))) for _ in layers]
+    others = [draw(i) if rng.random() < 0.3 else profile for i, profile in enumerate(profiles)]
+    kept = [order if others[i] is profiles[i] else None for i, order in enumerate(orders)]
     before = evaluate(problem, profiles, releases, orders)
-    tails = Tails(problem, before)
+    tails = Tails(problem, before, Tails(problem, evaluate(problem, others, releases, kept)))
     for _ in range(20):
         i = rng.choice(layers)
         changed = draw(i)
@@ -50,6 +53,20 @@ def test_a_change_of_one_layer_leads_to_what_it_is_said_to(seed: int) -> None:
         latency = evaluate(problem, *given).latency
         assert through <= latency <= max(through, before.latency)
         assert all(tails.through(j, p) <= before.latency for j, p in enumerate(profiles) if orders[j] is None)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_moves_that_are_looked_up_are_those_of_descent(seed: int) -> None:
+    problem = Problem(load_network("toy"), load_hardware("toy").with_weights("static"))
+    space = Space(problem)
+    timed, looked = StaticMoves(space, random.Random(seed)), Looked(space, random.Random(seed))
+    state, made = timed.state(sequential(space, Stop())), 0
+    for _ in range(150):
+        one, other = timed.change(state, 1.02 * state.cost), looked.change(state, 1.02 * state.cost)
+        assert (one and one.cost) == (other and other.cost)
+        if one is not None:
+            state, made = one, made + 1
+    assert made > 10
 
 
 @pytest.mark.parametrize("seed", range(3))

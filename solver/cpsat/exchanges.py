@@ -1,13 +1,14 @@
 """Moves for static weights that are weighed exactly before they are made: a mapping, or banks for a mapping.
 
 What a change of one layer does to the whole network is looked up (`Tails`), which is much faster than timing
-all layers. So every move here is the best of many: of random changes of a mapping, of the mappings of some
-size, or of the layers that could give banks away.
+all layers. So moves that come to nothing need not be timed, and a move may be the best of many: of random
+changes of a mapping, of the mappings of some size, or of the layers that could give banks away.
 """
 
 from __future__ import annotations
 
 import random
+from collections import deque
 from collections.abc import Iterator
 from typing import Any
 
@@ -22,6 +23,9 @@ from solver.search.static import StaticMoves
 from solver.space import Space
 from solver.timeline import Timeline
 from solver.transform import movable
+
+UNWEIGHED = 0.5
+"""Share of the moves that are not the best of many, which keeps the search from one narrow place."""
 
 CHANGES = 4
 """Random changes of a mapping that one is chosen from."""
@@ -51,14 +55,34 @@ Weighed = tuple[int, Profile]
 """A profile and the latency that it leads to, or that minus the one that it came from."""
 
 
-class Exchanges(StaticMoves):
+class Looked(StaticMoves):
+    """The moves of `descent`; those that come to nothing are looked up instead of timed. See `Moves`."""
+
+    def __init__(self, space: Space, rng: random.Random) -> None:
+        super().__init__(space, rng)
+        self._tails: deque[Tails] = deque(maxlen=2)
+
+    def _with(self, layer: int, profile: Profile, timeline: Timeline, limit: float) -> Timeline | None:
+        in_order = timeline.layers[layer].order is None
+        if in_order and self._tails_of(timeline).through(layer, profile) > limit:
+            return None
+        return super()._with(layer, profile, timeline, limit)
+
+    def _tails_of(self, timeline: Timeline) -> Tails:
+        for tails in self._tails:
+            if tails.timeline is timeline:
+                return tails
+        self._tails.append(Tails(self.problem, timeline, self._tails[-1] if self._tails else None))
+        return self._tails[-1]
+
+
+class Exchanges(Looked):
     """See `Moves`."""
 
     attention = 50
 
     def __init__(self, space: Space, rng: random.Random) -> None:
         super().__init__(space, rng)
-        self._tails: Tails | None = None
         self._kept: dict[tuple[int, int], dict[Mapping, Profile]] = {}
         self._costs: dict[tuple[int, int], Weighed] = {}
 
@@ -68,6 +92,8 @@ class Exchanges(StaticMoves):
 
     def change(self, state: State, limit: float) -> State | None:
         """Return a state one move away that costs no more than the limit, or None if the move led nowhere."""
+        if self.random.random() < UNWEIGHED:
+            return super().change(state, limit)
         timeline = state.plan.timeline
         path = critical_path(timeline)
         layer = self.random.choice(path if self.random.random() < 0.7 else range(len(timeline.layers)))
@@ -93,11 +119,6 @@ class Exchanges(StaticMoves):
         changed = State(Plan(self._evaluate(profiles, state.plan.timeline), state.plan.banks))
         return changed if changed.cost <= limit else None
 
-    def _tails_of(self, timeline: Timeline) -> Tails:
-        if self._tails is None or self._tails.timeline is not timeline:
-            self._tails = Tails(self.problem, timeline)
-        return self._tails
-
     def _exchanged(self, layer: int, changed: Timeline, tails: Tails, limit: float) -> State | None:
         """Let the layer that can do so at the least cost give away the banks that are too many."""
         profiles = [times.profile for times in changed.layers]
@@ -105,7 +126,7 @@ class Exchanges(StaticMoves):
         able = [i for i, p in enumerate(profiles) if i != layer and p.banks > excess]
         smaller = self._offers({i: self.space.size(profiles[i].banks - excess) for i in able}, tails)
         cheapest = sorted(smaller, key=lambda i: smaller[i][0])
-        after = Tails(self.problem, changed)
+        after = self._tails_of(changed)
         weighed = sorted((after.through(i, smaller[i][1]), i) for i in cheapest[:GIVERS])
         for value, i in weighed[:PLACED]:
             if value > limit:
@@ -179,6 +200,15 @@ def _value(weighed: Weighed) -> int:
     return weighed[0]
 
 
+def single_moves_looked_up(space: Space, rng: random.Random) -> Moves[Any]:
+    """Return the moves of `descent`, faster with static weights."""
+    return (Looked if space.problem.hardware.weights == "static" else SharedMoves)(space, rng)
+
+
 def exchanges(space: Space, rng: random.Random) -> Moves[Any]:
-    """Return the moves of the searches that run beside CP-SAT."""
+    """Return moves of which half are the best of many, with static weights."""
     return (Exchanges if space.problem.hardware.weights == "static" else SharedMoves)(space, rng)
+
+
+NEIGHBOURHOODS = exchanges, single_moves_looked_up
+"""Of searches side by side. Exact choices are faster on some networks, random ones on others."""

@@ -16,7 +16,7 @@ from solver.bound.model import BoundModel, raised_bound
 from solver.bound.relaxation import linear_bound
 from solver.cpsat.candidates import Candidate
 from solver.cpsat.checkpoints import Candidates
-from solver.cpsat.exchanges import exchanges
+from solver.cpsat.exchanges import NEIGHBOURHOODS, exchanges
 from solver.cpsat.nearby import Nearby
 from solver.cpsat.pool import PoolResult, optimise
 from solver.dominance import efficient
@@ -58,7 +58,7 @@ PROGRESS = 0.001
 as many after each choice that was none."""
 
 LAST_SHARE = 0.15
-"""In the last part of the time it does not: so that something is proved about the candidates."""
+"""In the last part of the time it does not, unless something has been proved about candidates before."""
 
 POOL_SECONDS = 8.0
 """Seconds after which candidates are drawn anew, near what is then the best plan."""
@@ -167,9 +167,9 @@ class _Choices:
             self._mark, self._marked = plan.latency, self.run.stop.wall()
 
     def stalled(self) -> bool:
-        """Whether it is long ago that a descent made progress, or little time is left."""
+        """Whether it is long ago that a descent made progress, or it is time to prove something at all."""
         stop = self.run.stop
-        late = stop.remaining() < LAST_SHARE * stop.elapsed()
+        late = self.run.pool_bound is None and stop.remaining() < LAST_SHARE * stop.elapsed()
         return late or stop.wall() > self._marked + self._pause
 
     def improve(self) -> None:
@@ -203,7 +203,7 @@ def _side_by_side(run: Run) -> None:
     """Let descents search, each in a process of its own, while this one proves bounds and chooses."""
     choices = _Choices(run)
     run.doing("changes mappings, starts and banks")
-    descents = Descents(run.space, run.incumbent, run.stop, run.seed, run.workers, exchanges)
+    descents = Descents(run.space, run.incumbent, run.stop, run.seed, run.workers, NEIGHBOURHOODS)
     with descents, ThreadPoolExecutor(1) as listener:
         listening = listener.submit(descents.listen, choices.found, lambda: run.incumbent)
         wait([listening], min(HEAD_START, HEAD_SHARE * run.stop.remaining()))

@@ -21,15 +21,24 @@ NOBODY = np.zeros(0, np.int64)
 class Tails:
     """What is left to do after each moment of each layer of a timeline."""
 
-    def __init__(self, problem: Problem, timeline: Timeline) -> None:
+    def __init__(self, problem: Problem, timeline: Timeline, previous: Tails | None = None) -> None:
+        """Look at a timeline: all of it, or what differs from another one and what comes before that."""
         self.problem = problem
         self.timeline = timeline
         self._transfer = problem.hardware.cycles.transfer
         self._readers = _readers(problem)
         self._needed: dict[int, Cycles] = {}
         self._left: dict[int, Cycles] = {}
+        changed = set() if previous else set(range(len(problem.layers)))
         for i in reversed(problem.network.topological):
-            self._add(i, as_candidate(timeline.layers[i]))
+            candidate = as_candidate(timeline.layers[i])
+            if previous and candidate != as_candidate(previous.timeline.layers[i]):
+                changed.add(i)
+            if previous and i not in changed and changed.isdisjoint(r for r, _ in self._readers[i]):
+                self._needed[i], self._left[i] = previous._needed[i], previous._left[i]
+            else:
+                changed.add(i)
+                self._add(i, candidate)
 
     def _add(self, layer: int, candidate: Candidate) -> None:
         """Note for each ideal time that readers need how much is left at least after a delay before it."""

@@ -6,7 +6,7 @@ import multiprocessing
 import queue
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from multiprocessing.context import ForkContext, SpawnContext
@@ -87,11 +87,17 @@ def _latest(inbox: Queue[Message], problem: Problem) -> Plan | None:
 class Descents:
     """Descents in processes of their own, seeded `seed`, `seed + 1`, ..; each is told of better plans.
 
-    They end with the context that it manages.
+    The neighbourhoods are theirs in turn. They end with the context that it manages.
     """
 
     def __init__(
-        self, space: Space, start: Plan, stop: Stop, seed: int, workers: int, neighbourhood: Neighbourhood
+        self,
+        space: Space,
+        start: Plan,
+        stop: Stop,
+        seed: int,
+        workers: int,
+        neighbourhoods: Sequence[Neighbourhood],
     ) -> None:
         context = processes()
         self._problem = space.problem
@@ -108,7 +114,7 @@ class Descents:
                     Message.of(i, start),
                     portable,
                     seed + i,
-                    neighbourhood,
+                    neighbourhoods[i % len(neighbourhoods)],
                     self._ended,
                     self._messages,
                     inbox,
@@ -179,5 +185,5 @@ def descend(
             best = plan
         found(plan)
 
-    with Descents(space, start, stop, seed, workers, neighbourhood) as descents:
+    with Descents(space, start, stop, seed, workers, [neighbourhood]) as descents:
         descents.listen(keep, lambda: best)

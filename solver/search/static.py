@@ -78,11 +78,10 @@ class StaticMoves:
         profile = self._other(layer, timeline)
         if profile is None:
             return None
-        profiles = list(state.plan.profiles)
-        profiles[layer] = profile
-        changed = self._evaluate(profiles, timeline)
-        if cost(changed) > limit:
+        changed = self._with(layer, profile, timeline, limit)
+        if changed is None:
             return None
+        profiles = [times.profile for times in changed.layers]
         excess = sum(p.banks for p in profiles) - self.problem.hardware.banks
         if excess <= 0:
             return self._placed(changed, limit)
@@ -90,8 +89,8 @@ class StaticMoves:
         for i in self._donors(able, path):
             less = self.ranked(i, self.space.size(profiles[i].banks - excess), changed)
             if less:
-                exchanged = self._evaluate([*profiles[:i], less[0], *profiles[i + 1 :]], changed)
-                placed = self._placed(exchanged, limit)
+                exchanged = self._with(i, less[0], changed, limit)
+                placed = None if exchanged is None else self._placed(exchanged, limit)
                 if placed is not None:
                     return placed
         return None
@@ -113,6 +112,13 @@ class StaticMoves:
         """Return when all layers run, in the orders that they had unless their loops in time are others."""
         orders = [None] * len(profiles) if previous is None else map(_kept, profiles, previous.layers)
         return evaluate(self.problem, profiles, [0] * len(profiles), list(orders), previous)
+
+    def _with(self, layer: int, profile: Profile, timeline: Timeline, limit: float) -> Timeline | None:
+        """Return a timeline in which one layer has another profile; None if it costs more than the limit."""
+        profiles = [times.profile for times in timeline.layers]
+        profiles[layer] = profile
+        changed = self._evaluate(profiles, timeline)
+        return changed if cost(changed) <= limit else None
 
     def _placed(self, timeline: Timeline, limit: float) -> State | None:
         """Find banks for all layers; None if there is no way or it costs more than the limit."""
