@@ -23,9 +23,9 @@ def sequential(space: Space, stop: Stop, found: Callable[[Plan], None] = lambda 
     """Return the plan without overlap; `found` hears of a first one if the banks are shared out twice.
 
     Under shared weights each layer may have the whole chip. If the rows of all layers do not fit into a bank
-    together, rows are given a price that rises until they do. If they never do, or under static weights, the
-    banks are shared out so that the sum of the layers' latencies is lowest; if time is short, only among
-    every fourth size.
+    together, rows are given a price that rises until they do; at last each layer takes as few as it can. If
+    they never do, or under static weights, the banks are shared out so that the sum of the layers' latencies
+    is lowest; if time is short, only among every fourth size.
 
     Raises
     ------
@@ -57,8 +57,12 @@ def _first(problem: Problem, choices: Iterator[list[Profile]], apart: bool) -> P
 def _shared_choices(space: Space) -> Iterator[list[Profile]]:
     options = [_on_all_banks(space, i) for i in range(len(space.problem.layers))]
     seen: set[tuple[int, ...]] = set()
-    for price in ROW_PRICES:
-        chosen = [min(pool, key=lambda p: (p.total * (1 + price * p.rows), p.rows)) for pool in options]
+    priced = (
+        [min(pool, key=lambda p: (p.total * (1 + price * p.rows), p.rows)) for pool in options]
+        for price in ROW_PRICES
+    )
+    fewest = [min(pool, key=lambda p: (p.rows, p.total)) for pool in options]
+    for chosen in (*priced, fewest):
         key = tuple(map(id, chosen))
         if key not in seen:
             seen.add(key)
