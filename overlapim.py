@@ -14,8 +14,9 @@ from models.network import Layer, Network, Operand
 from models.onnx.load import Imported, import_onnx
 from overlapim_files import InputError
 from solver.mapping import Loop, Mapping
+from solver.run import Improvement, Observer
 from solver.solution import Solution, read_plan, read_verified, verify
-from solver.solve import METHODS, Improvement, Observer, Result, solve
+from solver.solve import METHODS, Result, solve
 from solver.stop import Stop
 
 __all__ = [

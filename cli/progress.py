@@ -14,7 +14,7 @@ from rich.live import Live
 from rich.text import Text
 
 from cli.console import QUIET, console, say
-from solver.solve import Improvement, Observer
+from solver.run import Improvement, Observer
 
 PAUSE = 1.0
 """Off a terminal, bounds that rise sooner than this after a line are not told of; the next line has them."""

@@ -25,7 +25,8 @@ from solver.mapspace import mappings
 from solver.problem import Edge, Problem
 from solver.profile import profile
 from solver.reference import walk_windows
-from solver.solve import Improvement, Observer, solve
+from solver.run import Improvement, Observer
+from solver.solve import solve
 from solver.stop import Stop
 
 COMBINATIONS = 10**9

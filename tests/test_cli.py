@@ -106,7 +106,8 @@ def test_anytime_search_tells_of_improvements(capsys: pytest.CaptureFixture[str]
 @pytest.fixture
 def proving(monkeypatch: pytest.MonkeyPatch) -> None:
     """A method that proves half of its latency, and three quarters over the candidates."""
-    from solver.solve import METHODS, Plan, Run
+    from solver.run import Run
+    from solver.solve import METHODS, Plan
 
     def method(run: Run, start: Plan) -> None:
         run.found(start)

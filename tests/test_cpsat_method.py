@@ -11,8 +11,9 @@ from generators import draw_hardware, draw_network
 from hw.library import load_hardware
 from models.library import load_network
 from overlapim_files import InputError
+from solver.run import Improvement, Observer
 from solver.solution import verify
-from solver.solve import Improvement, Observer, solve
+from solver.solve import solve
 from solver.stop import Stop
 
 

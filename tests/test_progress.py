@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from cli.main import run
 from cli.progress import BARS, MOST, SearchProgress, curve, search_progress
-from solver.solve import Improvement
+from solver.run import Improvement
 
 TOY = ["solve", "toy", "--hw", "toy", "--weights", "static", "--deterministic", "-t", "1"]
 
@@ -103,7 +103,7 @@ def _chunks(terminal: int) -> Iterator[bytes]:
 SEARCH = """
 import time
 from cli.progress import moving, search_progress
-from solver.solve import Improvement
+from solver.run import Improvement
 with moving(search_progress(time.monotonic(), 20)) as progress:
     progress.doing("walks")
     progress.improved(Improvement(0.0, 2000, None))

@@ -20,11 +20,12 @@ from solver.banks import Ledger, pack
 from solver.mapping import problems
 from solver.problem import Problem
 from solver.reference import simulate
+from solver.run import Improvement, Observer
 from solver.search.balance import Balance
 from solver.search.placement import Placement, cut
 from solver.search.sequential import sequential, share_out
 from solver.solution import Solution, read_verified, verify
-from solver.solve import Improvement, Observer, solve
+from solver.solve import solve
 from solver.space import Space
 from solver.stop import Stop
 

@@ -16,10 +16,11 @@ from models.network import Network
 from overlapim_files import InputError, dump
 from solver import stop as stop_module
 from solver.problem import Problem
+from solver.run import Improvement, Observer, Run
 from solver.schedule import Plan
 from solver.search.sequential import sequential
 from solver.solution import read_plan, recompute, verify
-from solver.solve import METHODS, Improvement, Observer, Result, Run, solve
+from solver.solve import METHODS, Result, solve
 from solver.space import Space
 from solver.stop import STEPS_PER_SECOND, Stop
 

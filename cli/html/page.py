@@ -15,8 +15,8 @@ from cli.html.text import bank_list, loops, whole
 from cli.tables import SCOPES, Fact, dims, duration, number
 from solver.account.plan import Account, LayerAccount
 from solver.nest import loop_nest
+from solver.run import gap
 from solver.solution import Solution
-from solver.solve import gap
 
 if TYPE_CHECKING:
     from cli.found import Found

@@ -14,7 +14,8 @@ from models.network import Network
 from overlapim_files import InputError
 from solver.bench.cases import Case, Measured, Record, Results, Subject
 from solver.kept import forget_all
-from solver.solve import gap, solve
+from solver.run import gap
+from solver.solve import solve
 from solver.stop import Flag, Stop
 
 

@@ -23,10 +23,10 @@ from solver.dominance import efficient
 from solver.exhaustive import layer_options
 from solver.mapspace import count
 from solver.problem import Problem
+from solver.run import Run
 from solver.schedule import Plan
 from solver.search.layerwise import layerwise
 from solver.search.parallel import POLL_SECONDS, Descents, descend
-from solver.solve import Run
 from solver.stop import Stop
 from solver.transform import improve
 

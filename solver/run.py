@@ -1,0 +1,115 @@
+"""One call of a method: what limits it, what it has found and proved so far, and who hears of it."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from dataclasses import dataclass, field
+
+from solver.problem import Problem
+from solver.schedule import Plan
+from solver.search.layerwise import Strategy
+from solver.space import Space
+from solver.stop import Stop
+
+log = logging.getLogger("overlapim")
+
+
+def gap(latency: int, bound: int | None) -> float | None:
+    """Return the share of the latency by which a bound falls short of it; None without a bound."""
+    return None if bound is None else max(latency - bound, 0) / max(latency, 1)
+
+
+@dataclass(frozen=True)
+class Improvement:
+    """A better plan or a higher bound: seconds since the start, and latency and bound from then on."""
+
+    seconds: float
+    latency: int
+    bound: int | None
+
+    @property
+    def gap(self) -> float | None:
+        """Share of the latency by which the bound falls short of it."""
+        return gap(self.latency, self.bound)
+
+
+class Observer:
+    """Hears of what a run does while it does it; this one does not care."""
+
+    def improved(self, improvement: Improvement) -> None:
+        """Hear that the latency has fallen or the bound has risen."""
+
+    def doing(self, text: str) -> None:
+        """Hear what the method begins to do, in a few words."""
+
+
+@dataclass
+class Run:
+    """One call of `solve`: the problem, what limits it, and what has been found and proved.
+
+    Attributes
+    ----------
+    warm_start : a plan that was known before, already reported as found.
+    strategy : which way `layerwise` walks.
+    best : the best plan so far.
+    bound : no valid plan is faster.
+    pool_bound, candidates : no choice among so many candidate mappings is faster.
+    """
+
+    problem: Problem
+    space: Space
+    stop: Stop
+    seed: int
+    workers: int
+    observer: Observer
+    warm_start: Plan | None = None
+    strategy: Strategy = "best"
+    best: Plan | None = None
+    bound: int | None = None
+    pool_bound: int | None = None
+    candidates: int | None = None
+    trace: list[Improvement] = field(default_factory=list)
+    _lock: threading.RLock = field(default_factory=threading.RLock)
+
+    def found(self, plan: Plan) -> None:
+        """Keep a plan if it is better than all before."""
+        with self._lock:  # searches side by side report from threads of their own
+            if self.best is None or plan.latency < self.best.latency:
+                self.best = plan
+                self._improved()
+
+    @property
+    def incumbent(self) -> Plan:
+        """The best plan so far, once there is one."""
+        assert self.best is not None
+        return self.best
+
+    def bounded(self, bound: int) -> None:
+        """Raise the bound that is proved for all valid plans, if this one is higher than those before."""
+        with self._lock:
+            if self.bound is None or bound > self.bound:
+                self.bound = bound
+                self._improved()
+
+    def pool_bounded(self, bound: int, candidates: int) -> None:
+        """Replace what is proved for plans that are made of the candidates a solver was given."""
+        self.pool_bound, self.candidates = bound, candidates
+
+    def doing(self, text: str) -> None:
+        """Say what is being done."""
+        self.observer.doing(text)
+
+    def _improved(self) -> None:
+        """Note the new state; nothing is left to do once the bound has met the latency."""
+        if self.best is None:
+            return
+        latency = self.best.latency
+        if self.bound is not None and self.bound > latency:
+            raise RuntimeError(f"a bound of {self.bound} was proved, but a plan takes {latency} cycles")
+        improvement = Improvement(round(self.stop.wall(), 3), latency, self.bound)
+        self.trace.append(improvement)
+        log.debug("%.3f s: %d cycles, bound %s", improvement.seconds, latency, self.bound)
+        self.observer.improved(improvement)
+        if self.bound == latency:
+            self.stop.end()
