@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -51,20 +52,20 @@ def _least_product(levels: int) -> int:
     return min(factors[n] * factors[levels - n] for n in range(levels + 1))
 
 
-def _drain(lanes: Floats, outputs: Floats, layer: Layer, hardware: Hardware, banks: int) -> Floats:
+def _drain(lanes: Floats, outputs: Floats, layer: Layer, hardware: Hardware, banks: Floats) -> Floats:
     """Return the least cycles of reducing over `lanes` and draining, for `outputs` at once."""
     bits, cycles, bandwidth = hardware.bits, hardware.cycles, hardware.bits_per_cycle
     halvings = np.ceil(np.log2(lanes) - 1e-9)
-    least = np.full(len(lanes), np.inf)
-    for between in range(2 * banks.bit_length() + 1):
+    least = np.full(outputs.shape, np.inf)
+    for between in range(2 * int(banks.max()).bit_length() + 1):
         # So many of the levels lie between banks or channels, which takes at least `factor` banks.
-        if (factor := _least_product(between)) > banks:
+        if (factor := _least_product(between)) > banks.max():
             break
         drained = outputs * factor / banks
         hop = cycles.add + drained * bits.accumulator / max(bandwidth.bank, bandwidth.channel)
         time = (halvings - between) * (cycles.move + cycles.add) + between * hop
         time += drained * bits.activation / bandwidth.drain
-        least = np.minimum(least, np.where(halvings >= between, time, np.inf))
+        least = np.minimum(least, np.where((halvings >= between) & (banks >= factor), time, np.inf))
     return least + layer.post * cycles.post
 
 
@@ -74,30 +75,35 @@ def _load(layer: Layer, hardware: Hardware) -> int:
     return len(layer.distinct_operands) * one + layer.additions * hardware.cycles.add
 
 
-def useful_cycles(layer: Layer, hardware: Hardware, banks: int) -> float:
+def useful_cycles(layer: Layer, hardware: Hardware, banks: Sequence[int]) -> Floats:
     """Return the least cycles in which so many banks can do all the useful work of a layer.
 
     That is the least own latency without the share of it that is spent on idle outputs.
+
+    Returns
+    -------
+    A time for each number of banks; infinite where the rows do not suffice.
     """
     lanes, steps = _reductions(layer)
     bits = hardware.bits
     rows = bits.weight * steps + 2 * bits.activation * layer.operand_count + bits.accumulator
     everything = float(math.prod(layer.bound(dim) for dim in OUTPUT_DIMS))
-    outputs = np.minimum(banks * hardware.columns_per_bank / lanes, everything)
-    possible = (rows <= hardware.rows_per_bank) & (outputs >= 1)
-    if not possible.any():
-        return math.inf
-    lanes, steps, outputs = lanes[possible], steps[possible], outputs[possible]
-    drain = _drain(lanes, outputs, layer, hardware, banks)
+    fitting = rows <= hardware.rows_per_bank
+    lanes, steps = lanes[fitting], steps[fitting]
+    # One row for each number of banks, one column for each way to cut the reduction.
+    numbers = np.array(banks, float)[:, None]
+    outputs = np.minimum(numbers * hardware.columns_per_bank / lanes, everything)
+    drain = _drain(lanes, outputs, layer, hardware, numbers)
     unread = [dim for dim in (*OUTPUT_DIMS, *REDUCTION_DIMS) if dim not in layer.read_dims]
     # The innermost loop is read, so that every step loads; or it is an output, so that every step drains.
     load = 0 if any(layer.bound(dim) > 1 for dim in unread) else _load(layer, hardware)
     each = steps * (hardware.mac_cycles + load) + drain
     if load == 0 and all(dim in OUTPUT_DIMS for dim in unread if layer.bound(dim) > 1):
-        partial = outputs / banks * bits.accumulator / hardware.bits_per_cycle.drain
+        partial = outputs / numbers * bits.accumulator / hardware.bits_per_cycle.drain
         draining = steps * (hardware.mac_cycles + drain) + np.where(steps > 1, steps * partial, 0)
         each = np.minimum(each + steps * _load(layer, hardware), draining)
-    return math.floor(float((everything / outputs * each).min()) * ROUNDING)
+    times = np.where(outputs >= 1, everything / outputs * each, np.inf).min(axis=1, initial=np.inf)
+    return np.asarray(np.floor(times * ROUNDING))
 
 
 def block_tail(layer: Layer, hardware: Hardware) -> int:

@@ -125,7 +125,7 @@ class BoundModel:
         operands = layer.operand_count, len(layer.distinct_operands), layer.additions, layer.read_dims
         key = layer.bounds, layer.post, operands, banks
         if key not in self._cycles:
-            self._cycles[key] = [useful_cycles(layer, self.problem.hardware, number) for number in banks]
+            self._cycles[key] = useful_cycles(layer, self.problem.hardware, banks).tolist()
         return self._cycles[key]
 
     def _finish(self, layer: _LayerVariables) -> None:
