@@ -31,7 +31,8 @@ WEIGHTS: tuple[Weights, ...] = ("static", "shared")
 
 ABOUT = """\
 What methods have after some time: the best latency, the best proved bound, and the gap between the two, with
-several seeds. The plots show the median of the seeds as a line, their range as a band, and the bound dashed.
+several seeds. The plots show the median of the seeds as a line, their range as a band, and the bound dashed;
+what lies above twice the best latency is cut off.
 The primal integral is the mean, over the time that all methods of a row were given, of the share by which the
 latency lies above the best that any run of the table ended with; before the first answer that share is 1.
 It says in one number how soon answers are good.

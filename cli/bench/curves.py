@@ -17,12 +17,16 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 POINTS = 200
 COLUMNS = 3
 FIRST_SECOND = 0.3
+HIGHEST = 2.0
+"""How many times the best latency the plots reach; first answers may lie far above."""
 TICKS = (1, 3, 10, 30, 60, 120, 300, 600)
 
 
 def curves(results: AnytimeResults) -> Figure:
     """Draw for each method the median of its seeds as a line, their range as a band, the bound dashed."""
     from matplotlib.figure import Figure
+
+    from solver.bench.anytime import best_latency
 
     subjects = results.by_subject()
     names = list(dict.fromkeys(method for methods in subjects.values() for method in methods))
@@ -38,7 +42,7 @@ def curves(results: AnytimeResults) -> Figure:
         axes.minorticks_off()
         longest = max(case.what.seconds for runs in methods.values() for case in runs)
         axes.set_xlim(FIRST_SECOND, max(longest, 2 * FIRST_SECOND))
-        axes.set_ylim(bottom=0)
+        axes.set_ylim(0, min(axes.get_ylim()[1], HIGHEST * best_latency(methods) / 1e6))
     for axes in list(grid)[len(subjects) :]:
         axes.set_visible(False)
     figure.supxlabel("seconds", fontsize=9)
