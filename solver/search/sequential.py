@@ -15,7 +15,7 @@ from solver.schedule import Plan, one_after_another
 from solver.space import Shape, Space, shapes
 from solver.stop import Stop
 
-ROW_PRICES = [0.0, *np.geomspace(1e-4, 1e4, 25).tolist()]
+ROW_PRICES = [0.0, *np.geomspace(1e-4, 1e4, 25).tolist(), math.inf]
 COARSE = 4
 
 
@@ -23,9 +23,9 @@ def sequential(space: Space, stop: Stop, found: Callable[[Plan], None] = lambda 
     """Return the plan without overlap; `found` hears of a first one if the banks are shared out twice.
 
     Under shared weights each layer may have the whole chip. If the rows of all layers do not fit into a bank
-    together, rows are given a price that rises until they do; at last each layer takes as few as it can. If
-    they never do, or under static weights, the banks are shared out so that the sum of the layers' latencies
-    is lowest; if time is short, only among every fourth size.
+    together, rows are given a price that rises until they do; in the end only rows count. If they never do,
+    or under static weights, the banks are shared out so that the sum of the layers' latencies is lowest; if
+    time is short, only among every fourth size.
 
     Raises
     ------
@@ -57,16 +57,19 @@ def _first(problem: Problem, choices: Iterator[list[Profile]], apart: bool) -> P
 def _shared_choices(space: Space) -> Iterator[list[Profile]]:
     options = [_on_all_banks(space, i) for i in range(len(space.problem.layers))]
     seen: set[tuple[int, ...]] = set()
-    priced = (
-        [min(pool, key=lambda p: (p.total * (1 + price * p.rows), p.rows)) for pool in options]
-        for price in ROW_PRICES
-    )
-    fewest = [min(pool, key=lambda p: (p.rows, p.total)) for pool in options]
-    for chosen in (*priced, fewest):
+    for price in ROW_PRICES:
+        chosen = [min(pool, key=lambda p: _priced(p, price)) for pool in options]
         key = tuple(map(id, chosen))
         if key not in seen:
             seen.add(key)
             yield chosen
+
+
+def _priced(profile: Profile, price: float) -> tuple[float, int]:
+    """Return what a profile costs if each of its rows adds such a share of its time."""
+    if math.isinf(price):
+        return profile.rows, profile.total
+    return profile.total * (1 + price * profile.rows), profile.rows
 
 
 def static_choices(
