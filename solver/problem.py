@@ -103,6 +103,15 @@ class Problem:
             for layer in self.layers
         )
 
+    @cached_property
+    def readers(self) -> tuple[tuple[tuple[int, Edge], ...], ...]:
+        """For each layer the layers that read it, and how."""
+        found: list[list[tuple[int, Edge]]] = [[] for _ in self.layers]
+        for consumer, edges in enumerate(self.edges):
+            for edge in edges:
+                found[edge.producer].append((consumer, edge))
+        return tuple(map(tuple, found))
+
     def profile(self, layer: int, mapping: Mapping) -> Profile:
         """Profile a valid mapping of a layer.
 

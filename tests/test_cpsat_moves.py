@@ -44,11 +44,13 @@ def test_a_change_of_one_layer_leads_to_what_it_is_said_to(seed: int) -> None:
     others = [draw(i) if rng.random() < 0.3 else profile for i, profile in enumerate(profiles)]
     kept = [order if others[i] is profiles[i] else None for i, order in enumerate(orders)]
     before = evaluate(problem, profiles, releases, orders)
-    tails = Tails(problem, before, Tails(problem, evaluate(problem, others, releases, kept)))
+    tails = Tails(problem, before)
+    again = Tails(problem, before, Tails(problem, evaluate(problem, others, releases, kept)))
     for _ in range(20):
         i = rng.choice(layers)
         changed = draw(i)
         through = tails.through(i, changed)
+        assert again.through(i, changed) == through
         given = [*profiles[:i], changed, *profiles[i + 1 :]], releases, [*orders[:i], None, *orders[i + 1 :]]
         latency = evaluate(problem, *given).latency
         assert through <= latency <= max(through, before.latency)

@@ -55,11 +55,11 @@ def _least_product(levels: int) -> int:
 def _drain(lanes: Floats, outputs: Floats, layer: Layer, hardware: Hardware, banks: Floats) -> Floats:
     """Return the least cycles of reducing over `lanes` and draining, for `outputs` at once."""
     bits, cycles, bandwidth = hardware.bits, hardware.cycles, hardware.bits_per_cycle
-    halvings = np.ceil(np.log2(lanes) - 1e-9)
+    halvings, most = np.ceil(np.log2(lanes) - 1e-9), int(banks.max())
     least = np.full(outputs.shape, np.inf)
-    for between in range(2 * int(banks.max()).bit_length() + 1):
+    for between in range(2 * most.bit_length() + 1):
         # So many of the levels lie between banks or channels, which takes at least `factor` banks.
-        if (factor := _least_product(between)) > banks.max():
+        if (factor := _least_product(between)) > most:
             break
         drained = outputs * factor / banks
         hop = cycles.add + drained * bits.accumulator / max(bandwidth.bank, bandwidth.channel)

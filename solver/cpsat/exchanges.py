@@ -10,15 +10,15 @@ from __future__ import annotations
 import random
 from collections import deque
 from collections.abc import Iterator
-from typing import Any
+from functools import partial
 
 from solver.cpsat.tails import Tails
 from solver.mapping import Mapping
 from solver.profile import Profile
 from solver.schedule import Plan
+from solver.search.descent import Neighbourhood, moves_for
 from solver.search.moves import neighbour
-from solver.search.shared import SharedMoves
-from solver.search.state import REORDERINGS, Moves, State, critical_path
+from solver.search.state import REORDERINGS, State, critical_path
 from solver.search.static import StaticMoves
 from solver.space import Space
 from solver.timeline import Timeline
@@ -103,20 +103,19 @@ class Exchanges(Looked):
         value, profile = self._another(layer, tails, limit)
         if profile is None or value > limit:
             return None
-        profiles = list(state.plan.profiles)
-        if profile.banks == profiles[layer].banks:
+        if profile.banks == timeline.layers[layer].profile.banks:
             return self._instead(state, layer, profile, limit)
-        profiles[layer] = profile
-        changed = self._evaluate(profiles, timeline)
-        if sum(p.banks for p in profiles) <= self.problem.hardware.banks:
+        changed = self._replaced(layer, profile, timeline)
+        if sum(times.profile.banks for times in changed.layers) <= self.problem.hardware.banks:
             return self._placed(changed, limit)
         return self._exchanged(layer, changed, tails, limit)
 
     def _instead(self, state: State, layer: int, profile: Profile, limit: float) -> State | None:
         """Give a layer a mapping of as many banks, cut so that it takes the ones that it has."""
-        profiles = list(state.plan.profiles)
-        profiles[layer] = self.placement.with_channels(layer, profile, profiles[layer].mapping.channels)
-        changed = State(Plan(self._evaluate(profiles, state.plan.timeline), state.plan.banks))
+        timeline = state.plan.timeline
+        own = timeline.layers[layer].profile.mapping
+        cut = self.placement.with_channels(layer, profile, own.channels)
+        changed = State(Plan(self._replaced(layer, cut, timeline), state.plan.banks))
         return changed if changed.cost <= limit else None
 
     def _exchanged(self, layer: int, changed: Timeline, tails: Tails, limit: float) -> State | None:
@@ -131,8 +130,7 @@ class Exchanges(Looked):
         for value, i in weighed[:PLACED]:
             if value > limit:
                 break
-            given = [*profiles[:i], smaller[i][1], *profiles[i + 1 :]]
-            placed = self._placed(self._evaluate(given, changed), limit)
+            placed = self._placed(self._replaced(i, smaller[i][1], changed), limit)
             if placed is not None:
                 return placed
         return None
@@ -200,15 +198,6 @@ def _value(weighed: Weighed) -> int:
     return weighed[0]
 
 
-def single_moves_looked_up(space: Space, rng: random.Random) -> Moves[Any]:
-    """Return the moves of `descent`, faster with static weights."""
-    return (Looked if space.problem.hardware.weights == "static" else SharedMoves)(space, rng)
-
-
-def exchanges(space: Space, rng: random.Random) -> Moves[Any]:
-    """Return moves of which half are the best of many, with static weights."""
-    return (Exchanges if space.problem.hardware.weights == "static" else SharedMoves)(space, rng)
-
-
-NEIGHBOURHOODS = exchanges, single_moves_looked_up
+exchanges = partial(moves_for, Exchanges)
+NEIGHBOURHOODS: tuple[Neighbourhood, ...] = (exchanges, partial(moves_for, Looked))
 """Of searches side by side. Exact choices are faster on some networks, random ones on others."""

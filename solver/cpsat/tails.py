@@ -6,8 +6,6 @@ do not change with it; the others are as long as it is delayed, plus what is lef
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from solver.cpsat.candidates import Candidate, records
@@ -26,19 +24,16 @@ class Tails:
         self.problem = problem
         self.timeline = timeline
         self._transfer = problem.hardware.cycles.transfer
-        self._readers = _readers(problem)
         self._needed: dict[int, Cycles] = {}
         self._left: dict[int, Cycles] = {}
-        changed = set() if previous else set(range(len(problem.layers)))
+        changed: set[int] = set()
         for i in reversed(problem.network.topological):
-            candidate = as_candidate(timeline.layers[i])
-            if previous and candidate != as_candidate(previous.timeline.layers[i]):
-                changed.add(i)
-            if previous and i not in changed and changed.isdisjoint(r for r, _ in self._readers[i]):
+            same = previous is not None and _same(previous.timeline.layers[i], timeline.layers[i])
+            if previous is not None and same and changed.isdisjoint(problem.network.consumers[i]):
                 self._needed[i], self._left[i] = previous._needed[i], previous._left[i]
             else:
                 changed.add(i)
-                self._add(i, candidate)
+                self._add(i, as_candidate(timeline.layers[i]))
 
     def _add(self, layer: int, candidate: Candidate) -> None:
         """Note for each ideal time that readers need how much is left at least after a delay before it."""
@@ -51,7 +46,7 @@ class Tails:
     def _after(self, layer: int, candidate: Candidate) -> tuple[Cycles, Cycles]:
         """Return what readers need of a layer, ideally, and how long after a delay of that all ends."""
         needed, left = [NOBODY], [NOBODY]
-        for reader, edge in self._readers[layer]:
+        for reader, edge in self.problem.readers[layer]:
             starts, need, lag = _waits(candidate, as_candidate(self.timeline.layers[reader]), edge)
             needed.append(need)
             left.append(lag + self._transfer + self.left(reader, starts))
@@ -75,6 +70,11 @@ class Tails:
         return max(times.end, int((times.delay_at(needed) + left).max(initial=0)))
 
 
+def _same(one: LayerTimes, other: LayerTimes) -> bool:
+    """Whether a layer runs with the same mapping and order, whenever it does."""
+    return one.profile is other.profile and one.order is other.order
+
+
 def as_candidate(times: LayerTimes) -> Candidate:
     """Return the mapping and the order that a layer runs with."""
     return Candidate(times.profile, None if times.order is None else tuple(times.order.tolist()))
@@ -86,12 +86,3 @@ def _waits(producer: Candidate, consumer: Candidate, edge: Edge) -> tuple[Cycles
         return edge_records(producer.profile, consumer.profile, edge)
     starts, need = records(producer, consumer, edge)
     return starts, need, need - starts
-
-
-def _readers(problem: Problem) -> Sequence[Sequence[tuple[int, Edge]]]:
-    """Return for each layer who reads it, and how."""
-    found: list[list[tuple[int, Edge]]] = [[] for _ in problem.layers]
-    for consumer, edges in enumerate(problem.edges):
-        for edge in edges:
-            found[edge.producer].append((consumer, edge))
-    return found

@@ -10,6 +10,7 @@ from __future__ import annotations
 import random
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from solver.schedule import Plan
@@ -29,9 +30,13 @@ FIRST_STARTS = 2
 """Ways to begin after which no more are looked at if the given plan is better."""
 
 
-def single_moves(space: Space, rng: random.Random) -> Moves[Any]:
-    """Return the moves of one layer, two where banks change hands."""
-    return (StaticMoves if space.problem.hardware.weights == "static" else SharedMoves)(space, rng)
+def moves_for(static: type[StaticMoves], space: Space, rng: random.Random) -> Moves[Any]:
+    """Return moves of the given kind with static weights, the only kind there is with shared ones."""
+    return (static if space.problem.hardware.weights == "static" else SharedMoves)(space, rng)
+
+
+single_moves = partial(moves_for, StaticMoves)
+"""Moves of one layer, two where banks change hands."""
 
 
 class Descent:

@@ -115,10 +115,14 @@ class StaticMoves:
 
     def _with(self, layer: int, profile: Profile, timeline: Timeline, limit: float) -> Timeline | None:
         """Return a timeline in which one layer has another profile; None if it costs more than the limit."""
+        changed = self._replaced(layer, profile, timeline)
+        return changed if cost(changed) <= limit else None
+
+    def _replaced(self, layer: int, profile: Profile, timeline: Timeline) -> Timeline:
+        """Return a timeline in which one layer has another profile."""
         profiles = [times.profile for times in timeline.layers]
         profiles[layer] = profile
-        changed = self._evaluate(profiles, timeline)
-        return changed if cost(changed) <= limit else None
+        return self._evaluate(profiles, timeline)
 
     def _placed(self, timeline: Timeline, limit: float) -> State | None:
         """Find banks for all layers; None if there is no way or it costs more than the limit."""
