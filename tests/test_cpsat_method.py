@@ -66,12 +66,15 @@ class Interrupting(Observer):
 
     def __init__(self, text: str) -> None:
         self.text, self.flag = text, threading.Event()
+        self.late: list[str] = []
 
     def improved(self, improvement: Improvement) -> None:
         """Let it go on."""
 
     def doing(self, text: str) -> None:
-        if self.text in text:
+        if self.flag.is_set():
+            self.late.append(text)
+        elif self.text in text:
             threading.Timer(0.3, self.flag.set).start()
 
 
@@ -84,3 +87,4 @@ def test_an_interrupt_keeps_the_best(step: str, workers: int) -> None:
     result = solve(network, chip, "cpsat", stop, workers=workers, observer=observer)
     verify(result.solution)
     assert observer.flag.is_set() and result.seconds < 20
+    assert observer.late == ["checks the answer"]

@@ -233,7 +233,8 @@ def _in_turn(run: Run) -> None:
 
 
 def _bound_once(run: Run) -> None:
-    if run.bound is None and run.stop.remaining() > BUILD_SECONDS * len(run.problem.layers):
+    enough = run.stop.remaining() > BUILD_SECONDS * len(run.problem.layers)
+    if run.bound is None and enough and not run.stop.reached():
         _bound(run)
 
 
