@@ -85,8 +85,8 @@ def compare(a: First, b: Second) -> None:
       overlapim compare results/solution.yaml better/solution.yaml
     """
     from solver.account.plan import account
-    from solver.problem import Problem
     from solver.solution import difference, read_verified
+    from solver.timing.problem import Problem
 
     solutions, accounts = [], []
     for file in (a, b):

@@ -41,7 +41,7 @@ def _whole(name: str, parser: Callable[[object], int], meaning: str) -> Any:
 
 
 Name = Annotated[str, typer.Option("--name", parser=text(200), metavar="NAME", help="As reports call it.")]
-Bits = Annotated[int, _whole("--bits", _BITS, "Bits of activations and weights.")]
+BitWidths = Annotated[int, _whole("--bits", _BITS, "Bits of activations and weights.")]
 Accumulator = Annotated[int, _whole("--accumulator", _BITS, "Bits of an accumulator.")]
 Clock = Annotated[float, _time("--clock", "One cycle, such as tCK.")]
 Channels = Annotated[int, _whole("--channels", _COUNT, "Channels of the chip.")]
@@ -67,7 +67,7 @@ class Given:
     """The options that all technologies have; as defaults, what a built-in chip has."""
 
     name: Name
-    bits: Bits
+    bits: BitWidths
     accumulator: Accumulator
     clock: Clock
     channels: Channels
@@ -79,7 +79,7 @@ class Given:
     def chip(self) -> "Chip":
         """Return what is given of the chip."""
         from hw.derive import Chip
-        from hw.hardware import Bits
+        from hw.hardware import BitWidths
 
         return Chip(
             self.name,
@@ -89,7 +89,7 @@ class Given:
             self.columns,
             self.rows,
             "static" if self.weights == "static" else "shared",
-            Bits(activation=self.bits, weight=self.bits, accumulator=self.accumulator),
+            BitWidths(activation=self.bits, weight=self.bits, accumulator=self.accumulator),
         )
 
 

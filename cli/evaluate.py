@@ -84,9 +84,9 @@ def simulate(solution: SolutionFile) -> None:
     from cli.console import printable
     from cli.progress import Progress, moving
     from overlapim_files import InputError, load
-    from solver.mapping import check
     from solver.reference import simulate as execute
     from solver.solution import Solution
+    from solver.timing.mapping import check_mapping
 
     stated = load(solution, Solution)
     network, hardware, mappings = stated.network, stated.hardware, stated.mappings
@@ -102,7 +102,7 @@ def simulate(solution: SolutionFile) -> None:
 
     try:
         for layer, mapping in zip(network.layers, mappings, strict=True):
-            check(layer, mapping, hardware)
+            check_mapping(layer, mapping, hardware)
         with moving(progress):
             releases, orders = [record.release for record in records], [record.order for record in records]
             layers = execute(network, hardware, mappings, releases, orders, simulated)

@@ -41,7 +41,7 @@ def execute(solution: SolutionFile, onnx: OnnxFile = None, dim: Extents = None, 
     """
     from cli.progress import Progress, moving
     from overlapim_files import InputError, load
-    from solver.execute.check import check
+    from solver.execute.check import check_execution
     from solver.execute.operators import load_model
     from solver.solution import Solution
 
@@ -57,7 +57,7 @@ def execute(solution: SolutionFile, onnx: OnnxFile = None, dim: Extents = None, 
 
     try:
         with moving(progress):
-            found = check(stated, seed, doing, model)
+            found = check_execution(stated, seed, doing, model)
     except InputError as error:
         raise InputError(f"{solution}: {error}") from None
     conclude(solution, found, lambda: _show(found))

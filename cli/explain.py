@@ -14,9 +14,9 @@ from cli.interrupt import interruptible
 from cli.options import OutDirectory, SolutionFile, TimeLimit
 
 if TYPE_CHECKING:
+    from solver.account.critical import Computes, Piece
     from solver.account.plan import Account, LayerAccount
-    from solver.critical import Computes, Piece
-    from solver.remedies import Kind, Remedies, Remedy
+    from solver.account.remedies import Remedies, Remedy, RemedyKind
 
 DEFAULT_SECONDS = 10.0
 
@@ -26,7 +26,7 @@ SHOWN = 24
 BEST = 10
 """Changes that are shown."""
 
-KINDS: dict[Kind, str] = {
+KINDS: dict[RemedyKind, str] = {
     "loops": "other orders of the loops of",
     "banks": "more banks for",
     "mapping": "other mappings of",
@@ -122,12 +122,12 @@ def explain(
     from cli.output import output_directory
     from cli.progress import Progress, moving
     from overlapim_files import dump, write_text
+    from solver.account.critical import critical_path, shares
     from solver.account.plan import account
-    from solver.critical import critical_path, shares
-    from solver.problem import Problem
-    from solver.remedies import remedies
+    from solver.account.remedies import remedies
     from solver.solution import from_plan, read_verified
     from solver.stop import Stop
+    from solver.timing.problem import Problem
 
     with interruptible() as interrupt, output_directory(out):
         given, plan = read_verified(solution)
@@ -150,7 +150,7 @@ def explain(
 
 
 def _explained(told: Account, path: Sequence[Piece], found: Remedies) -> Explained:
-    from solver.critical import shares
+    from solver.account.critical import shares
 
     layers = [layer.name for layer in told.layers]
     changes = (
@@ -175,7 +175,7 @@ def _explained(told: Account, path: Sequence[Piece], found: Remedies) -> Explain
 
 def _runs(told: Account, path: Sequence[Piece]) -> Iterator[Run]:
     """Yield the runs of a path, each with the piece that comes before it in time."""
-    from solver.critical import Computes, Moves, Queues
+    from solver.account.critical import Computes, Queues, Transfers
 
     for run, before in zip(path, [*path[1:], None], strict=True):
         if not isinstance(run, Computes):
@@ -183,7 +183,7 @@ def _runs(told: Account, path: Sequence[Piece]) -> Iterator[Run]:
         layer = told.layers[run.layer]
         reason = after = block = None
         start = run.start
-        if isinstance(before, Moves):
+        if isinstance(before, Transfers):
             reason, after, block, start = "data", before.producer, before.producer_block, before.start
         elif isinstance(before, Queues):
             reason, after, start = "banks" if before.banks else "release", before.after, before.start
@@ -218,7 +218,7 @@ def _blocks(layer: LayerAccount, run: Computes) -> str:
 def _reason(told: Account, run: Computes, reason: str | None, after: int | None, block: int | None) -> str:
     """Say in words why a run did not begin earlier."""
     from cli.console import printable
-    from solver.trace import tile
+    from solver.export.trace import tile
 
     if after is None:
         return "" if reason is None else ", before which it is not released"

@@ -12,8 +12,8 @@ from cli.options import OutDirectory, SolutionFile, one_of
 
 if TYPE_CHECKING:
     from models.network import Layer
-    from solver.profile import Profile
     from solver.solution import Solution
+    from solver.timing.profile import Profile
 
 Form = Annotated[
     str,
@@ -60,7 +60,7 @@ def export(solution: SolutionFile, to: Form = "loops", out: OutDirectory = None)
 def _nests(layers: list[tuple[Layer, Profile]]) -> Iterator[str]:
     """Return for each layer its name and its loop nest."""
     from cli.console import printable
-    from solver.nest import loop_nest
+    from solver.export.nest import loop_nest
 
     for layer, profile in layers:
         yield f"{printable(layer.name, 200)}\n{loop_nest(profile)}\n"
@@ -73,7 +73,7 @@ def _loops(layers: list[tuple[Layer, Profile]]) -> Iterator[tuple[str, str]]:
 def _timeloop(solution: Solution, layers: list[tuple[Layer, Profile]]) -> Iterator[tuple[str, str]]:
     """Return the name and the text of each file for Timeloop."""
     from models.timeloop.write import problem_text
-    from solver.timeloop import architecture_text, mapping_text
+    from solver.export.timeloop import architecture_text, mapping_text
 
     for i, ((layer, profile), nest) in enumerate(zip(layers, _nests(layers), strict=True), 1):
         mapping, bits = profile.mapping, solution.hardware.bits.activation

@@ -39,8 +39,8 @@ def plot(solution: SolutionFile, out: Figure) -> None:
     from cli.result import Written
     from overlapim_files import write_bytes
     from solver.account.plan import account
-    from solver.problem import Problem
     from solver.solution import read_verified
+    from solver.timing.problem import Problem
 
     given, plan = read_verified(solution)
     told = account(Problem(given.network, given.hardware), plan)

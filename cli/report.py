@@ -40,8 +40,8 @@ def report(solution: SolutionFile, out: Page) -> None:
     from cli.result import Written
     from overlapim_files import InputError, write_text
     from solver.account.plan import account
-    from solver.problem import Problem
     from solver.solution import read_verified
+    from solver.timing.problem import Problem
 
     read, plan = read_verified(solution)
     found = None

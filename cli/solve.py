@@ -19,8 +19,8 @@ from cli.options import ALL_CORES, HardwareName, NetworkName, OutDirectory, Seed
 if TYPE_CHECKING:
     from hw.hardware import Hardware
     from models.network import Network
-    from solver.schedule import Plan
-    from solver.search.layerwise import Strategy
+    from solver.params import Strategy
+    from solver.schedule.plan import Plan
     from solver.stop import Stop
 
 DEFAULT_HARDWARE = "hbm2-bitsimd"
@@ -153,7 +153,7 @@ def _task(
 ) -> Task:
     from hw.library import load_hardware
     from overlapim_files import InputError, nearest
-    from solver.search.layerwise import STRATEGIES
+    from solver.params import STRATEGIES
     from solver.solution import read_plan
     from solver.solve import DEFAULT_METHOD, METHODS
 
@@ -185,8 +185,8 @@ def _solve(task: Task, stop: Stop, limit: float | None, out: Path | None, interr
     from cli.result import run_record, write
     from cli.tables import show_result
     from solver.account.plan import account
-    from solver.problem import Problem
     from solver.solve import solve
+    from solver.timing.problem import Problem
 
     network, hardware = task.network, task.hardware
     with output_directory(out):

@@ -79,9 +79,9 @@ def proved(result: Result) -> list[Fact]:
     if result.bound is not None:
         rest = "the latency is optimal" if result.status == "optimal" else f"the gap is {result.gap:.1%}"
         known = [("bound", f"{number(result.bound)} cycles: no valid solution is faster; {rest}")]
-    if result.pool_bound is not None and result.candidates is not None:
-        over = f"over {number(result.candidates)} candidate mappings, gap {result.pool_gap:.1%}"
-        known.append(("candidates", f"bound {number(result.pool_bound)} {over}"))
+    if result.candidate_bound is not None and result.candidates is not None:
+        over = f"over {number(result.candidates)} candidate mappings, gap {result.candidate_gap:.1%}"
+        known.append(("candidates", f"bound {number(result.candidate_bound)} {over}"))
     return known
 
 

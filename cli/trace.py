@@ -50,9 +50,9 @@ def trace(solution: SolutionFile, out: TraceFile) -> None:
     from cli.console import say
     from overlapim_files import write_parts
     from solver.account.plan import account
-    from solver.problem import Problem
+    from solver.export.trace import trace as traced
     from solver.solution import read_verified
-    from solver.trace import trace as traced
+    from solver.timing.problem import Problem
 
     given, plan = read_verified(solution)
     told = account(Problem(given.network, given.hardware), plan)

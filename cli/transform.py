@@ -15,8 +15,8 @@ from cli.options import OutDirectory, SolutionFile, seconds
 if TYPE_CHECKING:
     from cli.result import FileRecord
     from cli.tables import Fact
-    from solver.problem import Problem
-    from solver.schedule import Plan
+    from solver.schedule.plan import Plan
+    from solver.timing.problem import Problem
 
 DEFAULT_SECONDS = 10.0
 
@@ -64,10 +64,10 @@ def transform(
     from cli.tables import show_solution
     from overlapim_files import dump, write_text
     from solver.account.plan import account
-    from solver.problem import Problem
+    from solver.schedule.transform import improve, movable
     from solver.solution import from_plan, read_verified, verify
     from solver.stop import Stop
-    from solver.transform import improve, movable
+    from solver.timing.problem import Problem
 
     with interruptible() as interrupt, output_directory(out):
         given, plan = read_verified(solution)

@@ -14,7 +14,7 @@ from typing import Literal
 
 from pydantic import ValidationError
 
-from hw.hardware import FORMAT, Bits, BitsPerCycle, Cycles, Hardware, Weights
+from hw.hardware import FORMAT, BitsPerCycle, BitWidths, CycleCosts, Hardware, Weights
 from overlapim_files import InputError
 
 SYNC_BLOCKS = 4096
@@ -55,7 +55,7 @@ class Chip:
     columns_per_bank: int
     rows_per_bank: int
     weights: Weights
-    bits: Bits
+    bits: BitWidths
 
     @property
     def factor(self) -> int:
@@ -91,7 +91,7 @@ def hardware(chip: Chip, technology: str, costs: Costs) -> Hardware:
         return Hardware(
             format=FORMAT,
             source="\n".join([*lines, f"sync_blocks: {SYNC_BLOCKS}, assumed."]) + "\n",
-            cycles=Cycles(**{key: numbers[key].value for key in Cycles.model_fields}),
+            cycles=CycleCosts(**{key: numbers[key].value for key in CycleCosts.model_fields}),
             bits_per_cycle=BitsPerCycle(**{key: numbers[key].value for key in BitsPerCycle.model_fields}),
             sync_blocks=SYNC_BLOCKS,
             **given,

@@ -17,7 +17,7 @@ Width = Annotated[int, Field(ge=1, le=2**10)]
 Bandwidth = Annotated[int, Field(ge=1, le=2**40)]
 
 
-class Bits(FileModel):
+class BitWidths(FileModel):
     """Widths in bits of an activation, a weight and an accumulator."""
 
     activation: Width
@@ -25,7 +25,7 @@ class Bits(FileModel):
     accumulator: Width
 
 
-class Cycles(FileModel):
+class CycleCosts(FileModel):
     """Cost in cycles of one operation of all lanes of a bank, and of handing an output over (`transfer`)."""
 
     multiply: Annotated[int, Field(ge=1, le=2**30)]
@@ -57,8 +57,8 @@ class Hardware(FileModel):
     columns_per_bank: Count
     rows_per_bank: Annotated[int, Field(ge=1, le=2**40)]
     weights: Weights
-    bits: Bits
-    cycles: Cycles
+    bits: BitWidths
+    cycles: CycleCosts
     bits_per_cycle: BitsPerCycle
     sync_blocks: Count
     banks_per_layer: Count | None = None

@@ -17,11 +17,11 @@ import numpy.typing as npt
 from hw.hardware import Hardware
 from models.network import AXES, DIMS, OUTPUT_DIMS, AxisName, Dim, Flatten, Layer, Network, Operand, Terms
 from overlapim_files import InputError
-from solver.mapping import Kind, Mapping
+from solver.timing.mapping import Kind, Mapping
 
 Stamps = npt.NDArray[np.int64]
 Indices = npt.NDArray[np.int64]
-Digits = Sequence[int]
+OuterDigits = Sequence[int]
 """Digits of the outermost temporal loops, outermost first; the others run over all of theirs."""
 
 
@@ -70,7 +70,7 @@ def simulate(
         layer = network.layers[i]
         run = _Run(layer, mappings[i], hardware)
         readers = [
-            _reader(operand, run.space, done[operand.producer].finish)
+            _reader(operand, run.coordinates, done[operand.producer].finish)
             for operand in layer.operands
             if operand.producer in done
         ]
@@ -83,7 +83,7 @@ def simulate(
     return [done[layer.name] for layer in network.layers]
 
 
-class Space:
+class Coordinates:
     """Which coordinates of each dim are touched while the outermost temporal loops stand at given digits."""
 
     def __init__(self, layer: Layer, mapping: Mapping) -> None:
@@ -100,11 +100,11 @@ class Space:
             depth -= temporal
         self._touched: dict[Hashable, tuple[int, ...]] = {}
 
-    def key(self, dim: Dim, digits: Digits) -> tuple[int, ...]:
+    def key(self, dim: Dim, digits: OuterDigits) -> tuple[int, ...]:
         """Return the digits that decide what is touched in a dim; -1 for a loop that runs over all."""
         return tuple([digits[d - 1] if 0 < d <= len(digits) else -1 for _, _, d in self.loops[dim]])
 
-    def touched(self, dim: Dim, digits: Digits) -> tuple[int, ...]:
+    def touched(self, dim: Dim, digits: OuterDigits) -> tuple[int, ...]:
         """Return the coordinates below the bound that some lane of some step has in a dim."""
         key = self.key(dim, digits)
         found = self._touched.get((dim, key))
@@ -118,11 +118,11 @@ class Space:
             self._touched[dim, key] = found
         return found
 
-    def form_key(self, terms: Terms, digits: Digits) -> Hashable:
+    def form_key(self, terms: Terms, digits: OuterDigits) -> Hashable:
         """Return the digits that decide which values a form takes."""
         return tuple([self.key(dim, digits) for dim in terms])
 
-    def form_values(self, terms: Terms, offset: int, digits: Digits) -> set[int]:
+    def form_values(self, terms: Terms, offset: int, digits: OuterDigits) -> set[int]:
         """Return the values that a form takes."""
         products = [[c * x for x in self.touched(dim, digits)] for dim, c in terms.items()]
         return {sum(point) + offset for point in itertools.product(*products)}
@@ -133,10 +133,10 @@ class _Run:
 
     def __init__(self, layer: Layer, mapping: Mapping, hardware: Hardware) -> None:
         self.layer = layer
-        self.space = Space(layer, mapping)
-        self.bounds = [0, *(loop.bound for loop in self.space.temporal)]
+        self.coordinates = Coordinates(layer, mapping)
+        self.bounds = [0, *(loop.bound for loop in self.coordinates.temporal)]
         self.load_depth = self.drain_depth = 0
-        for depth, loop in enumerate(self.space.temporal, 1):
+        for depth, loop in enumerate(self.coordinates.temporal, 1):
             if any(loop.dim in form.terms for operand in layer.operands for _, form in operand.forms()):
                 self.load_depth = depth
             if loop.dim in OUTPUT_DIMS:
@@ -148,8 +148,8 @@ class _Run:
                 self.block_depth = depth
         self.transfer = hardware.cycles.transfer
         self.step_cycles = hardware.cycles.multiply + hardware.cycles.add
-        self.load_cycles = _load_cycles(layer, mapping, self.space, hardware)
-        read_back = any(loop.dim not in OUTPUT_DIMS for loop in self.space.temporal[: self.drain_depth])
+        self.load_cycles = _load_cycles(layer, mapping, self.coordinates, hardware)
+        read_back = any(loop.dim not in OUTPUT_DIMS for loop in self.coordinates.temporal[: self.drain_depth])
         self.drain_cycles = _drain_cycles(layer, mapping, hardware, read_back)
 
         self.clock = 0
@@ -175,7 +175,7 @@ class _Run:
 
     def permuted(self, order: list[int]) -> list[tuple[int, ...]]:
         """Return the digits of the blocks in the given order."""
-        outer = self.space.temporal[: self.block_depth]
+        outer = self.coordinates.temporal[: self.block_depth]
         blocks = list(itertools.product(*(range(loop.bound) for loop in outer)))
         if sorted(order) != list(range(len(blocks))):
             raise InputError(
@@ -204,7 +204,7 @@ class _Run:
         """Wait at the beginning of a block until all that it reads may be used."""
         digits = self.digits[1 : self.block_depth + 1]
         stamp = 0
-        if all(self.space.touched(dim, digits) for dim in DIMS):
+        if all(self.coordinates.touched(dim, digits) for dim in DIMS):
             stamp = max((reader(digits) for reader in self.readers), default=0)
         need = stamp + self.transfer if stamp else 0
         self.clock = max(self.clock, need)
@@ -215,9 +215,9 @@ class _Run:
         """Drain the outputs of the current digits: they are finished, unless more is added to them later."""
         self.clock += self.drain_cycles
         digits = self.digits[1 : self.drain_depth + 1]
-        key = tuple([self.space.key(dim, digits) for dim in OUTPUT_DIMS])
+        key = tuple([self.coordinates.key(dim, digits) for dim in OUTPUT_DIMS])
         if key not in self._outputs:
-            n, g, k, p, q = (self.space.touched(dim, digits) for dim in OUTPUT_DIMS)
+            n, g, k, p, q = (self.coordinates.touched(dim, digits) for dim in OUTPUT_DIMS)
             channels = [i * self.layer.bound("K") + j for i in g for j in k]
             self._outputs[key] = _open(n, channels, p, q)
         self.finish[self._outputs[key]] = self.clock
@@ -228,12 +228,12 @@ def _open(*coordinates: Sequence[int]) -> tuple[Indices, Indices, Indices, Indic
     return n[:, None, None, None], ch[:, None, None], h[:, None], w
 
 
-_Reader = Callable[[Digits], int]
+_Reader = Callable[[OuterDigits], int]
 """Given the digits of a block, the latest stamp of what it reads of one operand; 0 if that is nothing."""
 
 
-def _reader(operand: Operand, space: Space, finish: Stamps) -> _Reader:
-    return (_separate if operand.flatten is None else _flattened)(operand, space, finish)
+def _reader(operand: Operand, coordinates: Coordinates, finish: Stamps) -> _Reader:
+    return (_separate if operand.flatten is None else _flattened)(operand, coordinates, finish)
 
 
 def walk_windows(operand: Operand, axis: AxisName, value: int, extent: int) -> range:
@@ -260,22 +260,22 @@ def walk_windows(operand: Operand, axis: AxisName, value: int, extent: int) -> r
     return range(low, min(high, extent - 1) + 1)
 
 
-def _separate(operand: Operand, space: Space, finish: Stamps) -> _Reader:
+def _separate(operand: Operand, coordinates: Coordinates, finish: Stamps) -> _Reader:
     """Return the reader of an operand that has one form for each axis."""
-    coordinates: dict[Hashable, Sequence[int]] = {}
+    known: dict[Hashable, Sequence[int]] = {}
     latest: dict[Hashable, int] = {}
 
-    def axis_reads(axis: AxisName, extent: int, digits: Digits) -> Sequence[int]:
+    def axis_reads(axis: AxisName, extent: int, digits: OuterDigits) -> Sequence[int]:
         access = operand.axes[axis]
-        key = axis, space.form_key(access.terms, digits)
-        if key not in coordinates:
-            values = space.form_values(access.terms, access.offset, digits)
+        key = axis, coordinates.form_key(access.terms, digits)
+        if key not in known:
+            values = coordinates.form_values(access.terms, access.offset, digits)
             valid = [i for i in values if 0 <= i < (access.extent or extent)]
-            coordinates[key] = sorted({x for i in valid for x in walk_windows(operand, axis, i, extent)})
-        return coordinates[key]
+            known[key] = sorted({x for i in valid for x in walk_windows(operand, axis, i, extent)})
+        return known[key]
 
-    def read(digits: Digits) -> int:
-        key = tuple([space.form_key(operand.axes[axis].terms, digits) for axis in AXES])
+    def read(digits: OuterDigits) -> int:
+        key = tuple([coordinates.form_key(operand.axes[axis].terms, digits) for axis in AXES])
         if key not in latest:
             reads = [
                 axis_reads(axis, extent, digits) for axis, extent in zip(AXES, finish.shape, strict=True)
@@ -286,7 +286,7 @@ def _separate(operand: Operand, space: Space, finish: Stamps) -> _Reader:
     return read
 
 
-def _flattened(operand: Operand, space: Space, finish: Stamps) -> _Reader:
+def _flattened(operand: Operand, coordinates: Coordinates, finish: Stamps) -> _Reader:
     """Return the reader of an operand of which one form decides the coordinates on the axes ch, h and w."""
     form = operand.flatten
     assert isinstance(form, Flatten)
@@ -307,16 +307,16 @@ def _flattened(operand: Operand, space: Space, finish: Stamps) -> _Reader:
         ch, h, w = (slice(box.start, box.stop) for box in boxes)
         return int(finish[images, ch, h, w].max())
 
-    def read(digits: Digits) -> int:
-        batch_key = space.form_key(batch.terms, digits)
-        key = batch_key, space.form_key(form.terms, digits)
+    def read(digits: OuterDigits) -> int:
+        batch_key = coordinates.form_key(batch.terms, digits)
+        key = batch_key, coordinates.form_key(form.terms, digits)
         if key in latest:
             return latest[key]
-        first = space.form_values(batch.terms, batch.offset, digits)
+        first = coordinates.form_values(batch.terms, batch.offset, digits)
         first = {i for i in first if 0 <= i < (batch.extent or finish.shape[0])}
         images = sorted({x for i in first for x in walk_windows(operand, "n", i, finish.shape[0])})
         size = form.shape[0] * form.shape[1] * form.shape[2]
-        values = [i for i in space.form_values(form.terms, form.offset, digits) if 0 <= i < size]
+        values = [i for i in coordinates.form_values(form.terms, form.offset, digits) if 0 <= i < size]
         if not images:
             values = []
         for i in values:
@@ -340,9 +340,9 @@ def _halvings(n: int) -> int:
     return count
 
 
-def _load_cycles(layer: Layer, mapping: Mapping, space: Space, hardware: Hardware) -> int:
+def _load_cycles(layer: Layer, mapping: Mapping, coordinates: Coordinates, hardware: Hardware) -> int:
     """Return the cycles of loading one tile of every operand and adding up the operands of each sum."""
-    bits, first_step = hardware.bits.activation, [0] * len(space.temporal)
+    bits, first_step = hardware.bits.activation, [0] * len(coordinates.temporal)
     banks = 1
     for loop in mapping.loops:
         banks *= loop.bound if loop.kind in ("channel", "bank") else 1
@@ -358,7 +358,7 @@ def _load_cycles(layer: Layer, mapping: Mapping, space: Space, hardware: Hardwar
         loaded.add(name)
         elements = 1
         for _, form in operand.forms():
-            elements *= len(space.form_values(form.terms, form.offset, first_step))
+            elements *= len(coordinates.form_values(form.terms, form.offset, first_step))
         cycles += (
             _ceil(elements * bits, banks * hardware.bits_per_cycle.load) + bits * hardware.cycles.row_write
         )

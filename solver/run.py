@@ -6,11 +6,11 @@ import logging
 import threading
 from dataclasses import dataclass, field
 
-from solver.problem import Problem
-from solver.schedule import Plan
-from solver.search.layerwise import Strategy
-from solver.space import Space
+from solver.mapspace.pools import Pools
+from solver.params import Strategy
+from solver.schedule.plan import Plan
 from solver.stop import Stop
+from solver.timing.problem import Problem
 
 log = logging.getLogger("overlapim")
 
@@ -58,7 +58,7 @@ class Run:
     """
 
     problem: Problem
-    space: Space
+    pools: Pools
     stop: Stop
     seed: int
     workers: int
@@ -67,7 +67,7 @@ class Run:
     strategy: Strategy = "best"
     best: Plan | None = None
     bound: int | None = None
-    pool_bound: int | None = None
+    candidate_bound: int | None = None
     candidates: int | None = None
     trace: list[Improvement] = field(default_factory=list)
     _lock: threading.RLock = field(default_factory=threading.RLock)
@@ -92,9 +92,9 @@ class Run:
                 self.bound = bound
                 self._improved()
 
-    def pool_bounded(self, bound: int, candidates: int) -> None:
+    def candidates_bounded(self, bound: int, candidates: int) -> None:
         """Replace what is proved for plans that are made of the candidates a solver was given."""
-        self.pool_bound, self.candidates = bound, candidates
+        self.candidate_bound, self.candidates = bound, candidates
 
     def doing(self, text: str) -> None:
         """Say what is being done."""

@@ -14,12 +14,12 @@ from pydantic import Field, model_validator
 from hw.hardware import Hardware
 from models.network import Dim, Network
 from overlapim_files import FileModel, InputError, load, nearest, shorten
-from solver.banks import Banks
-from solver.mapping import Kind, Loop, Mapping, check
-from solver.problem import Problem
-from solver.profile import MAX_LATENCY
-from solver.schedule import Plan
-from solver.timeline import Timeline, evaluate
+from solver.schedule.banks import Banks
+from solver.schedule.plan import Plan
+from solver.timing.mapping import Kind, Loop, Mapping, check_mapping
+from solver.timing.problem import Problem
+from solver.timing.profile import MAX_LATENCY
+from solver.timing.timeline import Timeline, evaluate
 
 BoundScope = Literal["mapspace", "pool"]
 Status = Literal["feasible", "optimal"]
@@ -78,7 +78,7 @@ class Solution(FileModel):
 
 
 def from_plan(
-    problem: Problem, plan: Plan, method: str, seed: int, bound: int | None, pool_bound: int | None
+    problem: Problem, plan: Plan, method: str, seed: int, bound: int | None, candidate_bound: int | None
 ) -> Solution:
     """Return the solution that states a plan.
 
@@ -90,8 +90,8 @@ def from_plan(
     """
     scope: BoundScope = "mapspace"
     optimal = bound == plan.latency
-    if bound is None and pool_bound is not None:
-        bound, scope = min(pool_bound, plan.latency), "pool"
+    if bound is None and candidate_bound is not None:
+        bound, scope = min(candidate_bound, plan.latency), "pool"
     layers = {}
     for layer, times, banks in zip(problem.layers, plan.timeline.layers, plan.banks, strict=True):
         layers[layer.name] = LayerRecord(
@@ -136,7 +136,7 @@ def recompute(solution: Solution) -> Recomputed:
     problem = Problem(solution.network, solution.hardware)
     records = [solution.layers[layer.name] for layer in problem.layers]
     for layer, mapping in zip(problem.layers, solution.mappings, strict=True):
-        check(layer, mapping, problem.hardware)
+        check_mapping(layer, mapping, problem.hardware)
     profiles = [problem.profile(i, mapping) for i, mapping in enumerate(solution.mappings)]
     orders = [None if record.order is None else np.array(record.order, np.int64) for record in records]
     timeline = evaluate(problem, profiles, [record.release for record in records], orders)

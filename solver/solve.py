@@ -8,16 +8,17 @@ from dataclasses import dataclass
 from hw.hardware import Hardware
 from models.network import Network
 from overlapim_files import InputError, nearest
-from solver.problem import Problem
+from solver.mapspace.pools import Pools
+from solver.params import Strategy
 from solver.run import Improvement, Observer, Run, gap
-from solver.schedule import Plan
-from solver.search.layerwise import Strategy, layerwise
+from solver.schedule.plan import Plan
+from solver.search.layerwise import layerwise
 from solver.search.parallel import descend
 from solver.search.random_mapper import random_mapper
 from solver.search.sequential import sequential
 from solver.solution import BoundScope, Solution, Status, from_plan, verify
-from solver.space import Space
 from solver.stop import Stop
+from solver.timing.problem import Problem
 
 DEFAULT_METHOD = "cpsat"
 
@@ -41,7 +42,7 @@ class Result:
     plan: Plan
     sequential: int
     bound: int | None
-    pool_bound: int | None
+    candidate_bound: int | None
     candidates: int | None
     trace: tuple[Improvement, ...]
     seconds: float
@@ -68,9 +69,9 @@ class Result:
         return gap(self.latency, self.bound)
 
     @property
-    def pool_gap(self) -> float | None:
+    def candidate_gap(self) -> float | None:
         """Share of the latency by which the bound over the candidates falls short of it."""
-        return gap(self.latency, self.pool_bound)
+        return gap(self.latency, self.candidate_bound)
 
 
 def _sequential(run: Run, start: Plan) -> None:
@@ -79,7 +80,7 @@ def _sequential(run: Run, start: Plan) -> None:
 
 def _layerwise(run: Run, start: Plan) -> None:
     run.doing("walks through the layers")
-    run.found(layerwise(run.space, _better(run.warm_start, start), run.stop, run.strategy))
+    run.found(layerwise(run.pools, _better(run.warm_start, start), run.stop, run.strategy))
 
 
 def _random(run: Run, start: Plan) -> None:
@@ -90,13 +91,13 @@ def _random(run: Run, start: Plan) -> None:
 def _descent(run: Run, start: Plan) -> None:
     run.found(start)
     run.doing("walks through the layers")
-    run.found(layerwise(run.space, start, run.stop))
+    run.found(layerwise(run.pools, start, run.stop))
     run.doing("changes mappings, starts and banks")
-    descend(run.space, _better(run.best, start), run.stop, run.seed, run.workers, run.found)
+    descend(run.pools, _better(run.best, start), run.stop, run.seed, run.workers, run.found)
 
 
 def _exhaustive(run: Run, start: Plan) -> None:
-    from solver.exhaustive import exhaustive
+    from solver.search.exhaustive import exhaustive
 
     run.doing("tries every plan")
     found = exhaustive(run.problem, COMBINATIONS, run.stop)
@@ -164,11 +165,11 @@ def solve(
     if stop.pace is not None and workers > 1:
         raise InputError(f"a deterministic search has one worker, not {workers}")
     problem = Problem(network, hardware)
-    run = Run(problem, Space(problem), stop, seed, workers, observer or Observer(), warm_start, strategy)
+    run = Run(problem, Pools(problem), stop, seed, workers, observer or Observer(), warm_start, strategy)
     if warm_start is not None:
         run.found(warm_start)
     run.doing("maps the layers one after the other")
-    start = sequential(run.space, stop, run.found)
+    start = sequential(run.pools, stop, run.found)
     METHODS[method](run, start)
     return _result(run, method, start)
 
@@ -177,14 +178,14 @@ def _result(run: Run, method: str, start: Plan) -> Result:
     """Put together what a run has found, and check it once more."""
     run.doing("checks the answer")
     plan = run.incumbent
-    solution = from_plan(run.problem, plan, method, run.seed, run.bound, run.pool_bound)
+    solution = from_plan(run.problem, plan, method, run.seed, run.bound, run.candidate_bound)
     verify(solution)
     return Result(
         solution=solution,
         plan=plan,
         sequential=start.latency,
         bound=run.bound,
-        pool_bound=run.pool_bound,
+        candidate_bound=run.candidate_bound,
         candidates=run.candidates,
         trace=tuple(run.trace),
         seconds=run.stop.wall(),

@@ -11,6 +11,10 @@ STEPS_PER_SECOND = 300
 """Steps of a nominal second: about what one process does with a network of twenty layers."""
 
 
+class StoppedError(Exception):
+    """It is time to stop, before there is a result."""
+
+
 class Flag(Protocol):
     """Something that another thread or process can set: an event."""
 
@@ -81,3 +85,8 @@ class Stop:
         if self.iterations is not None and self.steps > self.iterations:
             return True
         return self.remaining() <= 0
+
+    def check(self) -> None:
+        """Raise `StoppedError` if it is time to stop."""
+        if self.reached():
+            raise StoppedError

@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 
 from hw.hardware import Hardware
 from models.network import AXES, DIMS, OUTPUT_DIMS, AxisAccess, Dim, Layer, Network, Operand
-from solver.mapping import Kind, Loop, Mapping, rows_needed
-from solver.profile import Profile, profile
-from solver.timeline import order_allowed
+from solver.timing.mapping import Kind, Loop, Mapping, rows_needed
+from solver.timing.profile import Profile, profile
+from solver.timing.timeline import order_allowed
 
 Shape = tuple[int, int, int, int]
 Json = dict[str, Any]

@@ -17,12 +17,12 @@ from solver.account.blocks import Blocks, Stretch, stretches
 from solver.account.cycles import Spent
 from solver.account.edges import decimated
 from solver.account.plan import Account, account, runs
-from solver.mapping import Mapping
-from solver.problem import Problem
-from solver.profile import drain_cycles
 from solver.reference import SimulatedLayer, simulate
-from solver.schedule import Plan
-from solver.timeline import evaluate
+from solver.schedule.plan import Plan
+from solver.timing.mapping import Mapping
+from solver.timing.problem import Problem
+from solver.timing.profile import drain_cycles
+from solver.timing.timeline import evaluate
 
 PARTS = ("multiply", "load", "reduce", "drain", "post", "wait")
 
@@ -103,7 +103,7 @@ def hardware(**changes: object) -> Hardware:
 
 def test_parts_of_the_drain() -> None:
     """One layer by hand: 4 columns, 2 banks and 2 channels add up; C outside K in time reads sums back."""
-    from solver.mapping import Loop
+    from solver.timing.mapping import Loop
 
     layer = Layer.model_validate(
         {"name": "x", "dims": {"K": 2, "C": 64}, "post": 3, "operands": [{"from": "in"}]}

@@ -12,12 +12,13 @@ import pytest
 from generators import Instance, draw_instance, features, instances
 from hypothesis import given, settings
 
-from solver.overlap.closed import ideal_need
-from solver.overlap.pairwise import data_spaces, pairwise_need
-from solver.problem import Problem
-from solver.profile import NOTHING, Profile, axis_finish
 from solver.reference import SimulatedLayer, simulate
-from solver.timeline import Timeline, evaluate
+from solver.timing.infinity import MINUS_INFINITY
+from solver.timing.need import ideal_need
+from solver.timing.pairwise import data_spaces, pairwise_need
+from solver.timing.problem import Problem
+from solver.timing.profile import Profile, axis_finish
+from solver.timing.timeline import Timeline, evaluate
 
 INSTANCES = 2400
 LEAST = 50
@@ -117,7 +118,7 @@ class Run:
                 compared = pairwise_need(producer, consumer, edge.operand)
                 assert compared.shape == (consumer.blocks,)
                 assert compared.tolist() == ideal_need(producer, consumer, edge).tolist(), consumer.layer.name
-                unread = compared == NOTHING
+                unread = compared == MINUS_INFINITY
                 if unread.any():
                     seen.add("block that reads nothing")
                 if (unread[:-1] & ~unread[1:]).any():
@@ -174,6 +175,6 @@ def test_layers_that_never_wait_element_by_element(seed: int) -> None:
         for edge in problem.edges[i]:
             need = pairwise_need(profiles[edge.producer], profile, edge.operand)
             ready = need + releases[edge.producer] + hardware.cycles.transfer
-            needs = np.maximum(needs, np.where(need == NOTHING, 0, ready))
+            needs = np.maximum(needs, np.where(need == MINUS_INFINITY, 0, ready))
         assert run.needs == needs.tolist()
         assert data_spaces(profile) == math.prod(loop.bound for loop in profile.temporal) * profile.banks

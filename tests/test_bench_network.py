@@ -15,10 +15,10 @@ from hw.library import load_hardware
 from models.library import load_network
 from solver.bench.network import COLUMNS, METHODS, ORIGINAL, WHOLE_CHIP, Setting, budgeted, walked
 from solver.bench.runtime import measure_walk
-from solver.problem import Problem
-from solver.search.layerwise import WALKS
+from solver.params import WALKS
 from solver.solve import solve
 from solver.stop import Stop
+from solver.timing.problem import Problem
 
 
 @pytest.mark.parametrize("weights", ["static", "shared"])

@@ -20,14 +20,14 @@ from solver.bound.model import BoundModel, bank_numbers, raised_bound
 from solver.bound.reading import enabled, needed, needed_by_shares
 from solver.bound.relaxation import linear_bound
 from solver.cpsat import method
-from solver.exhaustive import exhaustive
-from solver.mapspace import mappings
-from solver.problem import Edge, Problem
-from solver.profile import profile
+from solver.mapspace.enumeration import mappings
 from solver.reference import walk_windows
 from solver.run import Improvement, Observer
+from solver.search.exhaustive import exhaustive
 from solver.solve import solve
 from solver.stop import Stop
+from solver.timing.problem import Edge, Problem
+from solver.timing.profile import profile
 
 COMBINATIONS = 10**9
 BATCH = 10

@@ -16,8 +16,8 @@ import pytest
 from cli.main import run
 from overlapim_files import digest, dump, load
 from solver.account.plan import account
-from solver.problem import Problem
 from solver.solution import Solution, read_verified
+from solver.timing.problem import Problem
 
 COMMAND = [sys.executable, "-m", "cli.main"]
 TOY = ["toy", "--hw", "toy"]
@@ -112,7 +112,7 @@ def proving(monkeypatch: pytest.MonkeyPatch) -> None:
     def method(run: Run, start: Plan) -> None:
         run.found(start)
         run.bounded(start.latency // 2)
-        run.pool_bounded(start.latency * 3 // 4, 1234)
+        run.candidates_bounded(start.latency * 3 // 4, 1234)
 
     monkeypatch.setitem(METHODS, "proving", method)
 

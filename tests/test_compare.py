@@ -14,8 +14,8 @@ import pytest
 from cli.main import run
 from overlapim_files import dump, load
 from solver.account.plan import account
-from solver.problem import Problem
 from solver.solution import Solution, read_verified
+from solver.timing.problem import Problem
 
 Call = Callable[..., Any]
 ARGUMENTS = ["--hw", "toy", "-m", "layerwise", "-D", "-q"]

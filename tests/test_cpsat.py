@@ -17,23 +17,23 @@ from models.library import load_network
 from models.network import Layer
 from solver.cpsat import model as cpsat
 from solver.cpsat.banks import add_shared, add_static, hint_banks
-from solver.cpsat.candidates import Candidate, block_region, finish_table, first_table
-from solver.cpsat.heads import network, reduce
+from solver.cpsat.optimise import Optimum, optimise
 from solver.cpsat.packing import packed
-from solver.cpsat.pool import PoolResult, optimise
-from solver.mapping import Loop, Mapping
-from solver.problem import Problem
-from solver.profile import Profile, profile
-from solver.schedule import Plan, one_after_another
+from solver.mapspace.pools import Pools
+from solver.maxplus.candidates import Candidate, block_region, finish_table, first_table
+from solver.maxplus.heads import lag_graph, reduce
+from solver.schedule.plan import Plan, one_after_another
 from solver.solution import from_plan, verify
-from solver.space import Space
 from solver.stop import Stop
-from solver.timeline import LayerTimes, evaluate, order_allowed
+from solver.timing.mapping import Loop, Mapping
+from solver.timing.problem import Problem
+from solver.timing.profile import Profile, profile
+from solver.timing.timeline import LayerTimes, evaluate, order_allowed
 
-Pools = list[list[Candidate]]
+CandidateLists = list[list[Candidate]]
 
 
-def draw_candidates(rng: random.Random, problem: Problem, most: int) -> Pools:
+def draw_candidates(rng: random.Random, problem: Problem, most: int) -> CandidateLists:
     pools = []
     for i, layer in enumerate(problem.layers):
         own = {}
@@ -97,7 +97,7 @@ def best_schedule(problem: Problem, choice: Sequence[Candidate], pairs: frozense
     return best
 
 
-def brute_force(problem: Problem, pools: Pools) -> int:
+def brute_force(problem: Problem, pools: CandidateLists) -> int:
     """Return the least latency of all choices, 2**62 if none is valid."""
     best = 2**62
     graphs: dict[tuple[tuple[int, int, int], ...], set[frozenset[tuple[int, int]]]] = {}
@@ -112,7 +112,7 @@ def brute_force(problem: Problem, pools: Pools) -> int:
     return best
 
 
-def first_plan(problem: Problem, pools: Pools) -> Plan | None:
+def first_plan(problem: Problem, pools: CandidateLists) -> Plan | None:
     """Return some valid plan."""
     apart = problem.hardware.weights == "static"
     for choice in itertools.islice(itertools.product(*pools), 50):
@@ -138,7 +138,7 @@ class Heard:
         self.bounds.append(bound)
 
 
-def search(problem: Problem, pools: Pools, start: Plan, stop: Stop) -> tuple[PoolResult, Heard]:
+def search(problem: Problem, pools: CandidateLists, start: Plan, stop: Stop) -> tuple[Optimum, Heard]:
     heard = Heard(problem)
     return optimise(problem, pools, start, stop, 0, 1, heard.found, heard.bounded), heard
 
@@ -148,7 +148,7 @@ class Instance:
     """A problem, candidates for each layer, and a valid plan."""
 
     problem: Problem
-    pools: Pools
+    pools: CandidateLists
     start: Plan
 
 
@@ -156,17 +156,17 @@ def draw_instance(seed: int) -> Instance:
     """Draw an instance of which some choice fits; even seeds share banks over time."""
     rng = random.Random(seed)
     while True:
-        network = draw_network(rng, rng.choice((2, 2, 3, 3, 4)))
+        lag_graph = draw_network(rng, rng.choice((2, 2, 3, 3, 4)))
         channels, banks = rng.choice(((1, 3), (2, 2), (3, 1), (2, 3), (3, 2)))
-        chip = draw_hardware(rng, network).model_copy(
+        chip = draw_hardware(rng, lag_graph).model_copy(
             update={
                 "weights": "static" if seed % 2 else "shared",
                 "channels": channels,
                 "banks_per_channel": banks,
             }
         )
-        problem = Problem(network, chip)
-        pools = draw_candidates(rng, problem, 3 if len(network.layers) < 4 else 2)
+        problem = Problem(lag_graph, chip)
+        pools = draw_candidates(rng, problem, 3 if len(lag_graph.layers) < 4 else 2)
         start = first_plan(problem, pools)
         if start is not None:
             return Instance(problem, pools, start)
@@ -188,11 +188,11 @@ def test_a_plan_satisfies_every_constraint_as_a_complete_hint(seed: int) -> None
     drawn = draw_instance(seed)
     found = search(drawn.problem, drawn.pools, drawn.start, Stop())[0].plan
     stop = Stop()
-    net = network(drawn.problem, drawn.pools, stop)
-    net, bounds = reduce(net, found.latency, stop)
+    graph = lag_graph(drawn.problem, drawn.pools, stop)
+    graph, bounds = reduce(graph, found.latency, stop)
     if bounds.latency > found.latency or not all(map(_among, drawn.pools, found.timeline.layers)):
         pytest.skip("the best plan is not made of the candidates")
-    model = cpsat.build(net, bounds, found.latency, cpsat.places(net, found))
+    model = cpsat.build_model(graph, bounds, found.latency, cpsat.places(graph, found))
     assert cpsat.hint(model, found)
     if model.static:
         add_static(model)
@@ -274,8 +274,8 @@ def test_nothing_is_found_or_proved_once_it_is_time_to_stop() -> None:
 def test_the_same_seed_gives_the_same_answer(weights: str) -> None:
     chip = load_hardware("toy").with_weights(weights)  # type: ignore[arg-type]
     problem = Problem(load_network("toy"), chip)
-    space = Space(problem)
-    pools = [[Candidate(p) for p in space.pool(i, (1, 2))[:6]] for i in range(len(problem.layers))]
+    pools = Pools(problem)
+    pools = [[Candidate(p) for p in pools.pool(i, (1, 2))[:6]] for i in range(len(problem.layers))]
     start = first_plan(problem, pools)
     assert start is not None
     results = [search(problem, pools, start, Stop(iterations=3)) for _ in range(2)]

@@ -39,15 +39,15 @@ def test_the_same_seed_gives_the_same_solution() -> None:
     first = solve(network, chip, "cpsat", Stop.deterministic(2), 3)
     again = solve(network, chip, "cpsat", Stop.deterministic(2), 3)
     assert first.solution == again.solution
-    assert first.pool_bound == again.pool_bound
+    assert first.candidate_bound == again.candidate_bound
 
 
 def test_bounds_over_everything_and_over_candidates() -> None:
     network, chip = load_network("toy"), load_hardware("toy").with_weights("static")
     result = solve(network, chip, "cpsat", Stop.deterministic(3))
     assert result.bound is not None and 0 < result.bound <= result.latency
-    assert result.pool_bound is not None and result.candidates is not None
-    assert result.pool_gap is not None and result.pool_gap <= 0.05
+    assert result.candidate_bound is not None and result.candidates is not None
+    assert result.candidate_gap is not None and result.candidate_gap <= 0.05
 
 
 @pytest.mark.parametrize("workers", [1, 2])

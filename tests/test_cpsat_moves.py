@@ -10,16 +10,16 @@ from generators import draw_hardware, draw_mapping, draw_network
 
 from hw.library import load_hardware
 from models.library import load_network
-from solver.cpsat.exchanges import Exchanges, Looked
-from solver.cpsat.tails import Tails
-from solver.problem import Problem
-from solver.profile import Profile
+from solver.mapspace.pools import Pools
+from solver.maxplus.through import Remaining
+from solver.search.exchanges import Exchanges, TableChecked
 from solver.search.sequential import sequential
 from solver.search.static import StaticMoves
 from solver.solution import from_plan, verify
-from solver.space import Space
 from solver.stop import Stop
-from solver.timeline import Order, evaluate, order_allowed
+from solver.timing.problem import Problem
+from solver.timing.profile import Profile
+from solver.timing.timeline import Order, evaluate, order_allowed
 
 
 def shuffled(rng: random.Random, profile: Profile) -> Order | None:
@@ -44,8 +44,8 @@ def test_a_change_of_one_layer_leads_to_what_it_is_said_to(seed: int) -> None:
     others = [draw(i) if rng.random() < 0.3 else profile for i, profile in enumerate(profiles)]
     kept = [order if others[i] is profiles[i] else None for i, order in enumerate(orders)]
     before = evaluate(problem, profiles, releases, orders)
-    tails = Tails(problem, before)
-    again = Tails(problem, before, Tails(problem, evaluate(problem, others, releases, kept)))
+    tails = Remaining(problem, before)
+    again = Remaining(problem, before, Remaining(problem, evaluate(problem, others, releases, kept)))
     for _ in range(20):
         i = rng.choice(layers)
         changed = draw(i)
@@ -60,9 +60,9 @@ def test_a_change_of_one_layer_leads_to_what_it_is_said_to(seed: int) -> None:
 @pytest.mark.parametrize("seed", range(3))
 def test_moves_that_are_looked_up_are_those_of_descent(seed: int) -> None:
     problem = Problem(load_network("toy"), load_hardware("toy").with_weights("static"))
-    space = Space(problem)
-    timed, looked = StaticMoves(space, random.Random(seed)), Looked(space, random.Random(seed))
-    state, made = timed.state(sequential(space, Stop())), 0
+    pools = Pools(problem)
+    timed, looked = StaticMoves(pools, random.Random(seed)), TableChecked(pools, random.Random(seed))
+    state, made = timed.state(sequential(pools, Stop())), 0
     for _ in range(150):
         one, other = timed.change(state, 1.02 * state.cost), looked.change(state, 1.02 * state.cost)
         assert (one and one.cost) == (other and other.cost)
@@ -75,8 +75,8 @@ def test_moves_that_are_looked_up_are_those_of_descent(seed: int) -> None:
 def test_moves_lead_to_valid_plans_within_the_limit(seed: int) -> None:
     chip = load_hardware("toy").with_weights("static")
     problem = Problem(load_network("toy"), chip)
-    moves = Exchanges(Space(problem), random.Random(seed))
-    state, made = moves.state(sequential(moves.space, Stop())), 0
+    moves = Exchanges(Pools(problem), random.Random(seed))
+    state, made = moves.state(sequential(moves.pools, Stop())), 0
     for _ in range(80):
         changed = moves.change(state, 1.05 * state.cost)
         if changed is not None:

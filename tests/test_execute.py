@@ -22,20 +22,20 @@ from models.library import NETWORKS, SEQUENCES
 from models.network import Network
 from overlapim_files import InputError, dump
 from solver.execute import size
-from solver.execute.check import check
-from solver.execute.numbers import PRIME, contract, draw
-from solver.execute.reading import NEVER
+from solver.execute.check import check_execution
+from solver.execute.numbers import PRIME, contract, draw_numbers
 from solver.execute.run import Executed, execute
 from solver.execute.schedule import LayerSchedule
 from solver.execute.whole import compute
-from solver.mapping import Loop, Mapping
-from solver.problem import Problem
 from solver.reference import simulate
-from solver.schedule import Plan
+from solver.schedule.plan import Plan
 from solver.solution import LayerRecord, Solution, from_plan
 from solver.solve import solve
 from solver.stop import Stop
-from solver.timeline import evaluate
+from solver.timing.infinity import INFINITY
+from solver.timing.mapping import Loop, Mapping
+from solver.timing.problem import Problem
+from solver.timing.timeline import evaluate
 from tests.generators import Instance, instances
 
 Json = dict[str, Any]
@@ -51,14 +51,14 @@ def schedules(instance: Instance) -> list[LayerSchedule]:
 
 
 def executed(instance: Instance, given: list[LayerSchedule]) -> list[Executed]:
-    return execute(instance.network, instance.hardware, given, draw(instance.network, 1))
+    return execute(instance.network, instance.hardware, given, draw_numbers(instance.network, 1))
 
 
 @settings(max_examples=50)
 @given(instances())
 def test_any_schedule_computes_the_network(instance: Instance) -> None:
     layers = executed(instance, schedules(instance))
-    whole = compute(instance.network, draw(instance.network, 1))
+    whole = compute(instance.network, draw_numbers(instance.network, 1))
     simulated = simulate(
         instance.network, instance.hardware, instance.mappings, instance.releases, instance.orders
     )
@@ -99,13 +99,13 @@ def test_one_cycle_too_early_is_noticed(instance: Instance, rng: random.Random) 
 @given(instances(), st.randoms(use_true_random=False))
 def test_what_counts_as_read_is_what_matters(instance: Instance, rng: random.Random) -> None:
     """Inputs may lack all that no block reads, and nothing else."""
-    given, drawn = schedules(instance), draw(instance.network, 1)
+    given, drawn = schedules(instance), draw_numbers(instance.network, 1)
     found = execute(instance.network, instance.hardware, given, drawn)
     inputs = {name: values.astype(float) for name, values in drawn.inputs.items()}
     read = {name: np.zeros(values.shape, bool) for name, values in inputs.items()}
     for layer in found:
         for name in read.keys() & layer.loaded.keys():
-            read[name] |= layer.loaded[name] < NEVER
+            read[name] |= layer.loaded[name] < INFINITY
     for name, values in inputs.items():
         values[~read[name]] = np.nan
     again = execute(instance.network, instance.hardware, given, replace(drawn, inputs=inputs))
@@ -162,14 +162,14 @@ def test_built_in(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     network = small(name, monkeypatch)
     chip = load_hardware("hbm2-bitsimd").model_copy(update={"columns_per_bank": 16, "sync_blocks": 32})
     result = solve(network, chip, method="sequential", stop=Stop.deterministic(0.1), workers=1)
-    checked = check(result.solution, 0, lambda text: None)
+    checked = check_execution(result.solution, 0, lambda text: None)
     assert checked.differences == ()
     assert [layer.elements for layer in checked.layers] == [np.prod(layer.shape) for layer in network.layers]
 
     timeline = evaluate(Problem(network, chip), result.plan.profiles, [0] * len(network.layers))
     assert timeline.latency <= result.latency
     overlapped = [LayerSchedule(x.profile.mapping, None, x.block_starts()) for x in timeline.layers]
-    drawn = draw(network, 0)
+    drawn = draw_numbers(network, 0)
     found = execute(network, chip, overlapped, drawn)
     for layer, times, values in zip(found, timeline.layers, compute(network, drawn), strict=True):
         assert np.array_equal(layer.values, values)
@@ -216,7 +216,7 @@ def test_what_is_read_is_added_up(case: str) -> None:
             "layers": [{"name": "a", "dims": {"Q": len(expected)}, "operands": [operand]}],
         }
     )
-    drawn = draw(network, 0)
+    drawn = draw_numbers(network, 0)
     drawn = replace(
         drawn,
         inputs={"x": np.arange(5, dtype=np.int16).reshape(1, 1, 1, 5)},
@@ -227,7 +227,7 @@ def test_what_is_read_is_added_up(case: str) -> None:
 
 def test_two_seeds_draw_other_numbers() -> None:
     network = NETWORKS["toy"]()
-    first, second = (compute(network, draw(network, seed))[-1] for seed in (0, 1))
+    first, second = (compute(network, draw_numbers(network, seed))[-1] for seed in (0, 1))
     assert (first != second).any()
 
 

@@ -17,20 +17,21 @@ from hw.library import load_hardware
 from models.library import load_network
 from models.network import DIMS, Layer, Network
 from overlapim_files import InputError
-from solver.banks import pack
 from solver.bench.small import draw_small
-from solver.dominance import distinct, efficient, response
-from solver.exhaustive import Exhausted, exhaustive, layer_options, search
-from solver.mapping import SPATIAL, Loop, Mapping, problems
-from solver.mapspace import count, mappings
-from solver.problem import Problem
-from solver.profile import profile
+from solver.mapspace.enumeration import count, mappings
+from solver.maxplus.options import layer_options
+from solver.maxplus.response import distinct, efficient, response
 from solver.reference import simulate
-from solver.schedule import Plan
+from solver.schedule.banks import pack
+from solver.schedule.plan import Plan
+from solver.search.exhaustive import Exhausted, exhaustive, search_options
 from solver.solution import from_plan, verify
 from solver.solve import solve
 from solver.stop import Stop
-from solver.timeline import Order, evaluate, order_allowed
+from solver.timing.mapping import SPATIAL, Loop, Mapping, problems
+from solver.timing.problem import Problem
+from solver.timing.profile import profile
+from solver.timing.timeline import Order, evaluate, order_allowed
 
 Json = dict[str, Any]
 LIMIT = 10**9
@@ -143,7 +144,7 @@ def test_dominated_options_are_not_needed(seed: int) -> None:
     problem = small_problem(seed)
     options = options_of(problem)
     fewer = [efficient(own) for own in options]
-    best, same = search(problem, options, Stop()), search(problem, fewer, Stop())
+    best, same = search_options(problem, options, Stop()), search_options(problem, fewer, Stop())
     check_plan(problem, same.plan)
     assert best.plan is not None and same.plan is not None
     assert same.plan.latency == best.plan.latency

@@ -18,15 +18,15 @@ from cli.main import run
 from hw.library import load_hardware
 from models.library import load_network
 from overlapim_files import InputError, load
+from solver.account.critical import Computes, Queues, Transfers, critical_path, shares
 from solver.account.plan import account
-from solver.critical import Computes, Moves, Queues, critical_path, shares
-from solver.problem import Problem
+from solver.account.remedies import Remedy, remedies
 from solver.reference import simulate
-from solver.remedies import Remedy, remedies
-from solver.schedule import Plan
+from solver.schedule.plan import Plan
 from solver.solution import Solution, from_plan, read_verified, recompute
 from solver.solve import solve
 from solver.stop import Stop
+from solver.timing.problem import Problem
 
 
 @given(instances())
@@ -61,7 +61,7 @@ def test_each_piece_is_what_the_simulator_does(instance: Instance) -> None:
             before = starts[piece.first] - starts[piece.first - 1] if piece.first else 0
             length = int(ideal[piece.first] - ideal[piece.first - 1]) if piece.first else 0
             assert piece.waited == before - length
-        elif isinstance(piece, Moves):
+        elif isinstance(piece, Transfers):
             assert piece.producer in producers[piece.layer]
             assert piece.end == times.block_starts[piece.block]
             assert piece.end - piece.start == told.hardware.cycles.transfer
@@ -85,8 +85,8 @@ def test_paths_take_every_turn() -> None:
             if isinstance(piece, Computes) and piece.waited:
                 kinds.add("waited")
     assert {
-        ("Computes", "Moves"),
-        ("Moves", "Computes"),
+        ("Computes", "Transfers"),
+        ("Transfers", "Computes"),
         ("Computes", "Queues"),
         ("Computes", "Computes"),
         "after nobody",

@@ -24,7 +24,7 @@ from hw.derive import (
     hbm_pim,
     simdram,
 )
-from hw.hardware import Bits, Hardware
+from hw.hardware import BitWidths, Hardware
 from hw.library import load_hardware, preset_names
 from models.library import load_network
 from overlapim_files import InputError, dump, parse
@@ -235,7 +235,9 @@ def test_bitsimd_products_of_all_widths_in_the_table(bits: int) -> None:
 
 
 def test_narrower_numbers_and_slower_rows() -> None:
-    given = replace(chip("hbm2-bitsimd"), bits=Bits(activation=4, weight=2, accumulator=24), clock_ns=0.7)
+    given = replace(
+        chip("hbm2-bitsimd"), bits=BitWidths(activation=4, weight=2, accumulator=24), clock_ns=0.7
+    )
     derived = bitsimd(given, BitSimdTiming(33.3, 14.1, 1.4), HBM2_ROWS)
     row, logic = 68, 2  # 47.4 and 1.4 ns in cycles of 0.7
     assert derived.cycles.multiply == (4 * 5 * 3 // 2) * row + 36 * logic
@@ -246,7 +248,7 @@ def test_narrower_numbers_and_slower_rows() -> None:
 
 
 def test_the_page_about_hardware_shows_what_is_derived() -> None:
-    given = replace(chip("hbm2-bitsimd"), bits=Bits(activation=4, weight=4, accumulator=24))
+    given = replace(chip("hbm2-bitsimd"), bits=BitWidths(activation=4, weight=4, accumulator=24))
     page = Path(__file__).parents[1] / "docs" / "hardware.md"
     assert bitsimd(given, BitSimdTiming(34, 14, 1), HBM2_ROWS).source in page.read_text(encoding="utf-8")
 
@@ -257,7 +259,7 @@ def test_bit_parallel_arithmetic_is_faster() -> None:
 
 
 def test_what_cannot_be_derived() -> None:
-    odd = Bits(activation=8, weight=12, accumulator=32)
+    odd = BitWidths(activation=8, weight=12, accumulator=32)
     with pytest.raises(InputError, match="AritPIM gives latencies for 8, 16, 32 and 64 bits, not for 12"):
         aritpim(replace(chip("reram-aritpim"), bits=odd), "serial", 64)
     with pytest.raises(InputError, match=r"multiply comes to \d+, but must be at most 1073741824"):
@@ -276,7 +278,7 @@ def test_what_cannot_be_derived() -> None:
 def test_every_derived_chip_is_a_valid_file_or_refused(
     bits: int, accumulator: int, clock: float, banks: int, columns: int
 ) -> None:
-    widths = Bits(activation=bits, weight=bits, accumulator=accumulator)
+    widths = BitWidths(activation=bits, weight=bits, accumulator=accumulator)
     given = Chip("drawn", clock, 4, banks, columns, 1024, "shared", widths)
     for derive in (
         lambda: bitsimd(given, BitSimdTiming(34, 14, 1), HBM2_ROWS),

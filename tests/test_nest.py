@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from hw.library import load_hardware
 from models.library import load_network
 from models.network import DIMS, Dim, Layer
-from solver.mapping import Kind, Loop, Mapping
-from solver.nest import loop_nest
-from solver.problem import Problem
-from solver.profile import Profile, profile
+from solver.export.nest import loop_nest
+from solver.timing.mapping import Kind, Loop, Mapping
+from solver.timing.problem import Problem
+from solver.timing.profile import Profile, profile
 
 KINDS: dict[str, Kind] = {"time": "temporal", "channel": "channel", "bank": "bank", "column": "column"}
 LINE = re.compile(r"( *)(.+?)(?:   +(time|channel|bank|column))?(?:   +([\d,]+))?")

@@ -19,8 +19,8 @@ from hw.library import load_hardware
 from models.onnx.load import import_onnx
 from overlapim_files import InputError, dump
 from solver.execute import operators
-from solver.execute.check import check
-from solver.execute.numbers import draw
+from solver.execute.check import check_execution
+from solver.execute.numbers import draw_numbers
 from solver.execute.operators import draw_inputs, load_model, run_blocks, run_whole
 from solver.execute.run import execute
 from solver.execute.schedule import stated
@@ -133,7 +133,7 @@ def test_a_graph(name: str, tmp_path: Path) -> None:
     path = tmp_path / "model.onnx"
     onnx.save(make(), path)
     solution = solved(path, dims)
-    found = check(solution, 0, lambda text: None, load_model(path, dims, solution.network))
+    found = check_execution(solution, 0, lambda text: None, load_model(path, dims, solution.network))
     assert found.differences == ()
     assert all(x.operators is not None and x.operators < 1e-5 for x in found.layers)
 
@@ -146,7 +146,7 @@ def test_operators_that_read_a_cycle_too_early(name: str, tmp_path: Path) -> Non
     solution = solved(tmp_path / "model.onnx", dims)
     network, hardware = solution.network, solution.hardware
     proto = load_model(tmp_path / "model.onnx", dims, network)
-    executed = execute(network, hardware, stated(solution), draw(network, 0))
+    executed = execute(network, hardware, stated(solution), draw_numbers(network, 0))
     values = run_whole(proto, draw_inputs(proto, 0))
     caught = set()
     for i, times in enumerate(executed):

@@ -19,9 +19,9 @@ import pytest
 
 from cli.main import run
 from solver.account.plan import Account, account
-from solver.problem import Problem
+from solver.export.trace import trace
 from solver.solution import read_verified
-from solver.trace import trace
+from solver.timing.problem import Problem
 
 SCRIPT = Path(__file__).with_name("trace_processor.js")
 CHUNK = 2**20

@@ -17,7 +17,7 @@ from overlapim import Stop, load_hardware, solve
 from overlapim_files import dump, parse
 from solver.account.blocks import drawable
 from solver.account.plan import account
-from solver.problem import Problem
+from solver.timing.problem import Problem
 
 HOSTILE = "</text><script>alert(1)</script> $\\frac{1}{0}$ &amp; 層"
 STARTS = {"svg": b"<?xml", "png": b"\x89PNG\r\n", "pdf": b"%PDF-"}

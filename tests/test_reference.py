@@ -10,8 +10,8 @@ import pytest
 from hw.hardware import Hardware
 from models.network import Network
 from overlapim_files import InputError
-from solver.mapping import Kind, Loop, Mapping, problems
 from solver.reference import SimulatedLayer, simulate
+from solver.timing.mapping import Kind, Loop, Mapping, problems
 
 Json = dict[str, Any]
 LETTERS: dict[str, Kind] = {"t": "temporal", "c": "channel", "b": "bank", "l": "column"}

@@ -21,8 +21,8 @@ from models.library import load_network
 from models.network import Layer
 from overlapim_files import dump
 from solver.account.plan import Account, account
-from solver.problem import Problem
 from solver.solution import read_verified
+from solver.timing.problem import Problem
 
 HOSTILE = {
     "stem": "<img src=x onerror=alert(1)>",
@@ -197,7 +197,7 @@ def test_curves_of_edges_are_those_of_the_account(hostile: Path, figures: Any) -
 
 
 def test_it_has_loop_nests_and_the_command(hostile: Path, page: Parts) -> None:
-    from solver.nest import loop_nest
+    from solver.export.nest import loop_nest
 
     assert page.nests[: len(HOSTILE)] == [loop_nest(line.profile) for line in told(hostile).layers]
     assert any(text.startswith("overlapim solve") and "layerwise" in text for text in page.nests)

@@ -16,18 +16,18 @@ from hw.library import load_hardware, preset_names
 from models.library import load_network, network_names
 from models.network import OUTPUT_DIMS
 from overlapim_files import InputError, dump
-from solver.banks import Ledger, pack
-from solver.mapping import problems
-from solver.problem import Problem
+from solver.mapspace.pools import Pools
 from solver.reference import simulate
 from solver.run import Improvement, Observer
+from solver.schedule.banks import Ledger, pack
 from solver.search.balance import Balance
 from solver.search.placement import Placement, cut
 from solver.search.sequential import sequential, share_out
 from solver.solution import Solution, read_verified, verify
 from solver.solve import solve
-from solver.space import Space
 from solver.stop import Stop
+from solver.timing.mapping import problems
+from solver.timing.problem import Problem
 
 
 def few_steps(count: int = 60) -> Stop:
@@ -146,8 +146,8 @@ def test_the_trace_falls() -> None:
 def test_banks_are_shared_out_as_well_as_by_trying_everything(seed: int) -> None:
     rng = random.Random(seed)
     problem = Problem(load_network("toy"), load_hardware("toy"))
-    space = Space(problem)
-    options = [rng.sample(space.pool(i, (2, 4)), min(3, len(space.pool(i, (2, 4))))) for i in range(3)]
+    pools = Pools(problem)
+    options = [rng.sample(pools.pool(i, (2, 4)), min(3, len(pools.pool(i, (2, 4))))) for i in range(3)]
     capacity = rng.randrange(3, 20)
     costs = [
         a.total + b.total + c.total
@@ -179,7 +179,7 @@ def test_unknown_method_names_the_nearest() -> None:
 
 def test_pack_and_ledger_give_shapes_without_overlap() -> None:
     problem = Problem(load_network("toy"), load_hardware("toy"))
-    profiles = sequential(Space(problem), Stop()).profiles
+    profiles = sequential(Pools(problem), Stop()).profiles
     banks = pack(problem.hardware, [profiles[-1]] * 1)
     assert banks is not None and len(banks[0]) == profiles[-1].banks
     ledger = Ledger(problem.hardware)
@@ -197,11 +197,11 @@ def test_arrays_are_cut_so_that_layers_find_banks(seed: int) -> None:
     """Layers whose arrays do not pack as they are: as many banks as before, none of them twice."""
     rng = random.Random(seed)
     problem = Problem(load_network("resnet18"), load_hardware("hbm2-bitsimd").with_weights("static"))
-    space = Space(problem)
-    profiles = [space.pool(i, (1, rng.choice((3, 5, 6, 9))))[0] for i in range(len(problem.layers))]
+    pools = Pools(problem)
+    profiles = [pools.pool(i, (1, rng.choice((3, 5, 6, 9))))[0] for i in range(len(problem.layers))]
     while sum(p.banks for p in profiles) > problem.hardware.banks:
         i = max(range(len(profiles)), key=lambda i: profiles[i].banks)
-        profiles[i] = space.pool(i, (1, profiles[i].banks - 1))[0]
+        profiles[i] = pools.pool(i, (1, profiles[i].banks - 1))[0]
     placed = Placement(problem, rng).place(profiles)
     assert placed is not None
     assert len(set(np.concatenate(placed[1]).tolist())) == sum(p.banks for p in profiles)
@@ -214,7 +214,7 @@ def test_arrays_are_cut_so_that_layers_find_banks(seed: int) -> None:
 
 def test_cutting_an_array_of_outputs_changes_no_time() -> None:
     problem = Problem(load_network("resnet18"), load_hardware("hbm2-bitsimd"))
-    whole = [p for p in Space(problem).pool(5, (1, 6)) if p.mapping.product("bank", OUTPUT_DIMS) == 6]
+    whole = [p for p in Pools(problem).pool(5, (1, 6)) if p.mapping.product("bank", OUTPUT_DIMS) == 6]
     assert whole
     for before in whole:
         after = problem.profile(5, cut(before.mapping, 3))
@@ -225,14 +225,14 @@ def test_cutting_an_array_of_outputs_changes_no_time() -> None:
 @pytest.mark.parametrize("banks", [128, 100, 60])
 def test_a_balance_uses_most_banks_and_no_more(banks: int) -> None:
     problem = Problem(load_network("resnet18"), load_hardware("hbm2-bitsimd").with_weights("static"))
-    profiles = Balance(Space(problem), banks, 16, 1).share(Stop())
+    profiles = Balance(Pools(problem), banks, 16, 1).share(Stop())
     assert profiles is not None
     assert 0.9 * banks < sum(p.banks for p in profiles) <= banks
 
 
 def test_a_balance_needs_a_bank_for_each_layer() -> None:
     problem = Problem(load_network("resnet18"), load_hardware("hbm2-bitsimd").with_weights("static"))
-    assert Balance(Space(problem), 20, 16, 1).share(Stop()) is None
+    assert Balance(Pools(problem), 20, 16, 1).share(Stop()) is None
 
 
 @pytest.fixture(scope="module")

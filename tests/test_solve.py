@@ -15,14 +15,14 @@ from models.library import load_network
 from models.network import Network
 from overlapim_files import InputError, dump
 from solver import stop as stop_module
-from solver.problem import Problem
+from solver.mapspace.pools import Pools
 from solver.run import Improvement, Observer, Run
-from solver.schedule import Plan
+from solver.schedule.plan import Plan
 from solver.search.sequential import sequential
 from solver.solution import read_plan, recompute, verify
 from solver.solve import METHODS, Result, solve
-from solver.space import Space
 from solver.stop import STEPS_PER_SECOND, Stop
+from solver.timing.problem import Problem
 
 TOY = load_network("toy")
 STATIC = load_hardware("toy").with_weights("static")
@@ -63,13 +63,13 @@ class Log(Observer):
 def plans() -> tuple[Plan, Plan]:
     """The plan without overlap and a better one."""
     result = solve(TOY, STATIC, "layerwise")
-    return sequential(Space(Problem(TOY, STATIC)), Stop()), result.plan
+    return sequential(Pools(Problem(TOY, STATIC)), Stop()), result.plan
 
 
 @pytest.fixture
 def run() -> Run:
     problem = Problem(TOY, STATIC)
-    return Run(problem, Space(problem), Stop(), 0, 1, Log())
+    return Run(problem, Pools(problem), Stop(), 0, 1, Log())
 
 
 @pytest.fixture
@@ -129,7 +129,9 @@ def test_a_plan_below_the_bound_is_a_bug(run: Run, plans: tuple[Plan, Plan]) -> 
 
 def test_nothing_proved(method: Callable[..., Result]) -> None:
     result = method(lambda run, start: run.found(start))
-    assert (result.bound, result.gap, result.pool_bound, result.pool_gap, result.candidates) == (None,) * 5
+    assert (result.bound, result.gap, result.candidate_bound, result.candidate_gap, result.candidates) == (
+        None,
+    ) * 5
     assert (result.solution.bound, result.status) == (None, "feasible")
 
 
@@ -137,13 +139,15 @@ def test_both_bounds(method: Callable[..., Result]) -> None:
     def proving(run: Run, start: Plan) -> None:
         run.found(start)
         run.bounded(start.latency // 2)
-        run.pool_bounded(start.latency - 5, 70)
-        run.pool_bounded(start.latency * 3 // 4, 90)
+        run.candidates_bounded(start.latency - 5, 70)
+        run.candidates_bounded(start.latency * 3 // 4, 90)
 
     result = method(proving)
     assert (result.bound, result.solution.bound) == (result.latency // 2,) * 2
-    assert (result.pool_bound, result.candidates) == (result.latency * 3 // 4, 90)
-    assert result.gap == pytest.approx(0.5, abs=1e-3) and result.pool_gap == pytest.approx(0.25, abs=1e-3)
+    assert (result.candidate_bound, result.candidates) == (result.latency * 3 // 4, 90)
+    assert result.gap == pytest.approx(0.5, abs=1e-3) and result.candidate_gap == pytest.approx(
+        0.25, abs=1e-3
+    )
     assert (result.bound_scope, result.status) == ("mapspace", "feasible")
 
 
@@ -153,11 +157,11 @@ def test_a_bound_over_candidates_alone_proves_nothing_optimal(
 ) -> None:
     def proving(run: Run, start: Plan) -> None:
         run.found(start)
-        run.pool_bounded(start.latency + excess, 12)
+        run.candidates_bounded(start.latency + excess, 12)
 
     result = method(proving)
     assert (result.bound, result.gap, result.status) == (None, None, "feasible")
-    assert (result.pool_bound, result.bound_scope) == (result.latency + excess, "pool")
+    assert (result.candidate_bound, result.bound_scope) == (result.latency + excess, "pool")
     assert result.solution.bound == min(result.latency + excess, result.latency)
 
 
@@ -167,7 +171,7 @@ def test_optimal_stops_early(workers: int, plans: tuple[Plan, Plan], monkeypatch
         run.bounded(plans[1].latency)
         METHODS["descent"](run, start)
 
-    monkeypatch.setattr("solver.solve.layerwise", lambda space, start, stop: plans[1])
+    monkeypatch.setattr("solver.solve.layerwise", lambda pools, start, stop: plans[1])
     monkeypatch.setitem(METHODS, "made up", proving)
     result = solve(TOY, STATIC, "made up", Stop(), workers=workers)
     assert (result.bound, result.status, result.gap) == (result.latency, "optimal", 0.0)

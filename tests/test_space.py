@@ -12,12 +12,12 @@ from generators import draw_hardware, draw_mapping, draw_network
 
 from hw.library import load_hardware, preset_names
 from models.library import load_network
-from solver.estimate import Batch
-from solver.mapping import Loop, Mapping, problems
-from solver.problem import Problem
-from solver.profile import Profile
-from solver.search.moves import neighbour
-from solver.space import Space, _options, candidates, shapes, sizes, temporal_orders
+from solver.mapspace.estimate import Batch
+from solver.mapspace.neighbours import neighbour
+from solver.mapspace.pools import Pools, _options, pool_mappings, shapes, sizes, temporal_orders
+from solver.timing.mapping import Loop, Mapping, problems
+from solver.timing.problem import Problem
+from solver.timing.profile import Profile
 
 
 @pytest.mark.parametrize("seed", range(60))
@@ -28,7 +28,7 @@ def test_candidates_are_valid_and_within_their_shape(seed: int) -> None:
     problem = Problem(network, hardware)
     for i, layer in enumerate(network.layers):
         for shape in {*shapes(hardware), *sizes(hardware)}:
-            for profile in Space(problem).pool(i, shape):
+            for profile in Pools(problem).pool(i, shape):
                 assert problems(layer, profile.mapping, hardware) == []
                 assert profile.mapping.channels <= shape[0]
                 assert profile.mapping.banks_per_channel <= shape[1]
@@ -47,7 +47,7 @@ def test_pools_hold_mappings_that_stream_at_little_cost() -> None:
     """A 3x3 convolution on six banks: row by row or position by position about as fast as in any order."""
     problem = Problem(load_network("resnet18"), load_hardware("hbm2-bitsimd"))
     layer = problem.network.index["layer3.1.conv1"]
-    pool = Space(problem).pool(layer, (1, 6))
+    pool = Pools(problem).pool(layer, (1, 6))
 
     def steps(profile: Profile) -> int:
         positions = itertools.takewhile(lambda loop: loop.dim in "PQ", profile.temporal)
@@ -60,16 +60,16 @@ def test_pools_hold_mappings_that_stream_at_little_cost() -> None:
 @pytest.mark.parametrize("name", ["toy", "resnet18", "vgg16"])
 def test_pools_hold_the_fastest_first(name: str) -> None:
     problem = Problem(load_network(name), load_hardware("hbm2-bitsimd"))
-    space = Space(problem)
+    pools = Pools(problem)
     for i in range(len(problem.layers)):
-        totals = [profile.total for profile in space.pool(i, (1, 4))]
+        totals = [profile.total for profile in pools.pool(i, (1, 4))]
         assert totals == sorted(totals) and totals
 
 
 def test_more_banks_are_never_slower() -> None:
     problem = Problem(load_network("resnet18"), load_hardware("hbm2-bitsimd"))
-    space = Space(problem)
-    one, all_of_them = space.pool(1, (1, 1))[0], space.pool(1, (8, 16))[0]
+    pools = Pools(problem)
+    one, all_of_them = pools.pool(1, (1, 1))[0], pools.pool(1, (8, 16))[0]
     assert all_of_them.total * 100 < one.total
 
 
@@ -80,7 +80,7 @@ def test_the_estimate_is_the_profile_where_nothing_is_idle(seed: int) -> None:
     problem = Problem(load_network("resnet18"), load_hardware("hbm2-bitsimd"))
     i = rng.randrange(1, 20)
     layer = problem.layers[i]
-    mapping = rng.choice([*candidates(layer, problem.hardware, rng.choice(sizes(problem.hardware)))])
+    mapping = rng.choice([*pool_mappings(layer, problem.hardware, rng.choice(sizes(problem.hardware)))])
     order = temporal_orders(layer)[0]
     dims = "NGKPQCRS"
 
@@ -127,5 +127,5 @@ def test_where_even_banks_hold_too_many_weights_others_are_tried() -> None:
     """A last layer of many words, spread over the tokens, too, as is most even: too many rows of weights."""
     problem = Problem(load_network("gpt2:1024"), load_hardware("reram-aritpim"))
     words = problem.network.index["head"]
-    pool = Space(problem).favourites(words, (32, 256))
+    pool = Pools(problem).favourites(words, (32, 256))
     assert pool and all(profile.rows <= 1024 for profile in pool)

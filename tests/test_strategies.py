@@ -11,14 +11,15 @@ from generators import draw_hardware, draw_network
 from hw.library import load_hardware
 from models.library import load_network
 from overlapim_files import InputError
-from solver.mapping import problems
-from solver.problem import Problem
-from solver.search.layerwise import STRATEGIES, WALKS, layerwise, route
-from solver.search.random_mapper import draw, random_mapper
+from solver.mapspace.pools import Pools
+from solver.params import STRATEGIES, WALKS
+from solver.search.layerwise import layerwise, route
+from solver.search.random_mapper import draw_mapping, random_mapper
 from solver.search.sequential import sequential
 from solver.solution import from_plan, verify
-from solver.space import Space
 from solver.stop import Stop
+from solver.timing.mapping import problems
+from solver.timing.problem import Problem
 
 
 @pytest.mark.parametrize("weights", ["static", "shared"])
@@ -27,12 +28,12 @@ def test_no_walk_is_worse_than_its_start_and_the_best_is_the_best_of_them(seed: 
     rng = random.Random(seed)
     network = draw_network(rng, rng.randint(2, 5))
     problem = Problem(network, draw_hardware(rng, network).with_weights(weights))  # type: ignore[arg-type]
-    space = Space(problem)
+    pools = Pools(problem)
     try:
-        start = sequential(space, Stop())
+        start = sequential(pools, Stop())
     except InputError:
         return
-    plans = {strategy: layerwise(space, start, Stop(), strategy) for strategy in STRATEGIES}
+    plans = {strategy: layerwise(pools, start, Stop(), strategy) for strategy in STRATEGIES}
     for plan in plans.values():
         verify(from_plan(problem, plan, "layerwise", 0, None, None))
         assert plan.latency <= start.latency
@@ -50,15 +51,15 @@ def test_a_walk_goes_outwards_from_its_first_layer() -> None:
 
 
 def test_walks_differ_and_a_stopped_one_keeps_the_start() -> None:
-    space = Space(Problem(load_network("vgg16"), load_hardware("hbm2-bitsimd").with_weights("static")))
-    start = sequential(space, Stop(seconds=0))
-    assert layerwise(space, start, Stop(seconds=0), "backward").profiles == start.profiles
+    pools = Pools(Problem(load_network("vgg16"), load_hardware("hbm2-bitsimd").with_weights("static")))
+    start = sequential(pools, Stop(seconds=0))
+    assert layerwise(pools, start, Stop(seconds=0), "backward").profiles == start.profiles
 
 
 @pytest.mark.parametrize("weights", ["static", "shared"])
 def test_the_random_mapper_is_repeatable_and_valid(weights: str) -> None:
     problem = Problem(load_network("toy"), load_hardware("toy").with_weights(weights))  # type: ignore[arg-type]
-    start = sequential(Space(problem), Stop())
+    start = sequential(Pools(problem), Stop())
     plans = [random_mapper(problem, start, Stop(iterations=200), seed) for seed in (1, 1, 2)]
     for plan in plans:
         verify(from_plan(problem, plan, "random", 1, None, None))
@@ -74,5 +75,5 @@ def test_drawn_mappings_are_valid_and_reach_all_kinds_of_loops(seed: int) -> Non
     network = draw_network(rng, 3)
     chip = draw_hardware(rng, network)
     for layer in network.layers:
-        mapping = draw(layer, chip, rng)
+        mapping = draw_mapping(layer, chip, rng)
         assert mapping is None or not problems(layer, mapping, chip)

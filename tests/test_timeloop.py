@@ -23,9 +23,9 @@ from models.timeloop.contraction import Contraction
 from models.timeloop.problem import ProblemFile
 from models.timeloop.write import problem_dims, problem_text
 from overlapim_files import InputError, load, parse
-from solver.mapping import Loop, Mapping
+from solver.export.timeloop import MappingFile, architecture_text, mapping_of, mapping_text, read_mapping
 from solver.solution import Solution
-from solver.timeloop import MappingFile, architecture_text, mapping_of, mapping_text, read_mapping
+from solver.timing.mapping import Loop, Mapping
 
 CONVOLUTION = """
 problem:

@@ -20,12 +20,12 @@ from hypothesis import strategies as st
 from cli.main import run
 from overlapim_files import InputError
 from solver.account.plan import Account, account
-from solver.problem import Problem
+from solver.export.trace import LIMIT, MOST_CYCLES, tile, trace
 from solver.reference import simulate
-from solver.schedule import Plan
+from solver.schedule.plan import Plan
 from solver.solution import read_verified
-from solver.timeline import LayerTimes, Timeline, evaluate
-from solver.trace import LIMIT, MOST_CYCLES, tile, trace
+from solver.timing.problem import Problem
+from solver.timing.timeline import LayerTimes, Timeline, evaluate
 
 Event = dict[str, Any]
 Thread = tuple[int, int]

@@ -20,19 +20,19 @@ from hw.library import load_hardware
 from models.library import load_network
 from models.network import OUTPUT_DIMS, Network
 from overlapim_files import dump
-from solver.mapping import Loop, Mapping
-from solver.problem import Problem
-from solver.profile import Profile
+from solver.mapspace.pools import Pools
 from solver.reference import simulate
-from solver.schedule import Plan, overlap_shared, overlap_static
+from solver.schedule.plan import Plan, overlap_shared, overlap_static
+from solver.schedule.transform import downstream, improve, movable, ready_order, restore, transform
 from solver.search.shared import SharedMoves
 from solver.search.static import StaticMoves
 from solver.solution import from_plan, read_verified, verify
 from solver.solve import solve
-from solver.space import Space
 from solver.stop import Stop
-from solver.timeline import LayerTimes, evaluate, next_layer
-from solver.transform import downstream, improve, movable, ready_order, restore, transform
+from solver.timing.mapping import Loop, Mapping
+from solver.timing.problem import Problem
+from solver.timing.profile import Profile
+from solver.timing.timeline import LayerTimes, evaluate, next_layer
 
 EXAMPLE = Path(__file__).parent.parent / "docs" / "examples" / "tokens.yaml"
 
@@ -170,7 +170,7 @@ def test_descent_finds_orders(tokens: tuple[Problem, Plan]) -> None:
 def test_orders_last_only_as_long_as_the_loops(tokens: tuple[Problem, Plan]) -> None:
     problem, plan = tokens
     better = transform(problem, plan)
-    moves = StaticMoves(Space(problem), random.Random(0))
+    moves = StaticMoves(Pools(problem), random.Random(0))
     state, kept, dropped = moves.state(better), 0, 0
     for _ in range(300):
         changed = moves.change(state, math.inf)
@@ -191,7 +191,7 @@ def test_shared_moves_take_orders_anew() -> None:
         transformed = transform(problem, plan)
         if all(order is None for order in transformed.orders):
             continue
-        moves = SharedMoves(Space(problem), random.Random(0))
+        moves = SharedMoves(Pools(problem), random.Random(0))
         state = moves.state(transformed)
         for _ in range(20):
             state = moves.change(state, math.inf) or state

@@ -17,7 +17,7 @@ from cli.tables import number
 from solver.account.blocks import Stretch, drawable
 from solver.account.edges import decimated
 from solver.account.plan import Account, LayerAccount, runs
-from solver.profile import Cycles
+from solver.timing.profile import Cycles
 
 Figure = dict[str, Any]
 """`data` and `layout`, as plotly.js takes them."""

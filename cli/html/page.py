@@ -14,7 +14,7 @@ from cli.html import figures
 from cli.html.text import bank_list, loops, whole
 from cli.tables import SCOPES, Fact, dims, duration, number
 from solver.account.plan import Account, LayerAccount
-from solver.nest import loop_nest
+from solver.export.nest import loop_nest
 from solver.run import gap
 from solver.solution import Solution
 

@@ -9,7 +9,7 @@ from cli.console import printable
 from cli.tables import number
 from solver.account.blocks import BlockWait, Stretch
 from solver.account.plan import Account, LayerAccount, runs
-from solver.mapping import Kind, Mapping
+from solver.timing.mapping import Kind, Mapping
 
 LABEL = 28
 """Characters of a name at an axis."""

@@ -10,17 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from models.layer import MAX_EXTENT
-from models.onnx.access import (
-    Tensor,
-    coalesced,
-    constant,
-    each_form,
-    fresh,
-    pruned,
-    reshaped,
-    slide,
-    without,
-)
+from models.onnx.access import Tensor, coalesced, constant, each_form, fresh, pruned, reshaped, slide, without
 from models.onnx.align import aligned, joined, piece, positioned, with_axis
 from models.onnx.build import Builder
 from models.onnx.elementwise import broadcast

@@ -130,7 +130,7 @@ class Shape(FileModel):
         return (read[1], read[0]) if first else (read[0], read[1])
 
 
-class Problem(FileModel):
+class TimeloopProblem(FileModel):
     """A shape and its bounds."""
 
     version: Any = None
@@ -194,7 +194,7 @@ class ProblemFile(BaseModel):
 
     model_config = ConfigDict(frozen=True, strict=True, extra="ignore")
 
-    problem: Problem
+    problem: TimeloopProblem
 
 
 def _check_count(key: str, value: Any, least: int) -> None:

@@ -1,1 +1,4 @@
-"""What can be said of a plan: where its time goes, who waits for whom, and what every bank does."""
+"""All that can be said of a plan: cycles, waits, its critical path, and what would improve it.
+
+Everything that shows a plan, in a table, a report or a trace, reads it from here.
+"""

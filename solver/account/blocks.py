@@ -8,9 +8,9 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from solver.problem import Edge
-from solver.profile import Cycles
-from solver.timeline import LayerTimes
+from solver.timing.problem import Edge
+from solver.timing.profile import Cycles
+from solver.timing.timeline import LayerTimes
 
 
 class BlockWait(NamedTuple):

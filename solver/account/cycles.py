@@ -6,8 +6,8 @@ import math
 from dataclasses import astuple, dataclass
 
 from hw.hardware import Hardware
-from solver.profile import Profile, drain_cycles, reads_back
-from solver.timeline import LayerTimes
+from solver.timing.profile import Profile, drain_cycles, reads_back
+from solver.timing.timeline import LayerTimes
 
 
 @dataclass(frozen=True)

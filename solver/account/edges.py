@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from solver.problem import Edge
-from solver.profile import Cycles
-from solver.timeline import LayerTimes, real_need
+from solver.timing.problem import Edge
+from solver.timing.profile import Cycles
+from solver.timing.timeline import LayerTimes, real_need
 
 
 @dataclass(frozen=True, eq=False)

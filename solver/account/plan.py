@@ -13,11 +13,11 @@ from models.network import Layer
 from solver.account.blocks import Blocks, BlockWait, block_waits, layer_blocks
 from solver.account.cycles import Spent, spent
 from solver.account.edges import Readiness, readiness
-from solver.banks import Banks
-from solver.problem import Problem
-from solver.profile import Cycles, Profile
-from solver.schedule import Plan, one_after_another
-from solver.timeline import LayerTimes
+from solver.schedule.banks import Banks
+from solver.schedule.plan import Plan, one_after_another
+from solver.timing.problem import Problem
+from solver.timing.profile import Cycles, Profile
+from solver.timing.timeline import LayerTimes
 
 
 @dataclass(frozen=True, eq=False)

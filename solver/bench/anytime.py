@@ -13,10 +13,10 @@ from hw.hardware import Hardware
 from models.network import Network
 from overlapim_files import InputError
 from solver.bench.cases import Case, Measured, Record, Results, Subject
-from solver.kept import forget_all
 from solver.run import gap
 from solver.solve import solve
 from solver.stop import Flag, Stop
+from solver.timing.cache import clear_caches
 
 
 class AnytimeCase(Record):
@@ -136,7 +136,7 @@ def _case(network: Network, chip: Hardware, what: AnytimeCase) -> Case[AnytimeCa
 
 def _measure(network: Network, chip: Hardware, what: AnytimeCase, interrupt: Flag) -> AnytimeRun | None:
     """Run a method for its time; None if it was interrupted, as it has not had its time then."""
-    forget_all()  # or a method would find the tables of the one before it
+    clear_caches()  # or a method would find the tables of the one before it
     stop = Stop(seconds=what.seconds, interrupt=interrupt)
     try:
         result = solve(network, chip, what.method, stop, what.seed, what.workers)
@@ -150,7 +150,7 @@ def _measure(network: Network, chip: Hardware, what: AnytimeCase, interrupt: Fla
     return AnytimeRun(
         trace=tuple((step.seconds, step.latency, step.bound) for step in result.trace),
         seconds=result.seconds,
-        pool_gap=result.pool_gap,
+        pool_gap=result.candidate_gap,
         candidates=result.candidates,
         peak_mib=_peak_mib(),
     )

@@ -10,10 +10,10 @@ from typing import Literal
 from overlapim_files import InputError
 from solver.bench.cases import Case, Measured, Record, Results
 from solver.bench.small import draw_small
-from solver.exhaustive import exhaustive
-from solver.problem import Problem
+from solver.search.exhaustive import exhaustive
 from solver.solve import COMBINATIONS, solve
 from solver.stop import Flag, Stop
+from solver.timing.problem import Problem
 
 
 class SmallCase(Record):

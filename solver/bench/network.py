@@ -16,19 +16,20 @@ from hw.hardware import Hardware
 from models.network import Network
 from overlapim_files import InputError
 from solver.bench.cases import Case, Measured, Record, Results, Subject
-from solver.kept import forget_all
-from solver.problem import Problem
-from solver.profile import Profile
-from solver.schedule import Plan
-from solver.search.layerwise import WALKS, layerwise, run
+from solver.mapspace.pools import Pools
+from solver.params import WALKS
+from solver.schedule.plan import Plan
+from solver.schedule.transform import ready_order
+from solver.search.layerwise import layerwise, overlapped
 from solver.search.random_mapper import random_mapper
 from solver.search.sequential import sequential
 from solver.solution import from_plan, verify
 from solver.solve import solve
-from solver.space import Space
 from solver.stop import Flag, Stop
-from solver.timeline import LayerTimes, Order
-from solver.transform import ready_order
+from solver.timing.cache import clear_caches
+from solver.timing.problem import Problem
+from solver.timing.profile import Profile
+from solver.timing.timeline import LayerTimes, Order
 
 Setting = Literal["equal", "free"]
 SETTINGS: tuple[Setting, ...] = get_args(Setting)
@@ -138,7 +139,7 @@ def _case(network: Network, chip: Hardware, what: NetworkCase) -> Case[NetworkCa
 
 def _measure(network: Network, chip: Hardware, what: NetworkCase, interrupt: Flag) -> NetworkRun | None:
     """Measure a case; None if it was interrupted."""
-    forget_all()
+    clear_caches()
     began = time.monotonic()
     refused, found = None, dict[str, int]()
     try:
@@ -158,7 +159,7 @@ def _measure(network: Network, chip: Hardware, what: NetworkCase, interrupt: Fla
 
 def _random(network: Network, chip: Hardware, seed: int, interrupt: Flag) -> int:
     problem = Problem(network, chip)
-    start = sequential(Space(problem), Stop(interrupt=interrupt))
+    start = sequential(Pools(problem), Stop(interrupt=interrupt))
     return _verified(problem, random_mapper(problem, start, Stop(interrupt=interrupt), seed))
 
 
@@ -168,23 +169,23 @@ def walked(network: Network, chip: Hardware, interrupt: Flag) -> dict[str, int]:
     A column without which no banks were found for its mappings is left out.
     """
     problem = Problem(network, chip)
-    space = Space(problem)
+    pools = Pools(problem)
     stop = Stop(interrupt=interrupt)
 
     def ready(layer: int, profile: Profile, done: Mapping[int, LayerTimes]) -> Order | None:
         return ready_order(problem, layer, profile, 0, done)
 
-    original = sequential(space, stop)
-    walks: dict[str, Plan] = {walk: layerwise(space, original, stop, walk) for walk in WALKS}
+    original = sequential(pools, stop)
+    walks: dict[str, Plan] = {walk: layerwise(pools, original, stop, walk) for walk in WALKS}
     overlap = min(walks.values(), key=lambda plan: plan.latency)
     plans: dict[str, Plan | None] = {
         ORIGINAL: original,
-        "best original overlap": run(space, original.profiles),
+        "best original overlap": overlapped(pools, original.profiles),
         **walks,
         "best overlap": overlap,
-        "original transform": run(space, original.profiles, ready),
-        "overlap transform": run(space, overlap.profiles, ready),
-        "best transform": layerwise(space, original, stop, "best", ready),
+        "original transform": overlapped(pools, original.profiles, ready),
+        "overlap transform": overlapped(pools, overlap.profiles, ready),
+        "best transform": layerwise(pools, original, stop, "best", ready),
     }
     found = {column: _verified(problem, plan) for column, plan in plans.items() if plan is not None}
     return found | _whole_chip(network, chip, interrupt)
@@ -195,7 +196,7 @@ def _whole_chip(network: Network, chip: Hardware, interrupt: Flag) -> dict[str, 
     whole = chip.with_weights("shared").model_copy(update={"banks_per_layer": None})
     problem = Problem(network, whole)
     try:
-        return {WHOLE_CHIP: _verified(problem, sequential(Space(problem), Stop(interrupt=interrupt)))}
+        return {WHOLE_CHIP: _verified(problem, sequential(Pools(problem), Stop(interrupt=interrupt)))}
     except InputError:
         return {}
 

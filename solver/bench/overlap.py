@@ -13,14 +13,14 @@ import numpy as np
 from hw.hardware import Hardware
 from models.network import Network
 from solver.bench.cases import Case, Measured, Record, Results, Subject
-from solver.kept import forget_all
-from solver.overlap.closed import ideal_need
-from solver.overlap.pairwise import data_spaces, pairwise_need
-from solver.problem import Edge, Problem
-from solver.profile import Cycles, Profile
+from solver.mapspace.pools import Pools
 from solver.search.sequential import sequential
-from solver.space import Space
 from solver.stop import Stop
+from solver.timing.cache import clear_caches
+from solver.timing.need import ideal_need
+from solver.timing.pairwise import data_spaces, pairwise_need
+from solver.timing.problem import Edge, Problem
+from solver.timing.profile import Cycles, Profile
 
 REPEATS = 7
 GROWTH_DOUBLINGS = 5
@@ -132,7 +132,7 @@ class _Chip:
 
     def __init__(self, problem: Problem) -> None:
         self._problem = problem
-        self._profiles = cache(lambda: sequential(Space(problem), Stop()).profiles)
+        self._profiles = cache(lambda: sequential(Pools(problem), Stop()).profiles)
 
     def case(
         self, on: Subject, part: Literal["network", "growth"], consumer: int, operand: int
@@ -158,7 +158,7 @@ def measure_edge(producer: Profile, consumer: Profile, edge: Edge) -> EdgeTimes:
     """Time both ways on one edge; the closed form starts from nothing every time."""
     seconds = []
     for _ in range(REPEATS):
-        forget_all()
+        clear_caches()
         elapsed, closed = _timed(lambda: ideal_need(producer, consumer, edge))
         seconds.append(elapsed)
     pairwise_s, pairwise = _timed(lambda: pairwise_need(producer, consumer, edge.operand))

@@ -11,15 +11,15 @@ from typing import Literal
 from hw.hardware import Hardware
 from models.network import Network
 from solver.bench.cases import Case, Measured, Record, Results, Subject
-from solver.kept import forget_all
-from solver.overlap.closed import rising
-from solver.overlap.pairwise import data_spaces, pairwise_need
-from solver.problem import Edge, Problem
-from solver.profile import Profile
+from solver.mapspace.pools import Pools
 from solver.search.sequential import sequential
-from solver.space import Space
 from solver.stop import Flag, Stop
-from solver.timeline import LayerTimes, Wait, layer_times, next_layer
+from solver.timing.cache import clear_caches
+from solver.timing.need import rising
+from solver.timing.pairwise import data_spaces, pairwise_need
+from solver.timing.problem import Edge, Problem
+from solver.timing.profile import Profile
+from solver.timing.timeline import LayerTimes, Wait, layer_times, next_layer
 
 Timed = Mapping[int, LayerTimes]
 
@@ -100,11 +100,11 @@ def _case(problem: Problem, what: RuntimeCase) -> Case[RuntimeCase, WalkTimes]:
 
 def measure_walk(problem: Problem, candidates: int, most_pairs: int, interrupt: Flag) -> WalkTimes | None:
     """Walk forward, choosing by when each layer ends, with both analyses; None if interrupted."""
-    forget_all()
+    clear_caches()
     began = time.perf_counter()
     options = _options(problem, candidates)
     mapping_s = time.perf_counter() - began
-    forget_all()
+    clear_caches()
     done: dict[int, LayerTimes] = {}
     timed = analyses = 0
     closed_s = pairwise_s = 0.0
@@ -133,9 +133,9 @@ def measure_walk(problem: Problem, candidates: int, most_pairs: int, interrupt: 
 
 def _options(problem: Problem, most: int) -> list[tuple[Profile, ...]]:
     """Return the fastest mappings of each layer on the banks that it has in the plan without overlap."""
-    space = Space(problem)
-    shapes = [(p.mapping.channels, p.mapping.banks_per_channel) for p in sequential(space, Stop()).profiles]
-    return [space.pool(i, shape)[:most] for i, shape in enumerate(shapes)]
+    pools = Pools(problem)
+    shapes = [(p.mapping.channels, p.mapping.banks_per_channel) for p in sequential(pools, Stop()).profiles]
+    return [pools.pool(i, shape)[:most] for i, shape in enumerate(shapes)]
 
 
 def _pairs(profile: Profile, edges: Sequence[Edge], done: Timed) -> int:

@@ -8,7 +8,7 @@ from typing import Any
 
 from hw.hardware import Hardware
 from models.network import Network
-from solver.mapspace import count
+from solver.mapspace.enumeration import count
 
 Json = dict[str, Any]
 Shape = tuple[int, int, int]

@@ -11,15 +11,15 @@ from typing import Literal
 from hw.hardware import Hardware
 from models.network import Network
 from solver.bench.cases import Record, Results, Subject
-from solver.kept import forget_all
-from solver.problem import Problem
-from solver.schedule import Plan
+from solver.mapspace.neighbours import neighbour
+from solver.mapspace.pools import Pools
+from solver.schedule.plan import Plan
 from solver.search.layerwise import layerwise
-from solver.search.moves import neighbour
 from solver.search.sequential import sequential
-from solver.space import Space
 from solver.stop import Stop
-from solver.timeline import evaluate, next_layer
+from solver.timing.cache import clear_caches
+from solver.timing.problem import Problem
+from solver.timing.timeline import evaluate, next_layer
 
 REPEATS = 30
 CANDIDATES = 2000
@@ -94,8 +94,8 @@ def _median_seconds(run: Callable[[], object], before: Callable[[], object] = la
 def library_speed(network: Network, hardware: Hardware, seed: int) -> LibrarySpeed:
     """Measure on the plan of the `layerwise` method, each layer on banks of its own."""
     problem = Problem(network, hardware.with_weights("static"))
-    space = Space(problem)
-    plan = layerwise(space, sequential(space, Stop()), Stop())
+    pools = Pools(problem)
+    plan = layerwise(pools, sequential(pools, Stop()), Stop())
     releases = [0] * len(plan.profiles)
 
     def whole() -> None:
@@ -105,7 +105,7 @@ def library_speed(network: Network, hardware: Hardware, seed: int) -> LibrarySpe
     seconds, edges, profile_seconds = _candidates(problem, plan, rng)
     return LibrarySpeed(
         evaluate_ms=1e3 * _median_seconds(whole),
-        evaluate_fresh_ms=1e3 * _median_seconds(whole, forget_all),
+        evaluate_fresh_ms=1e3 * _median_seconds(whole, clear_caches),
         profile_us=1e6 * statistics.median(profile_seconds),
         candidates_per_s=1 / statistics.median(seconds),
         edges_per_candidate=statistics.mean(edges),

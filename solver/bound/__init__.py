@@ -1,1 +1,4 @@
-"""A lower bound on the latency of every valid solution, whatever its mappings (docs/bound.md)."""
+"""Lower bounds on the latency of every valid solution (docs/bound.md).
+
+Knows the network, the hardware and the forms of reads; no mapping, no candidate and no plan.
+"""

@@ -17,7 +17,7 @@ from hw.hardware import Hardware
 from models.network import Layer
 from solver.bound.durations import Floats, block_tail, useful_cycles
 from solver.bound.reading import Counts, enabled, needed_by_shares
-from solver.problem import Edge, Problem
+from solver.timing.problem import Edge, Problem
 
 FINE, COARSE = 56, 28
 """Shares of a layer's outputs that have a time of their own: `i / grid`."""

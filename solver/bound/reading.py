@@ -10,11 +10,11 @@ import numpy.typing as npt
 
 from models.network import DIMS, OUTPUT_DIMS, Layer
 from solver.bound.durations import Floats
-from solver.overlap.closed import window_intervals
-from solver.problem import Edge, Group
+from solver.timing.infinity import INFINITY
+from solver.timing.need import window_intervals
+from solver.timing.problem import Edge, Group
 
 Counts = npt.NDArray[np.int64]
-NOWHERE = 2**60
 MOST_CELLS = 3 * 10**7
 """Work of the exact table; beyond it a simple proportion is used."""
 
@@ -153,7 +153,7 @@ def _least_first(read: npt.NDArray[np.bool_]) -> bool:
         # Row i after row j < i adds what lies beyond high[j], at most all of itself; rows may be skipped.
         apart = np.minimum.accumulate(least)[:-1] + length[1:]
         joined = np.minimum.accumulate(least - high)[:-1] + high[1:]
-        least = np.concatenate(([NOWHERE], np.minimum(apart, joined)))
+        least = np.concatenate(([INFINITY], np.minimum(apart, joined)))
         if least.min() < first:
             return False
     return True
@@ -174,11 +174,11 @@ def _unions(rows: Counts, columns: Counts) -> Counts:
         counts = np.floor(np.arange(size + 1) * share * (1 - 1e-12)).astype(np.int64)
         counts[size] = tall[-1] * wide[-1]
         return np.asarray(np.minimum(counts, counts[size]))
-    least = np.full((size + 1, width + 1), NOWHERE, np.int64)
+    least = np.full((size + 1, width + 1), INFINITY, np.int64)
     least[0, width] = 0
     for row in rows.tolist():
         longer = np.minimum.accumulate(least[:, ::-1], axis=1)[:, ::-1]
-        least = np.full_like(least, NOWHERE)
+        least = np.full_like(least, INFINITY)
         for length in range(width + 1):
             least[length:, length] = longer[: size + 1 - length, length] + row * wide[length]
     counts = least.min(axis=1)

@@ -1,1 +1,4 @@
-"""CP-SAT over given candidates: the best choice of one mapping for each layer, with a proven bound."""
+"""What speaks to CP-SAT: the model over candidates, its solution, packing, and the method `cpsat`.
+
+The numbers in the model come from `maxplus`; its proposals are evaluated by `timing` like all others.
+"""

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 from ortools.sat.python.cp_model import IntVar, LinearExpr
 
-from solver.banks import Banks
-from solver.cpsat.candidates import Candidate
-from solver.cpsat.checkpoints import END, START
 from solver.cpsat.model import Model
-from solver.profile import Profile
-from solver.schedule import Plan
+from solver.maxplus.candidates import Candidate
+from solver.maxplus.checkpoints import END, START
+from solver.schedule.banks import Banks
+from solver.schedule.plan import Plan
+from solver.timing.profile import Profile
 
 SINGLE = 3000
 """Layers times banks up to which every bank is modelled; beyond that they are counted only."""
@@ -40,7 +40,7 @@ class Held:
 
 def per_candidate(model: Model, layer: int, what: str) -> list[int]:
     """Return a figure of the mapping of each candidate of a layer."""
-    return [int(getattr(c.profile.mapping, what)) for c in model.net.candidates[layer]]
+    return [int(getattr(c.profile.mapping, what)) for c in model.graph.candidates[layer]]
 
 
 def add_static(model: Model) -> None:
@@ -49,7 +49,7 @@ def add_static(model: Model) -> None:
         LinearExpr.weighted_sum(model.literals[i], per_candidate(model, i, "banks"))
         for i in range(len(model.literals))
     ]
-    model.cp.add(LinearExpr.sum(total) <= model.net.problem.hardware.banks)
+    model.cp.add(LinearExpr.sum(total) <= model.graph.problem.hardware.banks)
 
 
 def forbid_shapes(model: Model, choice: Sequence[Candidate]) -> None:
@@ -57,7 +57,7 @@ def forbid_shapes(model: Model, choice: Sequence[Candidate]) -> None:
     wide = [
         literal
         for i, chosen in enumerate(choice)
-        for literal, candidate in zip(model.literals[i], model.net.candidates[i], strict=True)
+        for literal, candidate in zip(model.literals[i], model.graph.candidates[i], strict=True)
         if _covers(candidate.profile, chosen.profile)
     ]
     model.cp.add(LinearExpr.sum(wide) <= len(choice) - 1)
@@ -70,7 +70,7 @@ def _covers(large: Profile, small: Profile) -> bool:
 
 def add_shared(model: Model) -> Held:
     """Let no bank serve two layers at a time, nor hold more rows than it has."""
-    hardware = model.net.problem.hardware
+    hardware = model.graph.problem.hardware
     lengths = [
         model.cp.new_int_var(0, model.limit // model.unit, f"held{i}") for i in range(len(model.times))
     ]
@@ -95,14 +95,14 @@ def add_shared(model: Model) -> Held:
 
 def _count(model: Model, lengths: Sequence[IntVar]) -> list[IntVar]:
     """Let the layers that run at any time have no more banks than there are, and all rows fit in sum."""
-    hardware = model.net.problem.hardware
+    hardware = model.graph.problem.hardware
     intervals, demands, rows = [], [], []
     for i, (times, length) in enumerate(zip(model.times, lengths, strict=True)):
         intervals.append(model.cp.new_interval_var(times[START], length, times[END], f"hold{i}"))
         demands.append(model.cp.new_int_var(0, hardware.banks, f"banks{i}"))
         banks = LinearExpr.weighted_sum(model.literals[i], per_candidate(model, i, "banks"))
         model.cp.add(demands[i] == banks)
-        needed = [c.profile.rows * c.profile.banks for c in model.net.candidates[i]]
+        needed = [c.profile.rows * c.profile.banks for c in model.graph.candidates[i]]
         rows.append(LinearExpr.weighted_sum(model.literals[i], needed))
     model.cp.add_cumulative(intervals, demands, hardware.banks)
     model.cp.add(LinearExpr.sum(rows) <= hardware.rows_per_bank * hardware.banks)
@@ -111,7 +111,7 @@ def _count(model: Model, lengths: Sequence[IntVar]) -> list[IntVar]:
 
 def _shapes(model: Model, held: Held) -> None:
     """Give each layer as many channels as its mapping says, and in each of them as many banks."""
-    width = model.net.problem.hardware.banks_per_channel
+    width = model.graph.problem.hardware.banks_per_channel
     for i, (banks, channels) in enumerate(zip(held.banks, held.channels, strict=True)):
         literals = model.literals[i]
         model.cp.add(
@@ -126,8 +126,8 @@ def _shapes(model: Model, held: Held) -> None:
 
 def _rows(model: Model, banks: Sequence[Sequence[IntVar]]) -> list[list[IntVar]]:
     """Let the rows of all layers of a bank fit into it, where they might not."""
-    hardware = model.net.problem.hardware
-    needed = [[c.profile.rows for c in own] for own in model.net.candidates]
+    hardware = model.graph.problem.hardware
+    needed = [[c.profile.rows for c in own] for own in model.graph.candidates]
     if sum(map(max, needed)) <= hardware.rows_per_bank:
         return []
     rows = []
@@ -142,7 +142,7 @@ def _rows(model: Model, banks: Sequence[Sequence[IntVar]]) -> list[list[IntVar]]
 
 
 def _one_at_a_time(model: Model, held: Held) -> None:
-    for b in range(model.net.problem.hardware.banks):
+    for b in range(model.graph.problem.hardware.banks):
         model.cp.add_no_overlap(
             model.cp.new_optional_interval_var(times[START], length, times[END], banks[b], f"hold{i}_{b}")
             for i, (times, length, banks) in enumerate(
@@ -153,8 +153,8 @@ def _one_at_a_time(model: Model, held: Held) -> None:
 
 def _first_banks_first(model: Model, held: Held) -> None:
     """Banks of a channel are alike, and so are channels: the first layer takes the first of each."""
-    width = model.net.problem.hardware.banks_per_channel
-    first = model.net.problem.network.topological[0]
+    width = model.graph.problem.hardware.banks_per_channel
+    first = model.graph.problem.network.topological[0]
     channels, banks = held.channels[first], held.banks[first]
     for c in range(len(channels) - 1):
         model.cp.add_implication(channels[c + 1], channels[c])
@@ -165,7 +165,7 @@ def _first_banks_first(model: Model, held: Held) -> None:
 
 def _no_circles(model: Model) -> None:
     """A layer ends after what it reads has begun, so that banks cannot go from it to its producer."""
-    for link in model.net.links:
+    for link in model.graph.links:
         least = int(link.lags[:, :, START, END].min()) // model.unit
         if least > 0:
             begun = model.times[link.producer][START]
@@ -174,8 +174,8 @@ def _no_circles(model: Model) -> None:
 
 def hint_banks(model: Model, held: Held, plan: Plan) -> None:
     """Complete the hint of a plan by its banks, renamed so that the first layer has the first ones."""
-    hardware = model.net.problem.hardware
-    first = model.net.problem.network.topological[0]
+    hardware = model.graph.problem.hardware
+    first = model.graph.problem.network.topological[0]
     renamed = _renaming(plan.banks[first], hardware.channels, hardware.banks_per_channel)
     for i, times in enumerate(plan.timeline.layers):
         length = times.end // model.unit - times.start // model.unit

@@ -14,21 +14,21 @@ from dataclasses import replace
 from overlapim_files import InputError
 from solver.bound.model import BoundModel, raised_bound
 from solver.bound.relaxation import linear_bound
-from solver.cpsat.candidates import Candidate
-from solver.cpsat.checkpoints import Candidates
-from solver.cpsat.exchanges import NEIGHBOURHOODS, exchanges
-from solver.cpsat.nearby import Nearby
-from solver.cpsat.pool import PoolResult, optimise
-from solver.dominance import efficient
-from solver.exhaustive import layer_options
-from solver.mapspace import count
-from solver.problem import Problem
+from solver.cpsat.optimise import Optimum, optimise
+from solver.mapspace.enumeration import count
+from solver.maxplus.candidates import Candidate
+from solver.maxplus.checkpoints import Candidates
+from solver.maxplus.options import layer_options
+from solver.maxplus.response import efficient
 from solver.run import Run
-from solver.schedule import Plan
+from solver.schedule.plan import Plan
+from solver.schedule.transform import improve
+from solver.search.exchanges import NEIGHBOURHOODS, exchanges
 from solver.search.layerwise import layerwise
+from solver.search.nearby import Nearby
 from solver.search.parallel import POLL_SECONDS, Descents, descend
 from solver.stop import Stop
-from solver.transform import improve
+from solver.timing.problem import Problem
 
 WHOLE = 2000
 """Mappings of one layer up to which the whole mapspace is listed."""
@@ -80,7 +80,7 @@ SOLVES = 3
 def cpsat(run: Run) -> None:
     """Improve on the best plan until told to stop or until it is proved optimal."""
     run.doing("walks through the layers")
-    run.found(layerwise(run.space, run.incumbent, run.stop))
+    run.found(layerwise(run.pools, run.incumbent, run.stop))
     if not run.stop.reached() and _small(run.problem):
         _solve_whole(run)
     if run.workers > 1:
@@ -100,7 +100,7 @@ def _solve_whole(run: Run) -> None:
     _bound(run)
     run.doing("chooses among all mappings")
     steps = Stop(iterations=FIRST_STEPS, interrupt=run.stop.interrupt)
-    descend(run.space, run.incumbent, steps, run.seed, 1, run.found)
+    descend(run.pools, run.incumbent, steps, run.seed, 1, run.found)
     candidates = whole_mapspace(run.problem, run.incumbent.latency, run.stop)
     if candidates is None or run.stop.reached():
         return
@@ -129,7 +129,7 @@ def whole_mapspace(problem: Problem, latency: int, stop: Stop) -> Candidates | N
     return candidates if pairs <= WHOLE_PAIRS else None
 
 
-def _optimise(run: Run, candidates: Candidates, stop: Stop, bounded: Callable[[int], None]) -> PoolResult:
+def _optimise(run: Run, candidates: Candidates, stop: Stop, bounded: Callable[[int], None]) -> Optimum:
     return optimise(run.problem, candidates, run.incumbent, stop, run.seed, run.workers, run.found, bounded)
 
 
@@ -153,7 +153,7 @@ class _Choices:
 
     def __init__(self, run: Run) -> None:
         self.run = run
-        self.nearby = Nearby(run.space, run.seed)
+        self.nearby = Nearby(run.pools, run.seed)
         self.others: deque[Plan] = deque(maxlen=OTHERS)
         self._pause = STALL_SECONDS
         self._mark = run.incumbent.latency
@@ -169,7 +169,7 @@ class _Choices:
     def stalled(self) -> bool:
         """Whether it is long ago that a descent made progress, or it is time to prove something at all."""
         stop = self.run.stop
-        late = self.run.pool_bound is None and stop.remaining() < LAST_SHARE * stop.elapsed()
+        late = self.run.candidate_bound is None and stop.remaining() < LAST_SHARE * stop.elapsed()
         return late or stop.wall() > self._marked + self._pause
 
     def improve(self) -> None:
@@ -194,8 +194,8 @@ class _Choices:
             stop = Stop(iterations=SOLVES, interrupt=run.stop.interrupt)
         found = _optimise(run, candidates, stop, lambda _: None)
         self.nearby.adapt(found.optimal)
-        if found.optimal or (found.bound > 0 and run.pool_bound is None):
-            run.pool_bounded(found.bound, number)
+        if found.optimal or (found.bound > 0 and run.candidate_bound is None):
+            run.candidates_bounded(found.bound, number)
         return found.plan.latency < start.latency
 
 
@@ -203,7 +203,7 @@ def _side_by_side(run: Run) -> None:
     """Let descents search, each in a process of its own, while this one proves bounds and chooses."""
     choices = _Choices(run)
     run.doing("changes mappings, starts and banks")
-    descents = Descents(run.space, run.incumbent, run.stop, run.seed, run.workers, NEIGHBOURHOODS)
+    descents = Descents(run.pools, run.incumbent, run.stop, run.seed, run.workers, NEIGHBOURHOODS)
     with descents, ThreadPoolExecutor(1) as listener:
         listening = listener.submit(descents.listen, choices.found, lambda: run.incumbent)
         wait([listening], min(HEAD_START, HEAD_SHARE * run.stop.remaining()))
@@ -224,7 +224,7 @@ def _in_turn(run: Run) -> None:
         end = run.stop.elapsed() + max(FIRST_ROUND, run.stop.elapsed())
         with _part(run, end, DESCENT_SHARE):
             run.doing("changes mappings, starts and banks")
-            descend(run.space, run.incumbent, run.stop, seed, 1, choices.found, exchanges)
+            descend(run.pools, run.incumbent, run.stop, seed, 1, choices.found, exchanges)
         _bound_once(run)
         with _part(run, end, 1.0):
             while not run.stop.reached():

@@ -11,16 +11,16 @@ from dataclasses import dataclass
 import numpy as np
 from ortools.sat.python.cp_model import CpModel, IntVar, LinearExpr
 
-from solver.cpsat import envelopes, paths
-from solver.cpsat.candidates import Candidate
-from solver.cpsat.checkpoints import END, START
-from solver.cpsat.envelopes import Envelope
-from solver.cpsat.heads import Bounds, Link, Network
-from solver.cpsat.lags import NEVER
-from solver.cpsat.paths import Path
-from solver.profile import Cycles
-from solver.schedule import Plan
-from solver.timeline import LayerTimes
+from solver.maxplus import chains, envelopes
+from solver.maxplus.candidates import Candidate
+from solver.maxplus.chains import Chain
+from solver.maxplus.checkpoints import END, START
+from solver.maxplus.envelopes import Envelope
+from solver.maxplus.heads import Bounds, LagGraph, Link
+from solver.schedule.plan import Plan
+from solver.timing.infinity import MINUS_INFINITY
+from solver.timing.profile import Cycles
+from solver.timing.timeline import LayerTimes
 
 RANGE = 2**44
 """Times up to which the model counts in cycles; longer ones are counted in larger units, rounded down."""
@@ -38,7 +38,7 @@ class Model:
     times : for each layer when it passes each checkpoint.
     """
 
-    net: Network
+    graph: LagGraph
     bounds: Bounds
     limit: int
     unit: int
@@ -50,7 +50,7 @@ class Model:
     @property
     def static(self) -> bool:
         """Whether every bank serves one layer."""
-        return self.net.problem.hardware.weights == "static"
+        return self.graph.problem.hardware.weights == "static"
 
     def chosen(self, layer: int, values: Cycles) -> LinearExpr:
         """Return the value, in cycles, of the candidate that a layer takes, in units rounded down."""
@@ -60,7 +60,7 @@ class Model:
         return LinearExpr.weighted_sum(self.literals[layer], scaled)
 
 
-def build(net: Network, bounds: Bounds, limit: int, anchor: Sequence[int]) -> Model:
+def build_model(graph: LagGraph, bounds: Bounds, limit: int, anchor: Sequence[int]) -> Model:
     """Return the model of all plans no later than `limit`, without banks and without critical paths.
 
     Its envelopes are exact for the candidates at the places `anchor`, and for one of them with any other.
@@ -68,7 +68,7 @@ def build(net: Network, bounds: Bounds, limit: int, anchor: Sequence[int]) -> Mo
     cp = CpModel()
     unit = -(-limit // RANGE)
     literals = [
-        [cp.new_bool_var(f"x{i}_{m}") for m in range(len(own))] for i, own in enumerate(net.candidates)
+        [cp.new_bool_var(f"x{i}_{m}") for m in range(len(own))] for i, own in enumerate(graph.candidates)
     ]
     times = []
     for i, (heads, tails) in enumerate(zip(bounds.heads, bounds.tails, strict=True)):
@@ -80,12 +80,12 @@ def build(net: Network, bounds: Bounds, limit: int, anchor: Sequence[int]) -> Mo
             ]
         )
     latency = cp.new_int_var(bounds.latency // unit, limit // unit, "latency")
-    model = Model(net, bounds, limit, unit, cp, literals, times, latency)
+    model = Model(graph, bounds, limit, unit, cp, literals, times, latency)
     _one_candidate(model)
     _within_layers(model)
     _heads_and_tails(model)
     _barred_pairs(model)
-    for link in net.links:
+    for link in graph.links:
         add_envelopes(model, link, anchor[link.producer], anchor[link.consumer])
     cp.minimize(latency)
     return model
@@ -98,7 +98,7 @@ def _one_candidate(model: Model) -> None:
 
 def _within_layers(model: Model) -> None:
     """From the start to a checkpoint, and on to the end, it takes at least as long as without waiting."""
-    for i, (times, ideal) in enumerate(zip(model.times, model.net.times, strict=True)):
+    for i, (times, ideal) in enumerate(zip(model.times, model.graph.times, strict=True)):
         for q, time in enumerate(times[1:], 1):
             model.cp.add(time >= times[START] + model.chosen(i, ideal[:, q]))
         for q, time in enumerate(times[1:END], 1):
@@ -132,25 +132,25 @@ def _add_envelope(model: Model, link: Link, q: int, r: int, envelope: Envelope) 
 
 def _barred_pairs(model: Model) -> None:
     """Do not choose pairs that no plan within the limit has."""
-    for link in model.net.links:
+    for link in model.graph.links:
         barred = link.lags[:, :, START, END] > model.limit
         for i, j in zip(*np.nonzero(barred), strict=True):
             first, second = model.literals[link.producer][i], model.literals[link.consumer][j]
             model.cp.add_at_most_one(first, second)
 
 
-def add_path(model: Model, path: Path) -> None:
+def add_chain(model: Model, chain: Chain) -> None:
     """Bind the end of a critical path to its start by the lags of the candidates along it.
 
     A candidate that breaks the chain asks for no more than what holds anyway.
     """
-    transfer = model.net.problem.hardware.cycles.transfer
-    lags = paths.lags(path, model.net.candidates, transfer)
+    transfer = model.graph.problem.hardware.cycles.transfer
+    lags = chains.chain_lags(chain, model.graph.candidates, transfer)
     most = [int(own.max()) for own in lags]
-    if min(most) == NEVER:
+    if min(most) == MINUS_INFINITY:
         return
     total = LinearExpr.sum([])
-    for step, own, longest in zip(path, lags, most, strict=True):
+    for step, own, longest in zip(chain, lags, most, strict=True):
         others = sum(most) - longest
         if model.static:
             broken = np.minimum(model.bounds.layers[step.layer] - others, longest)
@@ -160,14 +160,14 @@ def add_path(model: Model, path: Path) -> None:
     if model.static:
         model.cp.add(model.latency >= total)
     else:
-        model.cp.add(model.times[path[-1].layer][END] >= model.times[path[0].layer][START] + total)
+        model.cp.add(model.times[chain[-1].layer][END] >= model.times[chain[0].layer][START] + total)
 
 
-def places(net: Network, plan: Plan) -> list[int]:
+def places(graph: LagGraph, plan: Plan) -> list[int]:
     """Return the place of each layer's mapping and order among its candidates, 0 if it is not there."""
     return [
         next((m for m, candidate in enumerate(own) if _is(candidate, times)), 0)
-        for own, times in zip(net.candidates, plan.timeline.layers, strict=True)
+        for own, times in zip(graph.candidates, plan.timeline.layers, strict=True)
     ]
 
 
@@ -178,15 +178,15 @@ def _is(candidate: Candidate, times: LayerTimes) -> bool:
 
 def hint(model: Model, plan: Plan) -> bool:
     """Give a plan that is made of candidates of the model as the first solution; return whether it is."""
-    found = places(model.net, plan)
+    found = places(model.graph, plan)
     model.cp.clear_hints()  # type: ignore[no-untyped-call]
-    chosen = [own[place] for own, place in zip(model.net.candidates, found, strict=True)]
+    chosen = [own[place] for own, place in zip(model.graph.candidates, found, strict=True)]
     if not all(map(_is, chosen, plan.timeline.layers)) or plan.latency > model.limit:
         return False
     for i, (place, times) in enumerate(zip(found, plan.timeline.layers, strict=True)):
         for m, literal in enumerate(model.literals[i]):
             model.cp.add_hint(literal, m == place)
-        ideal = model.net.times[i][place]
+        ideal = model.graph.times[i][place]
         real = [times.start, *(ideal[1:] + times.delay_at(ideal[1:])).tolist()]
         for time, value in zip(model.times[i], real, strict=True):
             model.cp.add_hint(time, value // model.unit)

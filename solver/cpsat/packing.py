@@ -8,8 +8,8 @@ import numpy as np
 from ortools.sat.python.cp_model import FEASIBLE, INFEASIBLE, OPTIMAL, CpModel, CpSolver, LinearExpr
 
 from hw.hardware import Hardware
-from solver.banks import Banks, pack
-from solver.profile import Profile
+from solver.schedule.banks import Banks, pack
+from solver.timing.profile import Profile
 
 EFFORT = 5.0
 """Deterministic time, about seconds, after which the question stays open."""

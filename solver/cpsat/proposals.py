@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from solver.cpsat.candidates import Candidate
 from solver.cpsat.packing import packed
-from solver.problem import Problem
-from solver.profile import Profile
-from solver.schedule import Plan, overlap_shared
-from solver.timeline import Orders, Timeline, evaluate
+from solver.maxplus.candidates import Candidate
+from solver.schedule.plan import Plan, overlap_shared
+from solver.timing.problem import Problem
+from solver.timing.profile import Profile
+from solver.timing.timeline import Orders, Timeline, evaluate
 
 Choice = tuple[Candidate, ...]
 """One candidate for each layer."""
@@ -44,7 +44,7 @@ class Proposal:
 
 
 @dataclass(frozen=True, eq=False)
-class Answer:
+class Assessment:
     """What a proposal comes to.
 
     Attributes
@@ -59,14 +59,14 @@ class Answer:
     misfit: bool
 
 
-def answer(problem: Problem, proposal: Proposal) -> Answer:
+def assess(problem: Problem, proposal: Proposal) -> Assessment:
     """Evaluate a proposal exactly."""
     if problem.hardware.weights == "static":
         timeline = evaluate(problem, proposal.profiles, [0] * len(proposal.choice), proposal.orders)
         banks, misfit = packed(problem.hardware, proposal.profiles)
-        return Answer(None if banks is None else Plan(timeline, tuple(banks)), timeline, misfit)
+        return Assessment(None if banks is None else Plan(timeline, tuple(banks)), timeline, misfit)
     plan = _on_banks(problem, proposal) if proposal.banks else _placed(problem, proposal)
-    return Answer(plan, None if plan is None else plan.timeline, False)
+    return Assessment(plan, None if plan is None else plan.timeline, False)
 
 
 def _on_banks(problem: Problem, proposal: Proposal) -> Plan:

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from models.network import Layer
-from solver.execute.numbers import Numbers, draw
-from solver.execute.operators import Model, draw_inputs, run_blocks, run_whole
+from solver.execute.numbers import Numbers, draw_numbers
+from solver.execute.operators import OnnxModel, draw_inputs, run_blocks, run_whole
 from solver.execute.run import Executed, execute
 from solver.execute.schedule import stated
 from solver.execute.size import check_size
@@ -21,7 +21,7 @@ TOLERANCE = 1e-4
 
 
 @dataclass(frozen=True)
-class Checked:
+class CheckedLayer:
     """What the execution of one layer came to.
 
     Attributes
@@ -51,11 +51,13 @@ class Check:
     """What the execution of a solution came to, and every way in which that is not as it should be."""
 
     latency: int
-    layers: tuple[Checked, ...]
+    layers: tuple[CheckedLayer, ...]
     differences: tuple[str, ...]
 
 
-def check(solution: Solution, seed: int, doing: Callable[[str], None], model: Model | None = None) -> Check:
+def check_execution(
+    solution: Solution, seed: int, doing: Callable[[str], None], model: OnnxModel | None = None
+) -> Check:
     """Execute a solution with numbers drawn from a seed, and compare with the network layer by layer.
 
     Parameters
@@ -72,7 +74,7 @@ def check(solution: Solution, seed: int, doing: Callable[[str], None], model: Mo
     network = solution.network
     schedules = stated(solution)
     check_size(network, schedules)
-    drawn = draw(network, seed)
+    drawn = draw_numbers(network, seed)
     blocks = sum(len(schedule.starts) for schedule in schedules)
     doing(f"{len(network.layers)} layers by themselves")
 
@@ -93,9 +95,9 @@ def check(solution: Solution, seed: int, doing: Callable[[str], None], model: Mo
     return Check(latency, tuple(layers), tuple(_differences(solution, layers, latency)))
 
 
-def _checked(layer: Layer, executed: Executed, values: Numbers) -> Checked:
+def _checked(layer: Layer, executed: Executed, values: Numbers) -> CheckedLayer:
     off = np.abs(executed.values - values)
-    return Checked(
+    return CheckedLayer(
         name=layer.name,
         blocks=len(executed.starts),
         tight=int(((executed.starts == executed.needs) & (executed.needs > 0)).sum()),
@@ -108,7 +110,7 @@ def _checked(layer: Layer, executed: Executed, values: Numbers) -> Checked:
     )
 
 
-def _differences(solution: Solution, layers: Sequence[Checked], latency: int) -> Iterator[str]:
+def _differences(solution: Solution, layers: Sequence[CheckedLayer], latency: int) -> Iterator[str]:
     for layer in layers:
         record = solution.layers[layer.name]
         if layer.where is not None:

@@ -41,7 +41,7 @@ class Drawn:
     weights: tuple[npt.NDArray[np.int16] | None, ...]
 
 
-def draw(network: Network, seed: int) -> Drawn:
+def draw_numbers(network: Network, seed: int) -> Drawn:
     """Draw the inputs and the weights of a network."""
     rng = np.random.default_rng(seed)
     inputs = {x.name: rng.integers(0, PRIME, x.shape, np.int16) for x in network.inputs}

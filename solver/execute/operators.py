@@ -19,9 +19,10 @@ import numpy.typing as npt
 from models.network import Network
 from models.onnx.load import Imported, import_onnx
 from overlapim_files import InputError, shorten
-from solver.execute.reading import NEVER, Tensor
+from solver.execute.reading import Tensor
 from solver.execute.run import Executed, in_time
 from solver.solution import difference
+from solver.timing.infinity import INFINITY
 
 if TYPE_CHECKING:
     import onnx
@@ -41,7 +42,7 @@ ZERO, ONE = "/guard/zero", "/guard/one"
 
 
 @dataclass(frozen=True, eq=False)
-class Model:
+class OnnxModel:
     """An ONNX file whose operators are to be run."""
 
     path: Path
@@ -50,7 +51,7 @@ class Model:
     imported: Imported
 
 
-def load_model(path: Path, dims: Mapping[str, int], network: Network) -> Model:
+def load_model(path: Path, dims: Mapping[str, int], network: Network) -> OnnxModel:
     """Read an ONNX file, with its weights, that is said to be a network.
 
     Raises
@@ -71,12 +72,12 @@ def load_model(path: Path, dims: Mapping[str, int], network: Network) -> Model:
     import onnx
 
     try:
-        return Model(path, dims, onnx.load(path), imported)
+        return OnnxModel(path, dims, onnx.load(path), imported)
     except Exception as error:  # whatever the library raises for weights that are not where they should be
         raise InputError(f"{path}: its weights cannot be read: {shorten(str(error), 200)}") from None
 
 
-def draw_inputs(model: Model, seed: int) -> Values:
+def draw_inputs(model: OnnxModel, seed: int) -> Values:
     """Draw the inputs: normally distributed numbers; zeros and ones where they are integers."""
     from onnx import helper
 
@@ -97,7 +98,7 @@ def draw_inputs(model: Model, seed: int) -> Values:
     return inputs
 
 
-def run_whole(model: Model, inputs: Values) -> Values:
+def run_whole(model: OnnxModel, inputs: Values) -> Values:
     """Run the whole file; return the tensors of all layers and inputs of the network."""
     import onnx
 
@@ -115,7 +116,7 @@ def run_whole(model: Model, inputs: Values) -> Values:
 
 
 def run_blocks(
-    model: Model,
+    model: OnnxModel,
     network: Network,
     executed: Sequence[Executed],
     transfer: int,
@@ -158,7 +159,7 @@ class _Layer:
 
     def __init__(
         self,
-        model: Model,
+        model: OnnxModel,
         name: str,
         executed: Executed,
         transfer: int,
@@ -196,7 +197,7 @@ class _Layer:
     def _compute(self, start: int) -> None:
         feeds = {}
         for tensor, place, kind in self.reads:
-            loaded = self.loaded.get(tensor.name, np.full(tensor.shape, NEVER))
+            loaded = self.loaded.get(tensor.name, np.full(tensor.shape, INFINITY))
             there = np.where((loaded <= start) & (tensor.ready <= loaded), tensor.values, np.nan)
             feeds[place.tensor] = there.ravel()[place.positions()].astype(kind)
         (result,) = _run(self.session, feeds, [self.own], self.model)
@@ -208,7 +209,7 @@ class _Layer:
         return float(np.abs(self.tensor.values.ravel()[self.positions] - self.expected).max()) / largest
 
 
-def _part(model: Model, layer: str, values: Values) -> tuple[onnx.ModelProto, list[str]]:
+def _part(model: OnnxModel, layer: str, values: Values) -> tuple[onnx.ModelProto, list[str]]:
     """Return the nodes of one layer as a model of its own, and the names of what it reads in the network."""
     from onnx import TensorProto, helper, numpy_helper
 
@@ -284,7 +285,7 @@ def _again(node: onnx.NodeProto, source: str, target: str) -> onnx.NodeProto:
     return copy
 
 
-def _session(model: Model, proto: onnx.ModelProto, level: str) -> onnxruntime.InferenceSession:
+def _session(model: OnnxModel, proto: onnx.ModelProto, level: str) -> onnxruntime.InferenceSession:
     """Return a session that rewrites nodes as far as a level of onnxruntime says."""
     import onnxruntime
 
@@ -294,11 +295,11 @@ def _session(model: Model, proto: onnx.ModelProto, level: str) -> onnxruntime.In
     return _plain(model, lambda: onnxruntime.InferenceSession(proto.SerializeToString(), options))
 
 
-def _run(session: Any, feeds: Values, names: Sequence[str], model: Model) -> list[npt.NDArray[Any]]:
+def _run(session: Any, feeds: Values, names: Sequence[str], model: OnnxModel) -> list[npt.NDArray[Any]]:
     return list(_plain(model, lambda: session.run(list(names), dict(feeds))))
 
 
-def _plain(model: Model, call: Callable[[], Any]) -> Any:
+def _plain(model: OnnxModel, call: Callable[[], Any]) -> Any:
     """Say in one line what onnxruntime has against a file."""
     try:
         return call()

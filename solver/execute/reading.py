@@ -19,11 +19,11 @@ import numpy.typing as npt
 from models.network import AXES, DIMS, AxisName, Flatten, Operand
 from overlapim_files import InputError
 from solver.execute.numbers import PRIME, Numbers
-from solver.reference import Digits, Space, walk_windows
+from solver.reference import Coordinates, OuterDigits, walk_windows
+from solver.timing.infinity import INFINITY
 
 Indices = npt.NDArray[np.int64]
 Cycles = npt.NDArray[np.int64]
-NEVER = np.iinfo(np.int64).max
 
 
 class Tensor:
@@ -33,7 +33,7 @@ class Tensor:
         """Begin with elements that are not-a-number."""
         self.name, self.shape = name, shape
         self.values: Numbers = np.full(shape, np.nan)
-        self.ready: Cycles = np.full(shape, NEVER)
+        self.ready: Cycles = np.full(shape, INFINITY)
 
     def write(self, places: Indices, values: Numbers, ready: Cycles | int) -> None:
         """Give elements, by their position in the flattened tensor, their values."""
@@ -125,28 +125,28 @@ class _Form:
     """One form of an operand, with what each of its values leads to."""
 
     def __init__(
-        self, operand: Operand, names: tuple[AxisName, ...], shape: Sequence[int], space: Space
+        self, operand: Operand, names: tuple[AxisName, ...], shape: Sequence[int], coordinates: Coordinates
     ) -> None:
         own = operand.flatten if len(names) > 1 else operand.axes[names[0]]
         assert own is not None
         read = [shape[AXES.index(name)] for name in names]
-        self.form, self.space = own, space
+        self.form, self.coordinates = own, coordinates
         self.dims = [DIMS.index(dim) for dim in own.terms]
         self.extents = own.shape if isinstance(own, Flatten) else (own.extent or read[0],)
         self.ranges = [ranges(operand, *axis) for axis in zip(names, self.extents, read, strict=True)]
         self._known: dict[Hashable, _Reads] = {}
 
-    def reads(self, digits: Digits) -> _Reads:
+    def reads(self, digits: OuterDigits) -> _Reads:
         """Return what is read in the block with these digits."""
-        key = self.space.form_key(self.form.terms, digits)
+        key = self.coordinates.form_key(self.form.terms, digits)
         if key not in self._known:
             self._known[key] = self._found(digits)
         return self._known[key]
 
-    def _found(self, digits: Digits) -> _Reads:
+    def _found(self, digits: OuterDigits) -> _Reads:
         value = np.array(self.form.offset)
         for dim, coefficient in self.form.terms.items():
-            value = value[..., None] + coefficient * np.array(self.space.touched(dim, digits), np.int64)
+            value = value[..., None] + coefficient * np.array(self.coordinates.touched(dim, digits), np.int64)
         inside = (value >= 0) & (value < math.prod(self.extents))
         places = np.unravel_index(np.where(inside, value, 0), self.extents)
         for (low, high), place in zip(self.ranges, places, strict=True):
@@ -179,14 +179,14 @@ def _axis(low: Indices, high: Indices) -> tuple[_Axis, Indices]:
 class Reader:
     """One operand of a layer, read block by block; `loaded` is when each element has been read first."""
 
-    def __init__(self, operand: Operand, space: Space, tensor: Tensor) -> None:
+    def __init__(self, operand: Operand, coordinates: Coordinates, tensor: Tensor) -> None:
         """Prepare reading a tensor at the coordinates that blocks of `space` have."""
         self.tensor = tensor
-        self.loaded: Cycles = np.full(tensor.shape, NEVER)
-        self.forms = [_Form(operand, names, tensor.shape, space) for names, _ in operand.forms()]
+        self.loaded: Cycles = np.full(tensor.shape, INFINITY)
+        self.forms = [_Form(operand, names, tensor.shape, coordinates) for names, _ in operand.forms()]
         self.dims = [dim for form in self.forms for dim in form.dims]
 
-    def read(self, digits: Digits, time: int) -> tuple[Numbers, int]:
+    def read(self, digits: OuterDigits, time: int) -> tuple[Numbers, int]:
         """Read at the points of a block, at a time.
 
         Returns
@@ -231,5 +231,5 @@ class Reader:
         axes = [axis for read in reads for axis in read.axes]
         element = tuple([int(x.elements[part][i]) for x, part, i in zip(axes, inside, place, strict=True)])
         ready = int(self.tensor.ready[element])
-        until = "it is not finished" if ready == NEVER else f"it can be read from {ready} on"
+        until = "it is not finished" if ready == INFINITY else f"it can be read from {ready} on"
         return InputError(f"reads element {element} of '{self.tensor.name}' at {time}, but {until}")

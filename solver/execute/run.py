@@ -20,8 +20,8 @@ from overlapim_files import InputError
 from solver.execute.numbers import PRIME, Drawn, Numbers, output, products
 from solver.execute.reading import Cycles, Indices, Reader, Tensor
 from solver.execute.schedule import LayerSchedule
-from solver.mapping import Mapping
-from solver.reference import SimulatedLayer, Space, simulate
+from solver.reference import Coordinates, SimulatedLayer, simulate
+from solver.timing.mapping import Mapping
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,9 +106,9 @@ class _Run:
         clock = _alone(layer, schedule.mapping, tensors, hardware)
         self.layer, self.schedule, self.weights = layer, schedule, weights
         self.tensor, self.transfer = tensors[layer.name], hardware.cycles.transfer
-        self.space = Space(layer, schedule.mapping)
-        self.readers = [Reader(x, self.space, tensors[x.producer]) for x in layer.operands]
-        self.blocks = block_digits(self.space, len(schedule.starts))
+        self.coordinates = Coordinates(layer, schedule.mapping)
+        self.readers = [Reader(x, self.coordinates, tensors[x.producer]) for x in layer.operands]
+        self.blocks = block_digits(self.coordinates, len(schedule.starts))
         self.order = range(len(self.blocks)) if schedule.order is None else schedule.order
         self.completed = _Completed(clock)
         self.lengths = np.diff(clock.block_starts, append=clock.end)
@@ -135,7 +135,7 @@ class _Run:
 
     def _compute(self, digits: tuple[int, ...], start: int) -> int:
         """Add the products of a block to the sums; return when all that it reads was there."""
-        coordinates = [np.array(self.space.touched(dim, digits), np.int64) for dim in DIMS]
+        coordinates = [np.array(self.coordinates.touched(dim, digits), np.int64) for dim in DIMS]
         if not all(map(len, coordinates)):
             return 0
         found = [reader.read(digits, start) for reader in self.readers]
@@ -177,8 +177,8 @@ class _Completed:
         return self._places[own], self._offsets[own]
 
 
-def block_digits(space: Space, blocks: int) -> list[tuple[int, ...]]:
+def block_digits(coordinates: Coordinates, blocks: int) -> list[tuple[int, ...]]:
     """Return the digits of the outermost temporal loops, of as many as make up the blocks."""
-    bounds = [loop.bound for loop in space.temporal]
+    bounds = [loop.bound for loop in coordinates.temporal]
     depth = next(d for d in range(len(bounds) + 1) if math.prod(bounds[:d]) == blocks)
     return list(itertools.product(*map(range, bounds[:depth])))

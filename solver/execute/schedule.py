@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from solver.mapping import Mapping, check
-from solver.problem import Problem
-from solver.profile import Cycles
 from solver.solution import Solution
-from solver.timeline import LayerTimes, Order, check_order, layer_times
+from solver.timing.mapping import Mapping, check_mapping
+from solver.timing.problem import Problem
+from solver.timing.profile import Cycles
+from solver.timing.timeline import LayerTimes, Order, check_order, layer_times
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +47,7 @@ def stated(solution: Solution) -> list[LayerSchedule]:
     for i in problem.network.topological:
         layer = problem.layers[i]
         record = solution.layers[layer.name]
-        check(layer, mappings[i], problem.hardware)
+        check_mapping(layer, mappings[i], problem.hardware)
         profile = problem.profile(i, mappings[i])
         order = None if record.order is None else np.array(record.order, np.int64)
         if order is not None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from solver.profile import Profile
-from solver.space import Space, lag
+from solver.mapspace.pools import Pools, lag
 from solver.stop import Stop
+from solver.timing.profile import Profile
 
 ROUNDS = 3
 
@@ -14,7 +14,7 @@ ROUNDS = 3
 class Balance:
     """One way to share the banks out."""
 
-    def __init__(self, space: Space, banks: int, choice: float, sharing: float) -> None:
+    def __init__(self, pools: Pools, banks: int, choice: float, sharing: float) -> None:
         """Share out so many banks.
 
         Of all layers one is the slowest, but the lags of all add up.
@@ -24,20 +24,20 @@ class Balance:
         choice : the weight of a profile's lag, against its own latency, when a profile is chosen.
         sharing : the same when banks are: with a large one, layers with a large lag become faster.
         """
-        self.space = space
-        self.layers = range(len(space.problem.layers))
+        self.pools = pools
+        self.layers = range(len(pools.problem.layers))
         self.banks = banks
         self.choice = choice
         self.sharing = sharing
 
     def share(self, stop: Stop) -> list[Profile] | None:
         """Return a profile for each layer; None if told to stop, or if there are too few banks."""
-        work = [float(layer.macs) for layer in self.space.problem.layers]
+        work = [float(layer.macs) for layer in self.pools.problem.layers]
         for _ in range(ROUNDS):
-            fair = [self.space.size(max(1, int(self.banks * w / sum(work)))) for w in work]
+            fair = [self.pools.size(max(1, int(self.banks * w / sum(work)))) for w in work]
             chosen: list[tuple[int, Profile]] = []
             for i in self.layers:
-                found = None if stop.step() else self._member(i, range(fair[i], len(self.space.sizes)))
+                found = None if stop.step() else self._member(i, range(fair[i], len(self.pools.sizes)))
                 if found is None:
                     return None
                 chosen.append(found)
@@ -47,7 +47,7 @@ class Balance:
     def _member(self, layer: int, sizes: Sequence[int]) -> tuple[int, Profile] | None:
         """Return the first size for which there are profiles, with the best of them."""
         for size in sizes:
-            close = self.space.close(layer, self.space.sizes[size])
+            close = self.pools.close(layer, self.pools.sizes[size])
             if close:
                 return size, min(close, key=lambda p: p.total * (1 + self.choice * lag(p)))
         return None
@@ -80,7 +80,7 @@ class Balance:
             if stop.step():
                 return None
             i = max(able, key=lambda i: self._late(chosen, i))
-            before, larger = chosen[i], self._member(i, range(chosen[i][0] + 1, len(self.space.sizes)))
+            before, larger = chosen[i], self._member(i, range(chosen[i][0] + 1, len(self.pools.sizes)))
             if larger is not None:
                 chosen[i] = larger
             if larger is None or self._excess(chosen) > 0:

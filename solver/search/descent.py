@@ -13,26 +13,26 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from solver.schedule import Plan
+from solver.mapspace.pools import Pools
+from solver.schedule.plan import Plan
 from solver.search.shared import SharedMoves
 from solver.search.state import AState, Moves
 from solver.search.static import StaticMoves
-from solver.space import Space
 from solver.stop import Stop
 
 BEHIND = 1.003
 """How many times as late as another search's best plan a plan may be that is gone on from."""
 
-Neighbourhood = Callable[[Space, random.Random], Moves[Any]]
+Neighbourhood = Callable[[Pools, random.Random], Moves[Any]]
 """Makes the moves of a search; a function that can be sent to another process."""
 
 FIRST_STARTS = 2
 """Ways to begin after which no more are looked at if the given plan is better."""
 
 
-def moves_for(static: type[StaticMoves], space: Space, rng: random.Random) -> Moves[Any]:
+def moves_for(static: type[StaticMoves], pools: Pools, rng: random.Random) -> Moves[Any]:
     """Return moves of the given kind with static weights, the only kind there is with shared ones."""
-    return (static if space.problem.hardware.weights == "static" else SharedMoves)(space, rng)
+    return (static if pools.problem.hardware.weights == "static" else SharedMoves)(pools, rng)
 
 
 single_moves = partial(moves_for, StaticMoves)
@@ -44,9 +44,9 @@ class Descent:
 
     def __init__(
         self,
-        space: Space,
+        pools: Pools,
         seed: int,
-        news: Callable[[], Plan | None] = lambda: None,
+        incumbent_feed: Callable[[], Plan | None] = lambda: None,
         neighbourhood: Neighbourhood = single_moves,
     ) -> None:
         """Search in a space.
@@ -55,9 +55,9 @@ class Descent:
         ----------
         news : asked before the search begins anew, for the best plan that other searches have found since.
         """
-        self.news = news
+        self.incumbent_feed = incumbent_feed
         self.random = random.Random(seed)
-        self.moves = neighbourhood(space, self.random)
+        self.moves = neighbourhood(pools, self.random)
 
     def run(self, start: Plan, stop: Stop, found: Callable[[Plan], None]) -> Plan:
         """Search until told to stop; `found` hears of every better plan. Never worse than `start`."""
@@ -95,5 +95,5 @@ class Descent:
         return best.plan
 
     def _better(self, moves: Moves[AState], best: AState) -> AState:
-        plan = self.news()
+        plan = self.incumbent_feed()
         return best if plan is None or plan.latency >= best.plan.latency else moves.state(plan)

@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Literal, Protocol, Self, get_args
+from typing import Protocol, Self
 
 from models.network import Network
-from solver.banks import Banks, Ledger, pack
-from solver.profile import Profile
-from solver.schedule import Plan, assemble, place
-from solver.space import Space, shapes, sizes
+from solver.mapspace.pools import Pools, shapes, sizes
+from solver.params import WALKS, Strategy, Walk
+from solver.schedule.banks import Banks, Ledger, pack
+from solver.schedule.plan import Plan, assemble, place
 from solver.stop import Stop
-from solver.timeline import LayerTimes, Order, next_layer
-
-Walk = Literal["forward", "backward", "middle"]
-Strategy = Literal["forward", "backward", "middle", "best"]
-WALKS: tuple[Walk, ...] = get_args(Walk)
-STRATEGIES: tuple[Strategy, ...] = get_args(Strategy)
+from solver.timing.profile import Profile
+from solver.timing.timeline import LayerTimes, Order, next_layer
 
 Ordering = Callable[[int, Profile, Mapping[int, LayerTimes]], Order | None]
 """In which order a layer takes its blocks with a mapping, given when its producers run."""
@@ -38,7 +34,7 @@ def loop_order(layer: int, profile: Profile, done: Mapping[int, LayerTimes]) -> 
 
 
 def layerwise(
-    space: Space, start: Plan, stop: Stop, strategy: Strategy = "forward", ordering: Ordering = loop_order
+    pools: Pools, start: Plan, stop: Stop, strategy: Strategy = "forward", ordering: Ordering = loop_order
 ) -> Plan:
     """Return the plan of a walk, or the best plan of all walks; `start` if that is better.
 
@@ -47,8 +43,8 @@ def layerwise(
     """
     walks = WALKS if strategy == "best" else (strategy,)
     plans = [start]
-    for layers in dict.fromkeys(route(space.problem.network, walk) for walk in walks):
-        plan = run(space, _walk(space, start, stop, layers, ordering), ordering)
+    for layers in dict.fromkeys(route(pools.problem.network, walk) for walk in walks):
+        plan = overlapped(pools, _walk(pools, start, stop, layers, ordering), ordering)
         plans += [] if plan is None else [plan]
     return min(plans, key=lambda plan: plan.latency)
 
@@ -61,10 +57,10 @@ def route(network: Network, walk: Walk) -> tuple[int, ...]:
     return tuple(line[k] for k in sorted(range(len(line)), key=lambda k: (abs(k - first), k < first)))
 
 
-def run(space: Space, profiles: Sequence[Profile], ordering: Ordering = loop_order) -> Plan | None:
+def overlapped(pools: Pools, profiles: Sequence[Profile], ordering: Ordering = loop_order) -> Plan | None:
     """Let layers overlap, each as early as its inputs and banks allow; None if the banks do not suffice."""
-    chip = _chip(space, ordering)
-    ran = all(chip.run(i, profiles[i]) for i in space.problem.network.topological)
+    chip = _chip(pools, ordering)
+    ran = all(chip.run(i, profiles[i]) for i in pools.problem.network.topological)
     return chip.plan() if ran else None
 
 
@@ -89,53 +85,53 @@ class _Chip(Protocol):
 class _StaticChip:
     """Layers have banks of their own: only its inputs decide when one runs."""
 
-    def __init__(self, space: Space, ordering: Ordering) -> None:
-        self.space, self.ordering = space, ordering
+    def __init__(self, pools: Pools, ordering: Ordering) -> None:
+        self.pools, self.ordering = pools, ordering
         self.done: dict[int, LayerTimes] = {}
 
     def copy(self) -> _StaticChip:
-        other = _StaticChip(self.space, self.ordering)
+        other = _StaticChip(self.pools, self.ordering)
         other.done.update(self.done)
         return other
 
     def options(self, layer: int, own: Profile) -> list[Profile]:
-        within = [s for s in sizes(self.space.problem.hardware) if s[0] * s[1] <= own.banks][-SIZES:]
-        return [p for shape in within for p in self.space.close(layer, shape) if _inside(p, own)]
+        within = [s for s in sizes(self.pools.problem.hardware) if s[0] * s[1] <= own.banks][-SIZES:]
+        return [p for shape in within for p in self.pools.close(layer, shape) if _inside(p, own)]
 
     def run(self, layer: int, profile: Profile) -> bool:
         order = self.ordering(layer, profile, self.done)
-        self.done[layer] = next_layer(self.space.problem, layer, profile, 0, self.done, order)
+        self.done[layer] = next_layer(self.pools.problem, layer, profile, 0, self.done, order)
         return True
 
     def plan(self) -> Plan | None:
         profiles = [self.done[i].profile for i in range(len(self.done))]
-        banks = pack(self.space.problem.hardware, profiles)
+        banks = pack(self.pools.problem.hardware, profiles)
         return None if banks is None else assemble(self.done, dict(enumerate(banks)))
 
 
 class _SharedChip:
     """Layers share banks: each runs as early as it finds some, and holds them no longer than it must."""
 
-    def __init__(self, space: Space, ordering: Ordering) -> None:
-        self.space, self.ordering = space, ordering
+    def __init__(self, pools: Pools, ordering: Ordering) -> None:
+        self.pools, self.ordering = pools, ordering
         self.done: dict[int, LayerTimes] = {}
         self._banks: dict[int, Banks] = {}
-        self._ledger = Ledger(space.problem.hardware)
+        self._ledger = Ledger(pools.problem.hardware)
 
     def copy(self) -> _SharedChip:
-        other = _SharedChip(self.space, self.ordering)
+        other = _SharedChip(self.pools, self.ordering)
         other.done.update(self.done)
         other._banks.update(self._banks)
         other._ledger = self._ledger.copy()
         return other
 
     def options(self, layer: int, own: Profile) -> list[Profile]:
-        large = shapes(self.space.problem.hardware)[-SHAPES:]
-        return [p for shape in large for p in self.space.pool(layer, shape)[:OPTIONS]]
+        large = shapes(self.pools.problem.hardware)[-SHAPES:]
+        return [p for shape in large for p in self.pools.pool(layer, shape)[:OPTIONS]]
 
     def run(self, layer: int, profile: Profile) -> bool:
         order = self.ordering(layer, profile, self.done)
-        placed = place(self.space.problem, self._ledger, layer, profile, self.done, True, order=order)
+        placed = place(self.pools.problem, self._ledger, layer, profile, self.done, True, order=order)
         if placed is None:
             return False
         times, banks = self.done[layer], self._banks[layer] = placed
@@ -146,9 +142,9 @@ class _SharedChip:
         return assemble(self.done, self._banks)
 
 
-def _chip(space: Space, ordering: Ordering) -> _Chip:
-    static = space.problem.hardware.weights == "static"
-    return _StaticChip(space, ordering) if static else _SharedChip(space, ordering)
+def _chip(pools: Pools, ordering: Ordering) -> _Chip:
+    static = pools.problem.hardware.weights == "static"
+    return _StaticChip(pools, ordering) if static else _SharedChip(pools, ordering)
 
 
 def _inside(profile: Profile, own: Profile) -> bool:
@@ -156,15 +152,15 @@ def _inside(profile: Profile, own: Profile) -> bool:
     return mapping.channels <= limit.channels and mapping.banks_per_channel <= limit.banks_per_channel
 
 
-def _walk(space: Space, start: Plan, stop: Stop, layers: Sequence[int], ordering: Ordering) -> list[Profile]:
+def _walk(pools: Pools, start: Plan, stop: Stop, layers: Sequence[int], ordering: Ordering) -> list[Profile]:
     """Return the mappings that a walk over the layers chooses."""
-    network = space.problem.network
+    network = pools.problem.network
     line, chosen, visited = network.topological, list(start.profiles), set[int]()
-    chip, reached = _chip(space, ordering), 0
+    chip, reached = _chip(pools, ordering), 0
     for i in layers:
         at = line.index(i)
         if at < reached:
-            chip, reached = _chip(space, ordering), 0
+            chip, reached = _chip(pools, ordering), 0
         if stop.reached() or not all(chip.run(j, chosen[j]) for j in line[reached:at]):
             break
         reached = at

@@ -13,14 +13,14 @@ from multiprocessing.context import ForkContext, SpawnContext
 from multiprocessing.queues import Queue
 from multiprocessing.synchronize import Event
 
-from solver.banks import Banks
-from solver.mapping import Mapping
-from solver.problem import Problem
-from solver.schedule import Plan
+from solver.mapspace.pools import Pools
+from solver.schedule.banks import Banks
+from solver.schedule.plan import Plan
 from solver.search.descent import Descent, Neighbourhood, single_moves
-from solver.space import Space
 from solver.stop import Stop
-from solver.timeline import Order, evaluate
+from solver.timing.mapping import Mapping
+from solver.timing.problem import Problem
+from solver.timing.timeline import Order, evaluate
 
 POLL_SECONDS = 0.1
 FAREWELL_SECONDS = 0.5
@@ -57,7 +57,7 @@ def processes() -> ForkContext | SpawnContext:
 
 
 def _work(
-    space: Space,
+    pools: Pools,
     start: Message,
     stop: Stop,
     seed: int,
@@ -69,8 +69,8 @@ def _work(
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     own = replace(stop, interrupt=ended, steps=0)
-    search = Descent(space, seed, lambda: _latest(inbox, space.problem), neighbourhood)
-    begin = start.plan(space.problem)
+    search = Descent(pools, seed, lambda: _latest(inbox, pools.problem), neighbourhood)
+    begin = start.plan(pools.problem)
     search.run(begin, own, lambda plan: messages.put(Message.of(start.worker, plan)))
     messages.put(Message(start.worker, own.steps))
 
@@ -92,7 +92,7 @@ class Descents:
 
     def __init__(
         self,
-        space: Space,
+        pools: Pools,
         start: Plan,
         stop: Stop,
         seed: int,
@@ -100,7 +100,7 @@ class Descents:
         neighbourhoods: Sequence[Neighbourhood],
     ) -> None:
         context = processes()
-        self._problem = space.problem
+        self._problem = pools.problem
         self._start = start
         self._stop = stop
         self._ended, self._messages = context.Event(), context.Queue()
@@ -110,7 +110,7 @@ class Descents:
             context.Process(
                 target=_work,
                 args=(
-                    space,
+                    pools,
                     Message.of(i, start),
                     portable,
                     seed + i,
@@ -165,7 +165,7 @@ class Descents:
 
 
 def descend(
-    space: Space,
+    pools: Pools,
     start: Plan,
     stop: Stop,
     seed: int,
@@ -175,7 +175,7 @@ def descend(
 ) -> None:
     """Search with `workers` descents, seeded `seed`, `seed + 1`, ..; `found` hears of every better plan."""
     if workers == 1:
-        Descent(space, seed, neighbourhood=neighbourhood).run(start, stop, found)
+        Descent(pools, seed, neighbourhood=neighbourhood).run(start, stop, found)
         return
     best = start
 
@@ -185,5 +185,5 @@ def descend(
             best = plan
         found(plan)
 
-    with Descents(space, start, stop, seed, workers, [neighbourhood]) as descents:
+    with Descents(pools, start, stop, seed, workers, [neighbourhood]) as descents:
         descents.listen(keep, lambda: best)

@@ -11,10 +11,10 @@ import numpy as np
 
 from hw.hardware import Hardware
 from models.network import DIMS
-from solver.banks import Banks, pack
-from solver.mapping import Loop, Mapping
-from solver.problem import Problem
-from solver.profile import Profile
+from solver.schedule.banks import Banks, pack
+from solver.timing.mapping import Loop, Mapping
+from solver.timing.problem import Problem
+from solver.timing.profile import Profile
 
 TRIES = 20
 """Orders in which layers are placed: first the largest first, then more and more at random."""

@@ -8,12 +8,12 @@ import numpy as np
 
 from hw.hardware import Hardware
 from models.network import DIMS, Layer
-from solver.mapping import SPATIAL, Kind, Loop, Mapping, problems
-from solver.problem import Problem
-from solver.profile import Profile
-from solver.schedule import Plan, one_after_another
+from solver.schedule.plan import Plan, one_after_another
 from solver.search.sequential import ROW_PRICES
 from solver.stop import Stop
+from solver.timing.mapping import SPATIAL, Kind, Loop, Mapping, problems
+from solver.timing.problem import Problem
+from solver.timing.profile import Profile
 
 MAPPINGS = 1000
 """Valid mappings that are drawn for each layer."""
@@ -37,7 +37,7 @@ def random_mapper(problem: Problem, start: Plan, stop: Stop, seed: int) -> Plan:
         if stop.step():
             break
         for i, layer in enumerate(problem.layers):
-            mapping = draw(layer, chips[i], rng)
+            mapping = draw_mapping(layer, chips[i], rng)
             if mapping is not None:
                 drawn[i] = _undominated(drawn[i], problem.profile(i, mapping))
     options = [own or [start.profiles[i]] for i, own in enumerate(drawn)]
@@ -62,7 +62,7 @@ def _undominated(profiles: list[Profile], new: Profile) -> list[Profile]:
     return [p for p in profiles if p.total < new.total or p.rows < new.rows] + [new]
 
 
-def draw(layer: Layer, hardware: Hardware, rng: random.Random) -> Mapping | None:
+def draw_mapping(layer: Layer, hardware: Hardware, rng: random.Random) -> Mapping | None:
     """Return a random valid mapping; None if none was found in `TRIES`."""
     for _ in range(TRIES):
         mapping = _any_mapping(layer, hardware, rng)

@@ -8,18 +8,18 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 
 from overlapim_files import InputError
-from solver.mapping import WEIGHT_DIMS
-from solver.problem import Problem
-from solver.profile import Profile
-from solver.schedule import Plan, one_after_another
-from solver.space import Shape, Space, shapes
+from solver.mapspace.pools import Pools, Shape, shapes
+from solver.schedule.plan import Plan, one_after_another
 from solver.stop import Stop
+from solver.timing.mapping import WEIGHT_DIMS
+from solver.timing.problem import Problem
+from solver.timing.profile import Profile
 
 ROW_PRICES = [0.0, *np.geomspace(1e-4, 1e4, 25).tolist(), math.inf]
 COARSE = 4
 
 
-def sequential(space: Space, stop: Stop, found: Callable[[Plan], None] = lambda _: None) -> Plan:
+def sequential(pools: Pools, stop: Stop, found: Callable[[Plan], None] = lambda _: None) -> Plan:
     """Return the plan without overlap; `found` hears of a first one if the banks are shared out twice.
 
     Under shared weights each layer may have the whole chip. If the rows of all layers do not fit into a bank
@@ -32,19 +32,19 @@ def sequential(space: Space, stop: Stop, found: Callable[[Plan], None] = lambda 
     InputError
         if the chip cannot hold the network; names the limit, the layer and the amount.
     """
-    problem, sizes, began = space.problem, shapes(space.problem.hardware), stop.elapsed()
+    problem, sizes, began = pools.problem, shapes(pools.problem.hardware), stop.elapsed()
     plan = None
     if problem.hardware.weights == "shared":
-        plan = _first(problem, _shared_choices(space), apart=False)
+        plan = _first(problem, _shared_choices(pools), apart=False)
     if plan is None:
-        plan = _first(problem, static_choices(space, sizes[::-COARSE], Stop()), apart=True)
+        plan = _first(problem, static_choices(pools, sizes[::-COARSE], Stop()), apart=True)
         if plan is None:
-            plan = _first(problem, static_choices(space, sizes, Stop()), apart=True)
+            plan = _first(problem, static_choices(pools, sizes, Stop()), apart=True)
         elif stop.remaining() > COARSE * (stop.elapsed() - began):
             found(plan)
-            plan = _first(problem, static_choices(space, sizes, stop), apart=True) or plan
+            plan = _first(problem, static_choices(pools, sizes, stop), apart=True) or plan
     if plan is None:
-        raise InputError(_why_too_large(space))
+        raise InputError(_why_too_large(pools))
     return plan
 
 
@@ -54,8 +54,8 @@ def _first(problem: Problem, choices: Iterator[list[Profile]], apart: bool) -> P
     return next((plan for plan in plans if plan is not None), None)
 
 
-def _shared_choices(space: Space) -> Iterator[list[Profile]]:
-    options = [_on_all_banks(space, i) for i in range(len(space.problem.layers))]
+def _shared_choices(pools: Pools) -> Iterator[list[Profile]]:
+    options = [_on_all_banks(pools, i) for i in range(len(pools.problem.layers))]
     seen: set[tuple[int, ...]] = set()
     for price in ROW_PRICES:
         chosen = [min(pool, key=lambda p: _priced(p, price)) for pool in options]
@@ -73,7 +73,7 @@ def _priced(profile: Profile, price: float) -> tuple[float, int]:
 
 
 def static_choices(
-    space: Space, sizes: Sequence[Shape], stop: Stop, work: float = 0.0
+    pools: Pools, sizes: Sequence[Shape], stop: Stop, work: float = 0.0
 ) -> Iterator[list[Profile]]:
     """Yield the best ways to share out all the banks, then fewer and fewer, in case they do not pack.
 
@@ -84,15 +84,15 @@ def static_choices(
     work : 0 makes the sum of latencies lowest; towards 1 the longest ones count more and more.
     """
     options = []
-    for i in range(len(space.problem.layers)):
+    for i in range(len(pools.problem.layers)):
         if stop.reached():
             return
         best: dict[int, Profile] = {}
-        for p in _on_any(space, i, sizes):
+        for p in _on_any(pools, i, sizes):
             if p.banks not in best or p.total < best[p.banks].total:
                 best[p.banks] = p
         options.append(sorted(best.values(), key=lambda p: p.banks))
-    capacity = space.problem.hardware.banks
+    capacity = pools.problem.hardware.banks
     while (chosen := share_out(options, capacity, work)) is not None:
         yield chosen
         used = sum(p.banks for p in chosen)
@@ -120,18 +120,18 @@ def share_out(options: Sequence[Sequence[Profile]], capacity: int, work: float) 
     return chosen[::-1]
 
 
-def _on_all_banks(space: Space, layer: int) -> Sequence[Profile]:
+def _on_all_banks(pools: Pools, layer: int) -> Sequence[Profile]:
     """Return the layer's candidates on the whole chip."""
-    pool = space.pool(layer, shapes(space.problem.hardware)[-1])
+    pool = pools.pool(layer, shapes(pools.problem.hardware)[-1])
     if not pool:
-        raise InputError(_why_no_mapping(space.problem, layer))
+        raise InputError(_why_no_mapping(pools.problem, layer))
     return pool
 
 
-def _on_any(space: Space, layer: int, sizes: Sequence[Shape]) -> list[Profile]:
+def _on_any(pools: Pools, layer: int, sizes: Sequence[Shape]) -> list[Profile]:
     """Return the layer's favourites on all shapes."""
-    pool = [p for shape in sizes for p in space.favourites(layer, shape)]
-    return pool or [*_on_all_banks(space, layer)]
+    pool = [p for shape in sizes for p in pools.favourites(layer, shape)]
+    return pool or [*_on_all_banks(pools, layer)]
 
 
 def _why_no_mapping(problem: Problem, layer: int) -> str:
@@ -149,10 +149,10 @@ def _why_no_mapping(problem: Problem, layer: int) -> str:
     return f"layer '{record.name}': no mapping was found that keeps to {limit} rows in each lane"
 
 
-def _why_too_large(space: Space) -> str:
-    problem, hardware = space.problem, space.problem.hardware
+def _why_too_large(pools: Pools) -> str:
+    problem, hardware = pools.problem, pools.problem.hardware
     layers = range(len(problem.layers))
-    least = [min(p.banks for p in _on_any(space, i, shapes(hardware))) for i in layers]
+    least = [min(p.banks for p in _on_any(pools, i, shapes(hardware))) for i in layers]
     largest = max(layers, key=least.__getitem__)
     return (
         f"'{problem.network.name}' does not fit on '{hardware.name}' with {hardware.weights} weights: "

@@ -6,13 +6,14 @@ import random
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from solver.profile import Profile
-from solver.schedule import Plan, overlap_shared
-from solver.search.moves import neighbour
-from solver.search.state import HISTORY, NEVER, REORDERINGS, State, critical_path
-from solver.space import Space, shapes
+from solver.mapspace.neighbours import neighbour
+from solver.mapspace.pools import Pools, shapes
+from solver.schedule.plan import Plan, overlap_shared
+from solver.schedule.transform import downstream, movable, transform
+from solver.search.state import HISTORY, REORDERINGS, State, critical_layers
 from solver.stop import Stop
-from solver.transform import downstream, movable, transform
+from solver.timing.infinity import INFINITY
+from solver.timing.profile import Profile
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,13 +36,13 @@ class SharedMoves:
     """See `Moves`."""
 
     patience = 1500
-    attention = NEVER
+    attention = INFINITY
 
-    def __init__(self, space: Space, rng: random.Random) -> None:
-        self.space = space
-        self.problem = space.problem
+    def __init__(self, pools: Pools, rng: random.Random) -> None:
+        self.pools = pools
+        self.problem = pools.problem
         self.random = rng
-        self.shapes = shapes(space.problem.hardware)
+        self.shapes = shapes(pools.problem.hardware)
 
     def history(self, restarts: int) -> int:
         """Return how many steps back a change is compared with."""
@@ -59,7 +60,7 @@ class SharedMoves:
 
     def change(self, state: SharedState, limit: float) -> SharedState | None:
         """Return a state one move away that costs no more than the limit, or None if the move led nowhere."""
-        path = critical_path(state.plan.timeline)
+        path = critical_layers(state.plan.timeline)
         layer = self.random.choice(path if self.random.random() < 0.7 else range(len(self.problem.layers)))
         own = state.plan.profiles[layer]
         if movable(own) and self.random.random() < REORDERINGS:
@@ -96,7 +97,7 @@ class SharedMoves:
             (i for i, (c, b) in enumerate(self.shapes) if c * b >= profile.banks), len(self.shapes) - 1
         )
         size = min(max(0, size + self.random.choice((-2, -1, 0, 0, 1, 2))), len(self.shapes) - 1)
-        pool = self.space.pool(layer, self.shapes[size])
+        pool = self.pools.pool(layer, self.shapes[size])
         if not pool:
             return None
         return pool[min(int(self.random.expovariate(0.1)), len(pool) - 1)]

@@ -6,11 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
-from solver.schedule import Plan
+from solver.schedule.plan import Plan
 from solver.stop import Stop
-from solver.timeline import Timeline
+from solver.timing.timeline import Timeline
 
-NEVER = 2**60
 HISTORY = 5
 """Steps back that a change is compared with, unless the moves say otherwise."""
 
@@ -23,13 +22,13 @@ def cost(timeline: Timeline) -> float:
     return timeline.latency + 0.01 * sum(layer.end for layer in timeline.layers) / len(timeline.layers)
 
 
-def critical_path(timeline: Timeline) -> list[int]:
+def critical_layers(timeline: Timeline) -> list[int]:
     """Return the layers that decide the latency, the last one first: each waited last for the next one."""
     i = max(range(len(timeline.layers)), key=lambda i: timeline.layers[i].end)
     path = []
     while i >= 0:
         path.append(i)
-        i = timeline.layers[i].critical
+        i = timeline.layers[i].waited_for
     return path
 
 

@@ -6,17 +6,18 @@ import math
 import random
 from collections.abc import Iterator, Sequence
 
-from solver.profile import Profile
-from solver.schedule import Plan
+from solver.mapspace.neighbours import neighbour
+from solver.mapspace.pools import Pools
+from solver.schedule.plan import Plan
+from solver.schedule.transform import downstream, movable, restore, transform
 from solver.search.balance import Balance
-from solver.search.harm import harm
-from solver.search.moves import neighbour
+from solver.search.impact import impact
 from solver.search.placement import Placement
-from solver.search.state import HISTORY, NEVER, REORDERINGS, State, cost, critical_path
-from solver.space import Space
+from solver.search.state import HISTORY, REORDERINGS, State, cost, critical_layers
 from solver.stop import Stop
-from solver.timeline import LayerTimes, Order, Timeline, evaluate
-from solver.transform import downstream, movable, restore, transform
+from solver.timing.infinity import INFINITY
+from solver.timing.profile import Profile
+from solver.timing.timeline import LayerTimes, Order, Timeline, evaluate
 
 LAGS = ((64, 3), (16, 0), (4, 1), (16, 3), (1, 3), (64, 1), (4, 0), (1, 1))
 """Weights of lags in the balances to begin with, see `Balance`."""
@@ -38,13 +39,13 @@ class StaticMoves:
     """See `Moves`."""
 
     patience = 500
-    attention = NEVER
+    attention = INFINITY
 
-    def __init__(self, space: Space, rng: random.Random) -> None:
-        self.space = space
-        self.problem = space.problem
+    def __init__(self, pools: Pools, rng: random.Random) -> None:
+        self.pools = pools
+        self.problem = pools.problem
         self.random = rng
-        self.placement = Placement(space.problem, rng)
+        self.placement = Placement(pools.problem, rng)
         self._ranked: dict[tuple[int, int], list[Profile]] = {}
 
     def history(self, restarts: int) -> int:
@@ -62,7 +63,7 @@ class StaticMoves:
                 if stop.reached():
                     return
                 banks = int(self.problem.hardware.banks * part)
-                profiles = Balance(self.space, banks, choice, sharing).share(stop)
+                profiles = Balance(self.pools, banks, choice, sharing).share(stop)
                 state = profiles and self._placed(self._evaluate(profiles, None), math.inf)
                 if state:
                     yield state
@@ -71,7 +72,7 @@ class StaticMoves:
     def change(self, state: State, limit: float) -> State | None:
         """Return a state one move away that costs no more than the limit, or None if the move led nowhere."""
         timeline = state.plan.timeline
-        path = critical_path(timeline)
+        path = critical_layers(timeline)
         layer = self.random.choice(path if self.random.random() < 0.7 else range(len(timeline.layers)))
         if movable(timeline.layers[layer].profile) and self.random.random() < REORDERINGS:
             return self._reordered(state, layer, limit)
@@ -87,7 +88,7 @@ class StaticMoves:
             return self._placed(changed, limit)
         able = [i for i, p in enumerate(profiles) if i != layer and p.banks > excess]
         for i in self._donors(able, path):
-            less = self.ranked(i, self.space.size(profiles[i].banks - excess), changed)
+            less = self.ranked(i, self.pools.size(profiles[i].banks - excess), changed)
             if less:
                 exchanged = self._with(i, less[0], changed, limit)
                 placed = None if exchanged is None else self._placed(exchanged, limit)
@@ -143,8 +144,8 @@ class StaticMoves:
             mapping = neighbour(own.layer, own.mapping, self.problem.hardware, self.random)
             return None if mapping is None else self.problem.profile(layer, mapping)
         growth = 0 if kind < 0.5 else -1 if kind < 0.6 else int(self.random.triangular(1, 5, 1))
-        size = self.space.size(own.banks) + growth
-        if not 0 <= size < len(self.space.sizes):
+        size = self.pools.size(own.banks) + growth
+        if not 0 <= size < len(self.pools.sizes):
             return None
         options = [p for p in self.ranked(layer, size, timeline) if p is not own]
         return options[min(int(self.random.expovariate(0.8)), len(options) - 1)] if options else None
@@ -156,8 +157,8 @@ class StaticMoves:
         """
         key = layer, size
         if key not in self._ranked or self.random.random() < RENEWAL:
-            close = self.space.close(layer, self.space.sizes[size])
-            by_harm = sorted(close, key=lambda p: harm(self.problem, layer, p, timeline))
+            close = self.pools.close(layer, self.pools.sizes[size])
+            by_harm = sorted(close, key=lambda p: impact(self.problem, layer, p, timeline))
             self._ranked[key] = by_harm[:RANKED]
         return self._ranked[key]
 

@@ -1,0 +1,1 @@
+"""Plans in other forms: traces, loop nests, and the files of other tools."""

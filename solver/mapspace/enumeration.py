@@ -1,0 +1,186 @@
+"""The full mapspace of a layer: every valid mapping, listed one by one or counted.
+
+What a mapping means depends on the order of the loops of each dim, and on that of the temporal loops among
+each other; nothing else (docs/model.md, "Mappings" and "Time within a layer"). So a mapping is a sequence of
+loops for each dim together with a way to interleave their temporal loops, and is listed once.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from hw.hardware import Hardware
+from models.network import DIMS, Dim, Layer
+from solver.timing.mapping import WEIGHT_DIMS, Kind, Loop, Mapping, rows_needed
+
+LoopSequence = tuple[tuple[int, Kind], ...]
+"""The loops of one dim as (bound, kind), outermost first."""
+
+KINDS: tuple[Kind, ...] = ("temporal", "channel", "bank", "column")
+
+TRIES = 20_000
+"""How much is tried for each dim while counting: bounds of its loops, and then sums of ways."""
+
+UNLIMITED = 2**62
+
+
+class Room(NamedTuple):
+    """The largest products of bounds left for further loops.
+
+    `weights` is for temporal ones over weights, `banks` for those over channels and banks together.
+    """
+
+    weights: int
+    channel: int
+    bank: int
+    column: int
+    banks: int
+
+    @property
+    def most(self) -> int:
+        """The most weights, over all lanes, that there is room for."""
+        return self.weights * min(self.channel * self.bank, self.banks) * self.column
+
+    def after(self, dim: Dim, bound: int, kind: Kind) -> Room:
+        """Return what one more loop leaves; 0 if there is no room for it."""
+        if kind == "temporal":
+            return self._replace(weights=self.weights // bound) if dim in WEIGHT_DIMS else self
+        left = self._replace(**{kind: getattr(self, kind) // bound})
+        return left if kind == "column" else left._replace(banks=self.banks // bound)
+
+
+@dataclass(frozen=True)
+class MapspaceSize:
+    """How many mappings a layer has: exactly `least`, or at least that many."""
+
+    least: int
+    exact: bool
+
+
+@dataclass
+class _Budget:
+    left: int
+
+
+def count(layer: Layer, hardware: Hardware) -> MapspaceSize:
+    """Count the valid mappings of a layer without listing them; soon done however large the layer is."""
+    exact = True
+    # In how many ways the dims so far leave this room and make so many temporal loops.
+    table: Counter[tuple[Room, int]] = Counter({(_room(layer, hardware), 0): 1})
+    for i, dim in enumerate(DIMS):
+        further: Counter[tuple[Room, int]] = Counter()
+        budget = _Budget(TRIES)
+        need = _weights(layer, i)
+        for (room, loops), number in table.items():
+            for sequence, left in _sequences(dim, layer.bound(dim), room, need, budget):
+                more = sum(kind == "temporal" for _, kind in sequence)
+                further[left, loops + more] += number * math.comb(loops + more, more)
+        exact &= budget.left > 0
+        table = further
+    return MapspaceSize(sum(table.values()), exact)
+
+
+def mappings(layer: Layer, hardware: Hardware) -> Iterator[Mapping]:
+    """Yield every valid mapping of a layer, those that mean the same only once."""
+
+    def choose(place: int, room: Room, chosen: tuple[tuple[Loop, ...], ...]) -> Iterator[Mapping]:
+        if place == len(DIMS):
+            yield from _interleaved(chosen, ())
+            return
+        dim = DIMS[place]
+        found = _sequences(dim, layer.bound(dim), room, _weights(layer, place), _Budget(UNLIMITED))
+        for sequence, left in found:
+            loops = tuple([Loop(dim, bound, kind) for bound, kind in sequence])
+            yield from choose(place + 1, left, (*chosen, loops))
+
+    return choose(0, _room(layer, hardware), ())
+
+
+def _room(layer: Layer, hardware: Hardware) -> Room:
+    """Return the room that the chip has for the loops of a layer."""
+    weight = hardware.bits.weight
+    beside = rows_needed(layer, Mapping(()), hardware) - weight
+    weights = max(hardware.rows_per_bank - beside, 0) // weight
+    return Room(
+        weights,
+        hardware.channels,
+        hardware.banks_per_channel,
+        hardware.columns_per_bank,
+        hardware.most_banks,
+    )
+
+
+def _weights(layer: Layer, place: int) -> int:
+    """Return the weights over the dims from a place in `DIMS` on: no fewer have to find room."""
+    return math.prod(layer.bound(dim) for dim in DIMS[place:] if dim in WEIGHT_DIMS)
+
+
+def _sequences(
+    dim: Dim, bound: int, room: Room, need: int, budget: _Budget
+) -> Iterator[tuple[LoopSequence, Room]]:
+    """Yield the sequences of loops that cover a dim, none larger than needed, with the room they leave.
+
+    Parameters
+    ----------
+    need : the weights over this dim and those after it.
+    """
+    own = bound if dim in WEIGHT_DIMS else 1
+
+    def extend(
+        prefix: LoopSequence, covered: int, largest: int, room: Room
+    ) -> Iterator[tuple[LoopSequence, Room]]:
+        if room.most < need // own * (-(-bound // covered) if own > 1 else 1):
+            return
+        if covered >= bound:
+            yield prefix, room
+            return
+        for factor in _factors(-(-bound // covered)):
+            budget.left -= 1
+            if budget.left <= 0:
+                return
+            if not _completes(bound, covered * factor, max(largest, factor)):
+                continue
+            for kind in KINDS:
+                left = room.after(dim, factor, kind)
+                if min(left) > 0:
+                    longer = (*prefix, (factor, kind))
+                    yield from extend(longer, covered * factor, max(largest, factor), left)
+
+    return extend((), 1, 1, room)
+
+
+def _factors(need: int) -> Iterator[int]:
+    """Yield the bounds above 1 of loops that, together with others, just cover `need`; largest first."""
+    factor = need
+    while factor > 1:
+        yield factor
+        factor = -(-need // -(-need // (factor - 1)))
+
+
+def _completes(bound: int, covered: int, largest: int) -> bool:
+    """Whether loops that cover so much, the largest being given, are part of a cover with none too large."""
+    rest = -(-bound // covered)
+    return rest * (covered // largest) * (largest - 1) < bound
+
+
+def _interleaved(left: tuple[tuple[Loop, ...], ...], prefix: tuple[Loop, ...]) -> Iterator[Mapping]:
+    """Yield a mapping for every way to interleave the temporal loops; spatial ones stand far out.
+
+    Parameters
+    ----------
+    left : for each dim its loops that are not in `prefix` yet.
+    """
+    rest = []
+    for loops in left:
+        spatial = next((i for i, loop in enumerate(loops) if loop.kind == "temporal"), len(loops))
+        prefix += loops[:spatial]
+        if spatial < len(loops):
+            rest.append(loops[spatial:])
+    if not rest:
+        yield Mapping(prefix)
+    for i, loops in enumerate(rest):
+        yield from _interleaved((*rest[:i], loops[1:], *rest[i + 1 :]), (*prefix, loops[0]))

@@ -1,0 +1,320 @@
+"""The mapspace of a layer: good mappings for a given shape of banks, the pools that searches draw from.
+
+A pool is made in three steps. The dims that the channels and banks of the shape are spread over are ranked by
+how evenly they divide. For the best of these, all ways to fill the columns are weighed at once with an
+estimate of the own latency. Some are built and profiled exactly: the fastest ones with several orders of the
+temporal loops, those that need fewer rows than any faster one, and for each number of steps along the rows
+and columns of the output the fastest one that makes them outermost. The latter hand on their outputs early,
+so that the layers after them can follow closely.
+"""
+
+from __future__ import annotations
+
+import bisect
+import itertools
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property, lru_cache
+
+import numpy as np
+
+from hw.hardware import Hardware
+from models.network import DIMS, OUTPUT_DIMS, REDUCTION_DIMS, Dim, Layer
+from solver.mapspace.estimate import WEIGHT_POSITIONS, Batch, Ints, ceil_divide
+from solver.timing.infinity import INFINITY
+from solver.timing.mapping import Kind, Loop, Mapping
+from solver.timing.problem import Problem
+from solver.timing.profile import Profile
+
+Shape = tuple[int, int]
+"""Channels, and banks in each of them."""
+
+ARRAYS = 6
+COLUMN_OPTIONS = 3000
+SPLITS = 3
+MOST_STEPS = 1.5
+FAVOURITES = 8
+FINER = 1.4
+SLOWEST = 1.5
+POSITIONS = ("P", "Q")
+INNER_ORDERS: tuple[tuple[Dim, ...], ...] = (("K", "C", "R", "S"), ("C", "R", "S", "K"))
+
+
+def shapes(hardware: Hardware) -> list[Shape]:
+    """Return the shapes that are tried, smallest first: part of one channel, or whole channels."""
+    width, most = hardware.banks_per_channel, hardware.most_banks
+    within = [(1, banks) for banks in _round_numbers(min(width, most))]
+    return within + [(channels, width) for channels in _round_numbers(most // width)[1:]]
+
+
+def sizes(hardware: Hardware) -> list[Shape]:
+    """Return a shape for every number of banks up to 16, then for eight in each doubling; smallest first."""
+    most = hardware.most_banks
+    powers = [2**i for i in range(most.bit_length())]
+    counts = sorted({m * p for p in powers for m in range(1, 16) if m * p <= most} | {most})
+    found = []
+    for count in counts:
+        fewest = -(-count // hardware.banks_per_channel)
+        exact = [c for c in range(fewest, hardware.channels + 1) if count % c == 0]
+        found += [(c, count // c) for c in exact[:1]]
+    return found
+
+
+def _round_numbers(limit: int) -> list[int]:
+    """Return 1, 2, 3, 4, 6, 8, 12, .. up to the limit, and the limit."""
+    powers = [2**i for i in range(limit.bit_length())]
+    return sorted({n for p in powers for n in (p, 3 * p // 2) if 0 < n <= limit} | {limit})
+
+
+def temporal_orders(layer: Layer) -> list[tuple[Dim, ...]]:
+    """Return orders of the temporal loops worth trying, the first two being those of least own latency.
+
+    Outputs are finished one after the other if reductions are innermost; a loop that no operand reads needs
+    no new load if it is innermost.
+    """
+    read = tuple(dim for dim in OUTPUT_DIMS if dim in layer.read_dims)
+    unread = tuple(dim for dim in OUTPUT_DIMS if dim not in layer.read_dims)
+    rows_last = tuple(dim for dim in ("N", "G", "K", "Q", "P") if dim in read)
+    head, columns = tuple(dim for dim in read if dim != "Q"), tuple(dim for dim in read if dim == "Q")
+    orders = [
+        read + unread + REDUCTION_DIMS,
+        read + REDUCTION_DIMS + unread,
+        head + unread + columns + REDUCTION_DIMS,
+        unread + read + REDUCTION_DIMS,
+        rows_last + unread + REDUCTION_DIMS,
+    ]
+    return list(dict.fromkeys(orders))
+
+
+def build_mapping(batch: Batch, i: int, order: tuple[Dim, ...]) -> Mapping:
+    """Return a batch's mapping number `i`: temporal loops outermost, in the given order."""
+    temporal = dict(zip(DIMS, batch.temporal[:, i].tolist(), strict=True))
+    loops = [Loop(dim, temporal[dim], "temporal") for dim in order if temporal[dim] > 1]
+    kinds: list[tuple[Kind, Ints]] = [
+        ("channel", batch.channel),
+        ("bank", batch.bank),
+        ("column", batch.column),
+    ]
+    for kind, bounds in kinds:
+        used = zip(DIMS, bounds[:, i].tolist(), strict=True)
+        loops += [Loop(dim, bound, kind) for dim, bound in used if bound > 1]
+    return Mapping(tuple(loops))
+
+
+@lru_cache(maxsize=2**10)
+def _spread(count: int, bounds: tuple[int, ...]) -> Ints:
+    """Return ways to spread `count` units over one or two dims; shape (ways, dims)."""
+    active = [i for i, bound in enumerate(bounds) if bound > 1]
+    ways = {(1,) * len(bounds)}
+    divisors = [n for n in range(1, count + 1) if count % n == 0]
+    for i, j in itertools.combinations_with_replacement(active, 2):
+        for first in divisors if i != j else [count]:
+            way = [1] * len(bounds)
+            way[i] = min(first, bounds[i])
+            if i != j:
+                way[j] = min(count // first, bounds[j])
+            ways.add(tuple(way))
+    return np.array(sorted(ways), np.int64)
+
+
+def _arrays(bounds: Ints, shape: Shape) -> Iterator[list[tuple[Ints, Ints]]]:
+    """Yield ways to spread a shape over the dims, as (channel bounds, bank bounds).
+
+    First the most even ones; then, should none of these keep to the rows, those that leave the fewest weights
+    in each bank.
+    """
+    work = tuple(bounds.tolist())
+    channels, banks = _spread(shape[0], work), _spread(shape[1], work)
+    pairs = channels[:, None, :] * banks[None, :, :]
+    used = pairs.prod(axis=-1)
+    waste = (ceil_divide(bounds, pairs) * pairs / bounds).prod(axis=-1) * (shape[0] * shape[1] / used)
+    reduction = len(OUTPUT_DIMS)
+    waste *= 1 + 0.01 * np.log2(pairs[..., reduction:].prod(axis=-1))
+    yield _first(np.argsort(waste, axis=None, kind="stable"), channels, banks, pairs)
+    weights = ceil_divide(bounds, pairs)[..., WEIGHT_POSITIONS].prod(axis=-1)
+    yield _first(np.lexsort((waste.ravel(), weights.ravel())), channels, banks, pairs)
+
+
+def _first(best: Ints, channels: Ints, banks: Ints, pairs: Ints) -> list[tuple[Ints, Ints]]:
+    """Return the first few that differ in their products, given the order of all pairs."""
+    chosen: dict[tuple[int, ...], tuple[Ints, Ints]] = {}
+    for flat in best.tolist():
+        c, b = divmod(flat, len(banks))
+        chosen.setdefault(tuple(pairs[c, b].tolist()), (channels[c], banks[b]))
+        if len(chosen) == ARRAYS:
+            break
+    return list(chosen.values())
+
+
+def _options(bound: int, most: int) -> list[int]:
+    """Return the widths of a dim that save a step, thinned to about `most`, from 1 to the bound."""
+    useful = [bound]
+    while useful[-1] > 1:
+        # The next smaller width, as small as its number of steps allows.
+        useful.append(-(-bound // -(-bound // (useful[-1] - 1))))
+    useful.reverse()
+    if len(useful) <= most:
+        return useful
+    places = np.unique(np.geomspace(1, len(useful), most).round().astype(int)) - 1
+    powers = [n for n in useful if n & (n - 1) == 0]
+    return sorted({useful[i] for i in places} | set(powers))
+
+
+@lru_cache(maxsize=2**10)
+def _column_choices(work: tuple[int, ...], columns: int) -> Ints:
+    """Return ways to fill at least half of the columns that can be filled; shape (dims, ways)."""
+    bounds = np.array(work)
+    active = np.flatnonzero(bounds > 1).tolist()
+    most = max(6, int(COLUMN_OPTIONS ** (1 / max(len(active), 1))))
+    reachable = np.append(np.cumprod(np.minimum(bounds, columns)[::-1].astype(float))[::-1], 1.0)
+    target = min(columns, reachable[0]) / 2
+    ways: list[Ints] = []
+    filled = np.ones(1, np.int64)
+    for i in active:
+        options = np.array([n for n in _options(work[i], 2 * most) if n <= columns], np.int64)
+        product = filled[:, None] * options
+        rows, picks = np.nonzero((product <= columns) & (product * reachable[i + 1] >= target))
+        ways = [*(way[rows] for way in ways), options[picks]]
+        filled = product[rows, picks]
+    choices = np.ones((len(work), len(filled)), np.int64)
+    for i, way in zip(active, ways, strict=True):
+        choices[i] = way
+    return choices
+
+
+def _ways(layer: Layer, hardware: Hardware, shape: Shape) -> Batch | None:
+    """Return the mappings with few steps on at most `shape` of banks; None if none keeps to the rows."""
+    batches = (_batch(layer, hardware, arrays) for arrays in _arrays(np.array(layer.bounds), shape))
+    return next((batch for batch in batches if batch.temporal.size), None)
+
+
+def _batch(layer: Layer, hardware: Hardware, arrays: Sequence[tuple[Ints, Ints]]) -> Batch:
+    """Return the mappings with few steps and few enough rows on any of some arrays of banks."""
+    bounds = np.array(layer.bounds, np.int64)
+    needed = bounds[:, None]
+    parts: list[tuple[Ints, Ints, Ints, Ints]] = []
+    fewest = INFINITY
+    for channel, bank in arrays:
+        array = (channel * bank)[:, None]
+        column = _column_choices(
+            tuple(ceil_divide(bounds, channel * bank).tolist()), hardware.columns_per_bank
+        )
+        temporal = ceil_divide(needed, array * column)
+        steps = temporal.prod(axis=0)
+        fits = Batch(layer, hardware, array, array, column, temporal).rows <= hardware.rows_per_bank
+        fewest = min(fewest, steps[fits].min(initial=INFINITY))
+        temporal = temporal[:, fits & (steps <= MOST_STEPS * fewest)]
+        # The smallest bounds that still cover, so that the mapping is valid.
+        column = ceil_divide(needed, temporal * array)
+        banks = ceil_divide(needed, temporal * column * channel[:, None])
+        parts.append((ceil_divide(needed, temporal * column * banks), banks, column, temporal))
+    return Batch(layer, hardware, *(np.concatenate(part, axis=1) for part in zip(*parts, strict=True)))
+
+
+def pool_mappings(layer: Layer, hardware: Hardware, shape: Shape) -> Iterator[Mapping]:
+    """Yield good mappings of a layer on at most a shape of banks, those of least own latency first."""
+    batch = _ways(layer, hardware, shape)
+    if batch is None:
+        return
+    orders = temporal_orders(layer)
+    total = np.min([batch.total(order) for order in orders[:2]], axis=0)
+    by_total = np.argsort(total, kind="stable")
+    best = by_total[:SPLITS].tolist()
+    least = np.minimum.accumulate(batch.rows[by_total])
+    frugal = by_total[np.unique(least, return_index=True)[1]].tolist()
+    ways = itertools.chain(
+        ((i, order) for i in best for order in orders),
+        ((i, order) for i in frugal for order in orders[:2]),
+        _streaming(batch),
+    )
+    seen = set()
+    for i, order in ways:
+        mapping = build_mapping(batch, i, order)
+        if mapping not in seen:
+            seen.add(mapping)
+            yield mapping
+
+
+def _streaming(batch: Batch) -> Iterator[tuple[int, tuple[Dim, ...]]]:
+    """Yield the fastest mappings (number, order) for each number of steps along rows and columns.
+
+    Left out are those for which a faster one makes about as many steps along both.
+    """
+    rows, columns = batch.temporal[DIMS.index("P")], batch.temporal[DIMS.index("Q")]
+    for axes in (("P", "Q"), ("Q", "P")):
+        orders = [("N", "G", *axes, *inner) for inner in INNER_ORDERS]
+        totals = np.array([batch.total(order) for order in orders])
+        total = totals.min(axis=0)
+        by_total = np.argsort(total, kind="stable")
+        by_total = by_total[total[by_total] <= SLOWEST * total[by_total[0]]]
+        steps = rows[by_total] * (columns.max() + 1) + columns[by_total]
+        found: list[tuple[int, int]] = []
+        for i in by_total[np.sort(np.unique(steps, return_index=True)[1])].tolist():
+            p, q = int(rows[i]), int(columns[i])
+            if not any(FINER * a >= p and FINER * b >= q for a, b in found):
+                found.append((p, q))
+                yield i, orders[totals[:, i].argmin()]
+
+
+def lag(profile: Profile) -> float:
+    """Return about by which share of its own latency the next layer lags behind this one.
+
+    It waits for about two steps of the outermost loop along rows or columns, and one of all such loops.
+    """
+    outer = itertools.takewhile(lambda loop: loop.dim in POSITIONS, profile.temporal)
+    bounds = [loop.bound for loop in outer] or [1]
+    return 2 / bounds[0] + 1 / math.prod(bounds)
+
+
+@dataclass
+class Pools:
+    """The pools of a problem, made when they are first asked for; layers that look the same share them."""
+
+    problem: Problem
+    _alike: dict[tuple[str, Shape, int | None], list[Profile]] = field(default_factory=dict)
+    _pools: dict[tuple[int, Shape], tuple[Profile, ...]] = field(default_factory=dict)
+    _close: dict[tuple[int, Shape], tuple[Profile, ...]] = field(default_factory=dict)
+
+    def __reduce__(self) -> tuple[type[Pools], tuple[Problem]]:
+        """Leave the pools out on the way to another process: it makes its own sooner."""
+        return Pools, (self.problem,)
+
+    def pool(self, layer: int, shape: Shape) -> tuple[Profile, ...]:
+        """Return profiles of good mappings on at most `shape`, the fastest first; empty if none fits."""
+        key = (layer, shape)
+        if key not in self._pools:
+            self._pools[key] = self._profiles(layer, shape, None)
+        return self._pools[key]
+
+    def close(self, layer: int, shape: Shape) -> tuple[Profile, ...]:
+        """Return those of the pool that the next layer can follow more closely than any faster one."""
+        key = (layer, shape)
+        if key not in self._close:
+            pool = self.pool(layer, shape)
+            closest = itertools.accumulate(map(lag, pool), min)
+            self._close[key] = tuple(p for p, least in zip(pool, closest, strict=True) if lag(p) == least)
+        return self._close[key]
+
+    @cached_property
+    def sizes(self) -> list[Shape]:
+        """The shapes that banks are shared out in; see `sizes`."""
+        return sizes(self.problem.hardware)
+
+    def size(self, banks: int) -> int:
+        """Return the position in `sizes` of the largest shape of at most so many banks."""
+        return bisect.bisect_right(self.sizes, banks, key=math.prod) - 1
+
+    def favourites(self, layer: int, shape: Shape) -> tuple[Profile, ...]:
+        """Return the profiles of the pool that were estimated best, the fastest first; soon made."""
+        return self._profiles(layer, shape, FAVOURITES)
+
+    def _profiles(self, layer: int, shape: Shape, most: int | None) -> tuple[Profile, ...]:
+        record = self.problem.layers[layer]
+        look = record.model_dump_json(exclude={"name": True, "operands": {"__all__": {"producer"}}})
+        key = (look, shape, most)
+        if key not in self._alike:
+            found = itertools.islice(pool_mappings(record, self.problem.hardware, shape), most)
+            profiles = [self.problem.profile(layer, mapping) for mapping in found]
+            self._alike[key] = sorted(profiles, key=lambda p: (p.total, p.banks, p.rows))
+        return tuple([replace(profile, layer=record) for profile in self._alike[key]])

@@ -1,0 +1,140 @@
+"""From mappings to a plan: when each layer is released and which banks it is given."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+from solver.schedule.banks import Banks, Ledger, pack
+from solver.timing.problem import Problem
+from solver.timing.profile import Profile
+from solver.timing.timeline import LayerTimes, Order, Orders, Timeline, evaluate, next_layer, unchanged
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """A valid answer: for each layer its mapping, times, banks, release and order."""
+
+    timeline: Timeline
+    banks: tuple[Banks, ...]
+
+    @property
+    def latency(self) -> int:
+        """Cycles from time 0 to the end of the last layer."""
+        return self.timeline.latency
+
+    @property
+    def profiles(self) -> tuple[Profile, ...]:
+        """The profile of each layer."""
+        return tuple(layer.profile for layer in self.timeline.layers)
+
+    @property
+    def releases(self) -> tuple[int, ...]:
+        """The release of each layer."""
+        return tuple(layer.release for layer in self.timeline.layers)
+
+    @property
+    def orders(self) -> Orders:
+        """The order of each layer's blocks, None for the loops' own."""
+        return tuple(layer.order for layer in self.timeline.layers)
+
+
+def assemble(done: Mapping[int, LayerTimes], banks: Mapping[int, Banks]) -> Plan:
+    """Return the plan of layers that have all been placed."""
+    layers = range(len(done))
+    return Plan(Timeline(tuple(done[i] for i in layers)), tuple(banks[i] for i in layers))
+
+
+def overlap_static(
+    problem: Problem, profiles: Sequence[Profile], previous: Timeline | None = None
+) -> Plan | None:
+    """Start every layer as its inputs allow, each on banks of its own; None if the banks do not fit."""
+    if sum(profile.banks for profile in profiles) > problem.hardware.banks:
+        return None
+    banks = pack(problem.hardware, profiles)
+    if banks is None:
+        return None
+    timeline = evaluate(problem, profiles, [0] * len(profiles), previous=previous)
+    return Plan(timeline, tuple(banks))
+
+
+def overlap_shared(
+    problem: Problem,
+    profiles: Sequence[Profile],
+    priority: Sequence[int],
+    punctual: Collection[int],
+    previous: Timeline | None = None,
+) -> Plan | None:
+    """Place the layers one after the other, each as early as inputs and banks allow.
+
+    Parameters
+    ----------
+    priority : a topological order; earlier layers choose their banks first.
+    punctual : layers that start as late as they can without ending later, to hold their banks for less time.
+
+    Returns
+    -------
+    None if the rows of the layers do not fit together.
+    """
+    ledger = Ledger(problem.hardware)
+    done: dict[int, LayerTimes] = {}
+    banks: dict[int, Banks] = {}
+    for i in priority:
+        placed = place(problem, ledger, i, profiles[i], done, i in punctual, previous)
+        if placed is None:
+            return None
+        done[i], banks[i] = placed
+        ledger.hold(profiles[i], done[i].start, done[i].end, banks[i])
+    return assemble(done, banks)
+
+
+def place(
+    problem: Problem,
+    ledger: Ledger,
+    layer: int,
+    profile: Profile,
+    done: dict[int, LayerTimes],
+    punctual: bool,
+    previous: Timeline | None = None,
+    order: Order | None = None,
+) -> tuple[LayerTimes, Banks] | None:
+    """Find the earliest release at which banks are free for as long as the layer holds them."""
+    natural = next_layer(problem, layer, profile, 0, done, order)
+    earliest = int(natural.delays[-1]) if punctual else 0
+    old = None if previous is None else previous.layers[layer]
+    for release in [earliest, *ledger.releases_after(max(natural.start, earliest))]:
+        times = natural.postponed(release)
+        banks = ledger.free(profile, times.start, times.end)
+        if banks is not None:
+            return times if old is None else unchanged(old, times), banks
+    return None
+
+
+def one_after_another(problem: Problem, profiles: Sequence[Profile], apart: bool) -> Plan | None:
+    """Run the layers without overlap, each when the one before it and all its inputs are done.
+
+    Parameters
+    ----------
+    apart : every layer has banks of its own.
+
+    Returns
+    -------
+    None if the banks, or the rows of all layers in them, do not suffice.
+    """
+    ledger = Ledger(problem.hardware)
+    packed = pack(problem.hardware, profiles) if apart else None
+    if apart and packed is None:
+        return None
+    done: dict[int, LayerTimes] = {}
+    banks: dict[int, Banks] = {}
+    release = 0
+    for i in problem.network.topological:
+        inputs = [done[p].end + problem.hardware.cycles.transfer for p in problem.network.producers[i]]
+        release = max([release, *inputs])
+        done[i] = next_layer(problem, i, profiles[i], release, done)
+        given = packed[i] if packed else ledger.free(profiles[i], done[i].start, done[i].end)
+        if given is None:
+            return None
+        ledger.hold(profiles[i], done[i].start, done[i].end, given)
+        banks[i], release = given, done[i].end
+    return assemble(done, banks)

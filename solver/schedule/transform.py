@@ -1,0 +1,177 @@
+"""The overlap-driven transformation: layers take their blocks in the order in which these become ready.
+
+docs/transform.md says when that is optimal and why it is a heuristic for a network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from graphlib import CycleError, TopologicalSorter
+
+import numpy as np
+
+from solver.schedule.plan import Plan, assemble
+from solver.stop import Stop
+from solver.timing.infinity import INFINITY, MINUS_INFINITY
+from solver.timing.need import ideal_need
+from solver.timing.ordered import finish_grid, grid_need
+from solver.timing.problem import Edge, Problem
+from solver.timing.profile import Cycles, Profile
+from solver.timing.timeline import LayerTimes, Order, next_layer, order_allowed
+
+"""When idle blocks are ready: after all others, as the layer ends with the last block that is not idle."""
+
+Choose = Callable[[int, int, Mapping[int, LayerTimes]], Order | None]
+"""Chooses the order of a layer, given its release and when its producers run."""
+
+
+def movable(profile: Profile) -> bool:
+    """Whether there is a choice of orders: several blocks, each of which finishes all that it works on."""
+    return profile.blocks > 1 and order_allowed(profile)
+
+
+def ready_order(
+    problem: Problem, layer: int, profile: Profile, release: int, done: Mapping[int, LayerTimes]
+) -> Order | None:
+    """Return the blocks in the order in which all that they read is there, ties as in the loops' own order.
+
+    Parameters
+    ----------
+    release : what is there before it is as good as there at it.
+    done : when the producers of the layer run.
+
+    Returns
+    -------
+    Shape (blocks,), idle blocks last; None where that is the loops' own order or no other one is allowed.
+    """
+    if not movable(profile):
+        return None
+    transfer = problem.hardware.cycles.transfer
+    ready = np.full(profile.blocks, release, np.int64)
+    for edge in problem.edges[layer]:
+        ready = np.maximum(ready, _finished(done[edge.producer], profile, edge) + transfer)
+    if (idle := profile.idle_blocks()) is not None:
+        ready[idle] = INFINITY
+    order = np.argsort(ready, kind="stable")
+    return None if (order[1:] > order[:-1]).all() else order
+
+
+def _finished(source: LayerTimes, consumer: Profile, edge: Edge) -> Cycles:
+    """Return when what each block reads of one operand is really finished, NOTHING where it reads nothing."""
+    if source.order is not None:
+        grid = finish_grid(source.profile, source.block_starts(), source.order)
+        return grid_need(grid, source.profile, consumer, edge)
+    need = ideal_need(source.profile, consumer, edge)
+    read = need != MINUS_INFINITY
+    need[read] += source.delay_at(need[read])
+    return need
+
+
+def transform(problem: Problem, plan: Plan, layers: Collection[int] | None = None) -> Plan:
+    """Let layers take their blocks as they become ready, one layer after the other; see `ready_order`.
+
+    Parameters
+    ----------
+    layers : those that do, all unless given; the others keep their orders.
+
+    Returns
+    -------
+    A plan with the same mappings and banks, and the same queue at each bank. Its latency may be higher.
+    """
+
+    def choose(layer: int, release: int, done: Mapping[int, LayerTimes]) -> Order | None:
+        times = plan.timeline.layers[layer]
+        if layers is None or layer in layers:
+            return ready_order(problem, layer, times.profile, release, done)
+        return times.order
+
+    return _retimed(problem, plan, choose)
+
+
+def restore(problem: Problem, plan: Plan, layers: Collection[int]) -> Plan:
+    """Return the plan with some layers going by their loops, otherwise as `transform`."""
+    return _retimed(problem, plan, lambda i, _, __: None if i in layers else plan.timeline.layers[i].order)
+
+
+def remap(problem: Problem, plan: Plan, profiles: Mapping[int, Profile]) -> Plan:
+    """Return the plan with other profiles for some layers, on the banks that they have.
+
+    A layer keeps its order if its loops in time stay the same. Times are otherwise as in `transform`, so no
+    profile at all makes every layer start as early as its banks and its data allow. Whether the rows still
+    fit is not looked at.
+    """
+
+    def choose(layer: int, release: int, done: Mapping[int, LayerTimes]) -> Order | None:
+        old = plan.timeline.layers[layer]
+        same = layer not in profiles or profiles[layer].temporal == old.profile.temporal
+        return old.order if same else None
+
+    return _retimed(problem, plan, choose, profiles)
+
+
+def improve(problem: Problem, plan: Plan, stop: Stop) -> Plan:
+    """Return the plan with orders that lower its latency, or the plan itself; never later than `transform`.
+
+    From the better of the plan and its transformation on, each layer in turn, alone and with all after it,
+    takes its blocks as they become ready if the latency is no higher then. At the end each goes by its loops
+    again if the latency is no higher then.
+
+    Parameters
+    ----------
+    stop : when to be content with the best so far; a step is one evaluation.
+    """
+    best = min(plan, transform(problem, plan), key=lambda p: p.latency)
+    layers = [i for i in problem.network.topological if movable(plan.profiles[i])]
+    steps = [(transform, group) for i in layers for group in ({i}, downstream(problem, i))]
+    for change, group in [*steps, *((restore, {i}) for i in layers)]:
+        if stop.step():
+            break
+        changed = change(problem, best, group)
+        best = changed if changed.latency <= best.latency else best
+    return best if best.latency < plan.latency else plan
+
+
+def downstream(problem: Problem, layer: int) -> set[int]:
+    """Return the layer and all that depend on it."""
+    found = {layer}
+    for i in problem.network.topological:
+        if found.intersection(problem.network.producers[i]):
+            found.add(i)
+    return found
+
+
+def _retimed(
+    problem: Problem, plan: Plan, choose: Choose, profiles: Mapping[int, Profile] | None = None
+) -> Plan:
+    """Return the plan with other orders, each layer released when those before it leave its banks.
+
+    Parameters
+    ----------
+    profiles : of the layers that get other ones.
+
+    With the orders that they have, no layer finishes anything later than before. The plan itself is returned
+    if the layers cannot be timed one by one: one has its banks before what it depends on.
+    """
+    before = _before(problem, plan)
+    producers = problem.network.producers
+    graph = {i: {*before[i], *producers[i]} for i in problem.network.topological}
+    done: dict[int, LayerTimes] = {}
+    try:
+        for i in TopologicalSorter(graph).static_order():
+            release = max((done[j].end for j in before[i]), default=0)
+            profile = (profiles or {}).get(i, plan.timeline.layers[i].profile)
+            order = choose(i, release, done)
+            done[i] = next_layer(problem, i, profile, release, done, order, plan.timeline)
+    except CycleError:
+        return plan
+    return assemble(done, dict(enumerate(plan.banks)))
+
+
+def _before(problem: Problem, plan: Plan) -> dict[int, set[int]]:
+    """Return for each layer those that leave one of its banks to it."""
+    before: dict[int, set[int]] = {}
+    last = np.full(problem.hardware.banks, -1)
+    for i in sorted(range(len(plan.banks)), key=lambda i: plan.timeline.layers[i].start):
+        before[i] = set(np.unique(last[plan.banks[i]]).tolist()) - {-1}
+        last[plan.banks[i]] = i
+    return before

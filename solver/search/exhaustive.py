@@ -1,0 +1,306 @@
+"""The best plan of all, for tiny networks: every mapping, order of blocks, choice of banks and queue there.
+
+Layers are placed one after the other. What counts of a choice is how the layer answers
+(`solver.maxplus.response`) and which banks it takes; of choices that are the same in this only the first one
+is followed. Nothing is dropped for being worse, except where a bound shows that the latency cannot be below
+the best one known.
+
+With static weights layers start as their inputs allow. With shared weights every order of placing layers is
+tried in which producers come first, and a layer is released when the last one before it leaves its banks.
+That is enough: whatever a valid plan does, no layer is on a bank before one that it needs something of, so
+that such an order exists for it; and as finish times rise with releases, no later release does better.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Hashable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from overlapim_files import InputError
+from solver.mapspace.pools import Shape
+from solver.maxplus.options import layer_options
+from solver.maxplus.response import Response
+from solver.schedule.banks import Banks
+from solver.schedule.plan import Plan
+from solver.stop import Stop
+from solver.timing.infinity import INFINITY, MINUS_INFINITY
+from solver.timing.problem import Problem
+from solver.timing.profile import Cycles
+from solver.timing.timeline import evaluate
+
+ENTRIES = 2**26
+"""Lags of all options of one layer that are kept at most."""
+
+SEEN = 2**20
+"""States that are remembered at most, so as not to go on from them again."""
+
+
+@dataclass(frozen=True, eq=False)
+class Exhausted:
+    """What an exhaustive search found.
+
+    Attributes
+    ----------
+    plan : the best one; None if nothing fits, or the search was stopped before it found one.
+    combinations : of the options of all layers, those that answer alike taken as one.
+    complete : whether no better plan exists.
+    """
+
+    plan: Plan | None
+    combinations: int
+    complete: bool
+
+
+def exhaustive(problem: Problem, limit: int, stop: Stop) -> Exhausted:
+    """Return the plan of least latency over all mappings, orders, banks and starts.
+
+    Raises
+    ------
+    InputError
+        if there are more than `limit` combinations, or more options of one layer than can be listed.
+    """
+    options = []
+    for layer in range(len(problem.layers)):
+        found = layer_options(problem, layer, stop)
+        if found is None:
+            return Exhausted(None, 0, False)
+        options.append(found)
+    combinations = math.prod(map(len, options))
+    if combinations > limit:
+        largest = max(range(len(options)), key=lambda i: len(options[i]))
+        raise InputError(
+            f"{combinations} combinations of mappings and orders are more than the {limit} that exhaustive "
+            f"search is given; layer '{problem.layers[largest].name}' alone has {len(options[largest])}"
+        )
+    if combinations == 0:
+        return Exhausted(None, 0, True)
+    return search_options(problem, options, stop)
+
+
+def search_options(problem: Problem, options: Sequence[Sequence[Response]], stop: Stop) -> Exhausted:
+    """Return the best plan over the given options of each layer.
+
+    Raises
+    ------
+    InputError
+        with shared weights, if a layer may need nothing of one that it depends on.
+    """
+    run = _Search(problem, [_tables(own) for own in options], _tails(problem, options), stop)
+    if problem.hardware.weights == "shared":
+        _check_needs(problem, options)
+    run.place(_empty(problem))
+    plan = None if run.best is None else _plan(problem, run.best)
+    return Exhausted(plan, math.prod(map(len, options)), not run.stopped)
+
+
+@dataclass(frozen=True, eq=False)
+class _Table:
+    """The options of one layer on one shape of banks.
+
+    Attributes
+    ----------
+    finish : shape (options, outputs).
+    lags : for each edge; shape (options, elements, outputs).
+    rows : shape (options,).
+    """
+
+    shape: Shape
+    options: tuple[Response, ...]
+    finish: Cycles
+    lags: tuple[Cycles, ...]
+    rows: npt.NDArray[np.int64]
+
+
+def _tables(options: Sequence[Response]) -> tuple[_Table, ...]:
+    entries = sum(lag.size for lag in options[0].lags) * len(options)
+    if entries > ENTRIES:
+        name = options[0].profile.layer.name
+        raise InputError(f"layer '{name}': {len(options)} options with {entries} lags are too many")
+    tables = []
+    for shape in sorted({option.shape for option in options}):
+        own = tuple(option for option in options if option.shape == shape)
+        lags = tuple(np.stack(edge) for edge in zip(*(option.lags for option in own), strict=True))
+        rows = np.array([option.profile.rows for option in own])
+        tables.append(_Table(shape, own, np.stack([option.finish for option in own]), lags, rows))
+    return tuple(tables)
+
+
+def _tails(problem: Problem, options: Sequence[Sequence[Response]]) -> list[Cycles]:
+    """Return for each output of each layer the least time from its finish to the end of the network."""
+    tails: list[Cycles] = [np.zeros_like(own[0].finish) for own in options]
+    for i in reversed(problem.network.topological):
+        for place, edge in enumerate(problem.edges[i]):
+            least = np.min([option.lags[place] for option in options[i]], axis=0)
+            tails[edge.producer] = np.maximum(tails[edge.producer], (least + tails[i]).max(axis=1))
+    return tails
+
+
+def _check_needs(problem: Problem, options: Sequence[Sequence[Response]]) -> None:
+    """Refuse a layer that might go before one that it depends on, on the same banks."""
+    for first in range(len(problem.layers)):
+        # Which outputs of a layer need which outputs of the first one, whatever the mappings.
+        needs = {first: np.eye(len(options[first][0].finish), dtype=np.bool_)}
+        for i in problem.network.topological:
+            for place, edge in enumerate(problem.edges[i]):
+                if edge.producer not in needs:
+                    continue
+                always = np.min([option.lags[place] for option in options[i]], axis=0) > MINUS_INFINITY
+                through = needs[edge.producer] @ always
+                needs[i] = needs[i] | through if i in needs else through
+        for i, needed in needs.items():
+            if not needed.any():
+                names = f"'{problem.layers[i].name}' may need nothing of '{problem.layers[first].name}'"
+                raise InputError(
+                    f"layer {names}, which it depends on; exhaustive search cannot share banks then"
+                )
+
+
+@dataclass(frozen=True, eq=False)
+class _Choice:
+    """A layer that has been placed."""
+
+    option: Response
+    release: int
+    banks: Banks
+
+
+@dataclass(frozen=True, eq=False)
+class _State:
+    """Layers that have been placed.
+
+    Attributes
+    ----------
+    finish : real finish of each output of each of these layers.
+    until : when each bank becomes free; `rows` are those it has left; shape (channels, banks of a channel).
+    """
+
+    chosen: dict[int, _Choice]
+    finish: dict[int, Cycles]
+    until: Cycles
+    rows: npt.NDArray[np.int64]
+
+
+def _empty(problem: Problem) -> _State:
+    shape = problem.hardware.channels, problem.hardware.banks_per_channel
+    return _State({}, {}, np.zeros(shape, np.int64), np.full(shape, problem.hardware.rows_per_bank, np.int64))
+
+
+@dataclass
+class _Search:
+    problem: Problem
+    tables: Sequence[tuple[_Table, ...]]
+    tails: Sequence[Cycles]
+    stop: Stop
+    best: dict[int, _Choice] | None = None
+    latency: int = INFINITY
+    stopped: bool = False
+    seen: set[Hashable] = field(default_factory=set)
+
+    def place(self, state: _State) -> None:
+        """Place the remaining layers in every way that could be better than the best."""
+        if (key := self.key(state)) in self.seen:
+            return
+        if len(self.seen) < SEEN:
+            self.seen.add(key)
+        for layer in self.ready(state):
+            edges = self.problem.edges[layer]
+            for table in self.tables[layer]:
+                arrive = np.full_like(table.finish, MINUS_INFINITY)
+                for edge, lags in zip(edges, table.lags, strict=True):
+                    times = state.finish[edge.producer][:, None]
+                    arrive = np.maximum(arrive, (times + lags).max(axis=1))
+                for banks in _sites(state, table.shape, int(table.rows.min())):
+                    self.place_on(state, layer, table, arrive, banks)
+
+    def key(self, state: _State) -> Hashable:
+        """Return all of a state on which the rest depends; banks that are alike may be exchanged."""
+        left = [i for i in range(len(self.tables)) if i not in state.chosen]
+        read = sorted({p for i in left for p in self.problem.network.producers[i]} - set(left))
+        last = max((int(times.max()) for times in state.finish.values()), default=0)
+        kinds = tuple(sorted(tuple(sorted(own)) for own in _bank_kinds(state)))
+        return tuple(left), last, kinds, tuple([state.finish[i].tobytes() for i in read])
+
+    def ready(self, state: _State) -> list[int]:
+        """Return the layers of which one comes next."""
+        producers = self.problem.network.producers
+        left = [i for i in self.problem.network.topological if i not in state.chosen]
+        if self.problem.hardware.weights == "static":
+            return left[:1]
+        return [i for i in left if all(p in state.chosen for p in producers[i])]
+
+    def place_on(self, state: _State, layer: int, table: _Table, arrive: Cycles, banks: Banks) -> None:
+        """Place a layer on given banks with every option of a table."""
+        release = int(state.until.ravel()[banks].max())
+        finish = np.maximum(arrive, release + table.finish)
+        bounds = (finish + self.tails[layer]).max(axis=1)
+        bounds[table.rows > state.rows.ravel()[banks].min()] = INFINITY
+        tried = set()
+        for i in np.argsort(bounds, kind="stable").tolist():
+            if self.stopped or bounds[i] >= self.latency:
+                return
+            key = (finish[i].tobytes(), table.rows[i])
+            if key in tried:
+                continue
+            tried.add(key)
+            self.stopped = self.stop.reached()
+            self.follow(state, layer, _Choice(table.options[i], release, banks), finish[i])
+
+    def follow(self, state: _State, layer: int, choice: _Choice, finish: Cycles) -> None:
+        """Go on after a layer has been placed."""
+        chosen = state.chosen | {layer: choice}
+        times = state.finish | {layer: finish}
+        if len(chosen) == len(self.tables):
+            self.best, self.latency = chosen, max(int(t.max()) for t in times.values())
+            return
+        until, rows = state.until.copy(), state.rows.copy()
+        if self.problem.hardware.weights == "static":
+            rows.ravel()[choice.banks] = 0
+        else:
+            until.ravel()[choice.banks] = finish.max()
+            rows.ravel()[choice.banks] -= choice.option.profile.rows
+        self.place(_State(chosen, times, until, rows))
+
+
+def _bank_kinds(state: _State) -> list[list[tuple[int, int]]]:
+    """Return for each channel what counts of each of its banks: when it becomes free, and its rows."""
+    pairs = zip(state.until.tolist(), state.rows.tolist(), strict=True)
+    return [list(zip(until, rows, strict=True)) for until, rows in pairs]
+
+
+def _sites(state: _State, shape: Shape, rows: int) -> Iterator[Banks]:
+    """Yield banks of a shape that have so many rows left; of choices among equal banks and channels, one."""
+    kinds = _bank_kinds(state)
+    channels, width = [tuple(sorted(own)) for own in kinds], len(kinds[0])
+    usable = [[bank for bank, (_, left) in enumerate(own) if left >= rows] for own in kinds]
+    seen = set()
+    for picked in _choices(channels, range(len(channels)), shape[0]):
+        for banks in itertools.product(*[_choices(kinds[c], usable[c], shape[1]) for c in picked]):
+            sites = list(zip(picked, banks, strict=True))
+            alike = tuple(sorted((channels[c], tuple(sorted(kinds[c][b] for b in own))) for c, own in sites))
+            if alike not in seen:
+                seen.add(alike)
+                yield np.array([c * width + b for c, own in sites for b in own])
+
+
+def _choices(kinds: Sequence[object], places: Iterable[int], size: int) -> Iterator[tuple[int, ...]]:
+    """Yield choices of `size` of the places, those of one kind being taken in turn."""
+    classes: dict[object, list[int]] = {}
+    for place in places:
+        classes.setdefault(kinds[place], []).append(place)
+    for taken in itertools.product(*[range(len(own) + 1) for own in classes.values()]):
+        if sum(taken) == size:
+            yield tuple(p for n, own in zip(taken, classes.values(), strict=True) for p in own[:n])
+
+
+def _plan(problem: Problem, chosen: dict[int, _Choice]) -> Plan:
+    """Return the plan of layers that have all been placed."""
+    choices = [chosen[i] for i in range(len(chosen))]
+    profiles = [choice.option.profile for choice in choices]
+    orders = [choice.option.order for choice in choices]
+    timeline = evaluate(problem, profiles, [choice.release for choice in choices], orders)
+    return Plan(timeline, tuple(choice.banks for choice in choices))

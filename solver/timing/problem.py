@@ -1,0 +1,130 @@
+"""A network on a chip: the pair that every method is given, with each operand compiled for arithmetic."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from hw.hardware import Hardware
+from models.network import AXES, DIMS, AxisAccess, Flatten, Layer, Network, Operand
+from overlapim_files import InputError
+from solver.timing.mapping import Mapping
+from solver.timing.profile import MAX_LATENCY, Profile, profile
+
+
+@dataclass(frozen=True, eq=False)
+class Group:
+    """One affine form of an operand and the producer axes that it alone decides.
+
+    Attributes
+    ----------
+    axes : positions in `AXES`; one, or the three of a flattened read.
+    terms : (position in `DIMS`, coefficient) of each dim of the form.
+    extents : extents over which the form ranges, one for each axis.
+    windows : for each axis its windows as (scale, shift, width, extent read); see `_windows`.
+    """
+
+    axes: tuple[int, ...]
+    terms: tuple[tuple[int, int], ...]
+    offset: int
+    extents: tuple[int, ...]
+    windows: tuple[tuple[tuple[int, int, int, int], ...], ...]
+
+    @cached_property
+    def dims(self) -> tuple[int, ...]:
+        """Positions in `DIMS` of the dims of the form."""
+        return tuple(dim for dim, _ in self.terms)
+
+
+@dataclass(frozen=True, eq=False)
+class Edge:
+    """One operand that reads a layer: `producer` is its position in the network."""
+
+    producer: int
+    operand: Operand
+    groups: tuple[Group, ...]
+
+
+def _windows(access: AxisAccess, read: int) -> tuple[tuple[int, int, int, int], ...]:
+    """Return each window as (scale, shift, width, extent); scale 0 is all, -b blocks, width 0 quotients."""
+    compiled = []
+    for window in access.windows:
+        extent = window.extent or read
+        if window.block is not None:
+            compiled.append((-window.block, 0, 0, extent))
+        elif window.divide is not None:
+            compiled.append((window.divide, 0, 0, extent))
+        elif window.all:
+            compiled.append((0, 0, extent, extent))
+        else:
+            compiled.append((window.scale or 1, window.shift or 0, window.width or 1, extent))
+    return tuple(compiled)
+
+
+def operand_groups(operand: Operand, shape: tuple[int, int, int, int]) -> tuple[Group, ...]:
+    """Return the groups of an operand that reads a tensor of this shape."""
+    groups = []
+    for names, form in operand.forms():
+        axes = tuple(AXES.index(name) for name in names)
+        if isinstance(form, Flatten):
+            extents: tuple[int, ...] = form.shape
+        else:
+            extents = (form.extent or shape[axes[0]],)
+        windows = tuple(
+            _windows(operand.axes[name], shape[axis]) for name, axis in zip(names, axes, strict=True)
+        )
+        terms = tuple((DIMS.index(dim), coefficient) for dim, coefficient in form.terms.items())
+        groups.append(Group(axes, terms, form.offset, extents, windows))
+    return tuple(groups)
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """A network and a chip: what every method is given."""
+
+    network: Network
+    hardware: Hardware
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """The layers of the network, in the order of the file."""
+        return self.network.layers
+
+    @cached_property
+    def edges(self) -> tuple[tuple[Edge, ...], ...]:
+        """For each layer the operands that read other layers."""
+        index, shapes = self.network.index, self.network.shapes
+        return tuple(
+            tuple(
+                Edge(index[x.producer], x, operand_groups(x, shapes[x.producer]))
+                for x in layer.operands
+                if x.producer in index
+            )
+            for layer in self.layers
+        )
+
+    @cached_property
+    def readers(self) -> tuple[tuple[tuple[int, Edge], ...], ...]:
+        """For each layer the layers that read it, and how."""
+        found: list[list[tuple[int, Edge]]] = [[] for _ in self.layers]
+        for consumer, edges in enumerate(self.edges):
+            for edge in edges:
+                found[edge.producer].append((consumer, edge))
+        return tuple(map(tuple, found))
+
+    def profile(self, layer: int, mapping: Mapping) -> Profile:
+        """Profile a valid mapping of a layer.
+
+        Raises
+        ------
+        InputError
+            if the layer would take longer than 64-bit arithmetic can add up over the network.
+        """
+        result = profile(self.layers[layer], mapping, self.hardware)
+        limit = MAX_LATENCY // len(self.layers)
+        if result.total > limit:
+            name = self.layers[layer].name
+            raise InputError(
+                f"layer '{name}': {result.total} cycles, more than the {limit} that can be handled"
+            )
+        return result

@@ -1,0 +1,237 @@
+"""Waiting over the network: when every block of every layer really starts and finishes.
+
+Within a layer real time is a non-decreasing step function of ideal time, its delay. A block can raise the
+delay only if it needs something later than all blocks before it, so the delay is kept as the few steps at
+those blocks (docs/model.md, "Waiting").
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from overlapim_files import InputError
+from solver.timing.cache import cached
+from solver.timing.infinity import MINUS_INFINITY
+from solver.timing.need import ideal_need, need_records, rising
+from solver.timing.ordered import finish_grid, grid_need, last_finish
+from solver.timing.problem import Edge, Problem
+from solver.timing.profile import OUTPUTS, Cycles, Profile
+
+Order = npt.NDArray[np.int64]
+Orders = Sequence[Order | None]
+AT_ONCE = np.zeros(1, np.int64)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Wait:
+    """What one operand of a layer makes it wait for: from the ideal time `steps[i]` on, for `delays[i]`."""
+
+    producer: int
+    steps: Cycles
+    delays: Cycles
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class LayerTimes:
+    """When one layer runs.
+
+    Attributes
+    ----------
+    steps, delays : real minus ideal time is `delays[i]` from the ideal time `steps[i]` on; `delays` rises.
+    waits : what each operand asks for; `delays` is the largest of them and the release so far.
+    order : the permutation of the blocks, or None for the loops' own order.
+    """
+
+    profile: Profile
+    release: int
+    steps: Cycles
+    delays: Cycles
+    waits: tuple[Wait, ...]
+    order: Order | None
+    start: int
+    end: int
+
+    def delay_at(self, ideal: Cycles) -> Cycles:
+        """Return real minus ideal time at ideal finish times (> 0)."""
+        return self.delays[self.steps.searchsorted(ideal) - 1]
+
+    def block_starts(self) -> Cycles:
+        """Return the real start of each block, in the order of execution."""
+        starts = self.profile.block_starts
+        delays: Cycles = self.delays[np.searchsorted(self.steps, starts, side="right") - 1]
+        return starts + delays
+
+    def postponed(self, release: int) -> LayerTimes:
+        """Return the times with a later release."""
+        return _times(self.profile, release, self.waits, self.order)
+
+    @property
+    def waited(self) -> int:
+        """Cycles that the layer waits after its first block has started."""
+        return int(self.delays[-1]) - self.start
+
+    @property
+    def waited_for(self) -> int:
+        """The producer that the layer waits for last, -1 if it never waits beyond its release."""
+        decisive = [wait for wait in self.waits if len(wait.delays) and wait.delays.max() == self.delays[-1]]
+        return decisive[0].producer if decisive and self.delays[-1] > self.release else -1
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Timeline:
+    """When every layer of a network runs."""
+
+    layers: tuple[LayerTimes, ...]
+
+    @property
+    def latency(self) -> int:
+        """The last end of all layers."""
+        return max(layer.end for layer in self.layers)
+
+
+def order_allowed(profile: Profile) -> bool:
+    """Whether the blocks may be permuted: each must finish all that it works on."""
+    return all(loop.dim in OUTPUTS for loop in profile.temporal[: profile.depth])
+
+
+@cached
+def edge_records(producer: Profile, consumer: Profile, edge: Edge) -> tuple[Cycles, Cycles, Cycles]:
+    """Return (ideal start, ideal finish needed, the latter minus the former) of blocks that can wait."""
+    starts, need = need_records(producer, consumer, edge)
+    return starts, need, need - starts
+
+
+def _wait(source: LayerTimes, consumer: Profile, edge: Edge, order: Order | None, transfer: int) -> Wait:
+    """Return what one operand makes a layer wait for, given when its producer runs."""
+    if source.order is None and order is None:
+        starts, need, lag = edge_records(source.profile, consumer, edge)
+        return Wait(edge.producer, starts, lag + source.delay_at(need) + transfer)
+    need = real_need(source, consumer, edge)
+    starts, need = rising(consumer.block_starts, need if order is None else need[order])
+    return Wait(edge.producer, starts, need - starts + transfer)
+
+
+def real_need(source: LayerTimes, consumer: Profile, edge: Edge) -> Cycles:
+    """Return when what each block reads is really finished, given when its producer runs.
+
+    Returns
+    -------
+    (blocks of the consumer,) in its loops' own order; NOTHING where nothing is read.
+    """
+    if source.order is not None:
+        grid = finish_grid(source.profile, source.block_starts(), source.order)
+        return grid_need(grid, source.profile, consumer, edge)
+    need = ideal_need(source.profile, consumer, edge)
+    read = need != MINUS_INFINITY
+    need[read] += source.delay_at(need[read])
+    return need
+
+
+def layer_times(
+    profile: Profile,
+    release: int,
+    sources: Sequence[LayerTimes],
+    edges: Sequence[Edge],
+    transfer: int,
+    order: Order | None = None,
+    known: Mapping[int, Wait] | None = None,
+) -> LayerTimes:
+    """Run one layer: `sources[i]` is the producer that `edges[i]` reads; `known[i]` is its wait if known."""
+    waits = [
+        known[i] if known and i in known else _wait(source, profile, edge, order, transfer)
+        for i, (source, edge) in enumerate(zip(sources, edges, strict=True))
+    ]
+    return _times(profile, release, tuple(waits), order)
+
+
+def _times(profile: Profile, release: int, waits: tuple[Wait, ...], order: Order | None) -> LayerTimes:
+    """Bring what the operands and the release ask for together: the largest so far, step by step."""
+    if len(waits) == 1 and len(waits[0].steps) and waits[0].steps[0] == 0:
+        steps, delays = waits[0].steps, np.maximum.accumulate(np.maximum(waits[0].delays, release))
+        start = int(delays[0])
+    else:
+        steps = np.concatenate([AT_ONCE, *[wait.steps for wait in waits]])
+        delays = np.concatenate([AT_ONCE, *[wait.delays for wait in waits]])
+        if len(waits) > 1:
+            by_step = np.argsort(steps, kind="stable")
+            steps, delays = steps[by_step], delays[by_step]
+        delays = np.maximum.accumulate(np.maximum(delays, release))
+        start = int(delays[np.searchsorted(steps, 0, side="right") - 1])
+    # Every step starts a block whose outputs are still to come, so the last delay is that of the end.
+    times = LayerTimes(
+        profile, release, steps, delays, waits, order, start, profile.last_finish + int(delays[-1])
+    )
+    if order is None:
+        return times
+    return replace(times, end=last_finish(finish_grid(profile, times.block_starts(), order), profile))
+
+
+def evaluate(
+    problem: Problem,
+    profiles: Sequence[Profile],
+    releases: Sequence[int],
+    orders: Orders | None = None,
+    previous: Timeline | None = None,
+) -> Timeline:
+    """Return when every layer runs; all sequences are in the order of the network's layers.
+
+    What has not changed since `previous` is taken from there.
+
+    Raises
+    ------
+    InputError
+        if an order is not a permutation of the layer's blocks, or is not allowed for its mapping.
+    """
+    done: dict[int, LayerTimes] = {}
+    for i in problem.network.topological:
+        order = None if orders is None else orders[i]
+        if order is not None:
+            check_order(profiles[i], order)
+        done[i] = next_layer(problem, i, profiles[i], releases[i], done, order, previous)
+    return Timeline(tuple(done[i] for i in range(len(profiles))))
+
+
+def next_layer(
+    problem: Problem,
+    layer: int,
+    profile: Profile,
+    release: int,
+    done: Mapping[int, LayerTimes],
+    order: Order | None = None,
+    previous: Timeline | None = None,
+) -> LayerTimes:
+    """Run one layer after its producers, all in `done`; the previous times if nothing changed."""
+    edges = problem.edges[layer]
+    sources = [done[edge.producer] for edge in edges]
+    transfer = problem.hardware.cycles.transfer
+    old = None if previous is None else previous.layers[layer]
+    if old is None or previous is None or old.profile is not profile or old.order is not order:
+        return layer_times(profile, release, sources, edges, transfer, order)
+    known = {
+        i: old.waits[i]
+        for i, (source, edge) in enumerate(zip(sources, edges, strict=True))
+        if source is previous.layers[edge.producer]
+    }
+    if len(known) == len(edges) and old.release == release:
+        return old
+    return unchanged(old, layer_times(profile, release, sources, edges, transfer, order, known))
+
+
+def unchanged(old: LayerTimes, new: LayerTimes) -> LayerTimes:
+    """Return `old` if it says the same as `new`, so that those who read it see that nothing changed."""
+    same = old.profile is new.profile and old.order is new.order and old.release == new.release
+    same = same and np.array_equal(old.delays, new.delays) and np.array_equal(old.steps, new.steps)
+    return old if same else new
+
+
+def check_order(profile: Profile, order: Order) -> None:
+    """Raise `InputError` that names the layer if a layer cannot take its blocks in this order."""
+    name = profile.layer.name
+    if not np.array_equal(np.sort(order), np.arange(profile.blocks)):
+        raise InputError(f"layer '{name}': order is not a permutation of its {profile.blocks} blocks")
+    if not order_allowed(profile):
+        raise InputError(f"layer '{name}': order needs every reduction loop in time to lie inside the blocks")
