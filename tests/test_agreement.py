@@ -168,7 +168,7 @@ def test_layers_that_never_wait_element_by_element(seed: int) -> None:
         assert run.start == releases[i]
         assert run.end == releases[i] + profile.last_finish
         assert (np.array(run.block_starts) - releases[i]).tolist() == profile.block_starts.tolist()
-        axes = map(axis_finish, profile.axis_bounds, profile.axis_digits)
+        axes = map(axis_finish, profile.axis_bounds, profile.axis_loops)
         outer = reduce(np.add.outer, axes, np.int64(releases[i] + profile.finish_base))
         assert np.array_equal(run.finish, outer)
         needs = np.zeros(profile.blocks, np.int64)

@@ -219,7 +219,7 @@ def test_cutting_an_array_of_outputs_changes_no_time() -> None:
     for before in whole:
         after = problem.profile(5, cut(before.mapping, 3))
         assert (after.mapping.channels, after.mapping.banks_per_channel) == (3, 2)
-        assert (after.total, after.axis_digits) == (before.total, before.axis_digits)
+        assert (after.total, after.axis_loops) == (before.total, before.axis_loops)
 
 
 @pytest.mark.parametrize("banks", [128, 100, 60])

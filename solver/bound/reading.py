@@ -109,7 +109,7 @@ def _coordinates(group: Group, layer: Layer, dim: int | None) -> npt.NDArray[np.
         else:
             values = np.unique(values[:, None] + coefficient * np.arange(layer.bounds[term]))
     intervals = window_intervals(group)[0]
-    extent = group.windows[0][-1][3] if group.windows[0] else group.extents[0]
+    extent = group.windows[0][-1].extent if group.windows[0] else group.extents[0]
     read = np.zeros((count, extent), bool)
     for row in range(count):
         inside = values + row * step
@@ -238,7 +238,7 @@ def _windows(group: Group) -> npt.NDArray[np.bool_]:
     if intervals is None:
         return np.eye(group.extents[0], dtype=bool)
     low, high = intervals
-    places = np.arange(group.windows[0][-1][3])
+    places = np.arange(group.windows[0][-1].extent)
     read = (places >= low[:, None]) & (places <= high[:, None])
     return np.asarray(read[read.any(axis=1)])
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from ortools.sat.python.cp_model import IntVar, LinearExpr
@@ -13,6 +13,7 @@ from solver.maxplus.candidates import Candidate
 from solver.maxplus.checkpoints import END, START
 from solver.schedule.banks import Banks
 from solver.schedule.plan import Plan
+from solver.timing.mapping import Mapping
 from solver.timing.profile import Profile
 
 SINGLE = 3000
@@ -20,35 +21,40 @@ SINGLE = 3000
 
 
 @dataclass(frozen=True, eq=False)
-class Held:
-    """Which banks each layer holds in the model.
+class BankVariables:
+    """Which banks one layer holds, and for how long, where banks are shared.
 
     Attributes
     ----------
-    banks : for each layer one literal for each bank; none if banks are only counted.
-    channels : for each layer one literal for each channel.
-    rows : for each bank the rows that each layer takes of it; none if all layers fit into one bank.
-    counts, lengths : for each layer how many banks it holds, and for how long.
+    length : for how long it holds them, in units.
+    count : how many it holds.
+    on : whether it holds each bank of the chip; none if banks are only counted.
+    within : whether it holds banks of each channel; likewise.
+    rows : the rows that it takes of each bank; none if all layers fit into one bank.
     """
 
-    banks: Sequence[Sequence[IntVar]]
-    channels: Sequence[Sequence[IntVar]]
-    rows: Sequence[Sequence[IntVar]]
-    counts: Sequence[IntVar]
-    lengths: Sequence[IntVar]
+    length: IntVar
+    count: IntVar
+    on: Sequence[IntVar] = ()
+    within: Sequence[IntVar] = ()
+    rows: Sequence[IntVar] = ()
 
 
-def per_candidate(model: Model, layer: int, what: str) -> list[int]:
-    """Return a figure of the mapping of each candidate of a layer."""
-    return [int(getattr(c.profile.mapping, what)) for c in model.graph.candidates[layer]]
+def candidate_mappings(model: Model, layer: int) -> list[Mapping]:
+    """Return the mapping of each candidate of a layer."""
+    return [candidate.profile.mapping for candidate in model.graph.candidates[layer]]
+
+
+def _banks(model: Model, layer: int) -> LinearExpr:
+    """Return the banks of the mapping that a layer takes."""
+    return LinearExpr.weighted_sum(
+        model.layers[layer].takes, [mapping.banks for mapping in candidate_mappings(model, layer)]
+    )
 
 
 def add_static(model: Model) -> None:
     """Let all layers together have no more banks than the chip."""
-    total = [
-        LinearExpr.weighted_sum(model.literals[i], per_candidate(model, i, "banks"))
-        for i in range(len(model.literals))
-    ]
+    total = [_banks(model, i) for i in range(len(model.layers))]
     model.cp.add(LinearExpr.sum(total) <= model.graph.problem.hardware.banks)
 
 
@@ -57,7 +63,7 @@ def forbid_shapes(model: Model, choice: Sequence[Candidate]) -> None:
     wide = [
         literal
         for i, chosen in enumerate(choice)
-        for literal, candidate in zip(model.literals[i], model.graph.candidates[i], strict=True)
+        for literal, candidate in zip(model.layers[i].takes, model.graph.candidates[i], strict=True)
         if _covers(candidate.profile, chosen.profile)
     ]
     model.cp.add(LinearExpr.sum(wide) <= len(choice) - 1)
@@ -68,24 +74,18 @@ def _covers(large: Profile, small: Profile) -> bool:
     return a.channels >= b.channels and a.banks_per_channel >= b.banks_per_channel
 
 
-def add_shared(model: Model) -> Held:
-    """Let no bank serve two layers at a time, nor hold more rows than it has."""
+def add_shared(model: Model) -> list[BankVariables]:
+    """Let no bank serve two layers at a time, nor hold more rows than it has; return the new variables."""
     hardware = model.graph.problem.hardware
-    lengths = [
-        model.cp.new_int_var(0, model.limit // model.unit, f"held{i}") for i in range(len(model.times))
+    held = _count(model)
+    if len(held) * hardware.banks > SINGLE:
+        return held
+    on = [[model.cp.new_bool_var(f"on{i}_{b}") for b in range(hardware.banks)] for i in range(len(held))]
+    within = [
+        [model.cp.new_bool_var(f"in{i}_{c}") for c in range(hardware.channels)] for i in range(len(held))
     ]
-    for times, length in zip(model.times, lengths, strict=True):
-        model.cp.add(length == times[END] - times[START])
-    counts = _count(model, lengths)
-    if len(lengths) * hardware.banks > SINGLE:
-        return Held([], [], [], counts, lengths)
-    banks = [
-        [model.cp.new_bool_var(f"on{i}_{b}") for b in range(hardware.banks)] for i in range(len(lengths))
-    ]
-    channels = [
-        [model.cp.new_bool_var(f"in{i}_{c}") for c in range(hardware.channels)] for i in range(len(lengths))
-    ]
-    held = Held(banks, channels, _rows(model, banks), counts, lengths)
+    rows = _rows(model, on)
+    held = [replace(own, on=on[i], within=within[i], rows=rows[i]) for i, own in enumerate(held)]
     _shapes(model, held)
     _one_at_a_time(model, held)
     _first_banks_first(model, held)
@@ -93,74 +93,75 @@ def add_shared(model: Model) -> Held:
     return held
 
 
-def _count(model: Model, lengths: Sequence[IntVar]) -> list[IntVar]:
+def _count(model: Model) -> list[BankVariables]:
     """Let the layers that run at any time have no more banks than there are, and all rows fit in sum."""
     hardware = model.graph.problem.hardware
-    intervals, demands, rows = [], [], []
-    for i, (times, length) in enumerate(zip(model.times, lengths, strict=True)):
-        intervals.append(model.cp.new_interval_var(times[START], length, times[END], f"hold{i}"))
-        demands.append(model.cp.new_int_var(0, hardware.banks, f"banks{i}"))
-        banks = LinearExpr.weighted_sum(model.literals[i], per_candidate(model, i, "banks"))
-        model.cp.add(demands[i] == banks)
+    lengths = [
+        model.cp.new_int_var(0, model.limit // model.unit, f"held{i}") for i in range(len(model.layers))
+    ]
+    for layer, length in zip(model.layers, lengths, strict=True):
+        model.cp.add(length == layer.end - layer.start)
+    held, intervals, rows = [], [], []
+    for i, (layer, length) in enumerate(zip(model.layers, lengths, strict=True)):
+        intervals.append(model.cp.new_interval_var(layer.start, length, layer.end, f"hold{i}"))
+        count = model.cp.new_int_var(0, hardware.banks, f"banks{i}")
+        model.cp.add(count == _banks(model, i))
+        held.append(BankVariables(length, count))
         needed = [c.profile.rows * c.profile.banks for c in model.graph.candidates[i]]
-        rows.append(LinearExpr.weighted_sum(model.literals[i], needed))
-    model.cp.add_cumulative(intervals, demands, hardware.banks)
+        rows.append(LinearExpr.weighted_sum(layer.takes, needed))
+    model.cp.add_cumulative(intervals, [own.count for own in held], hardware.banks)
     model.cp.add(LinearExpr.sum(rows) <= hardware.rows_per_bank * hardware.banks)
-    return demands
+    return held
 
 
-def _shapes(model: Model, held: Held) -> None:
+def _shapes(model: Model, held: Sequence[BankVariables]) -> None:
     """Give each layer as many channels as its mapping says, and in each of them as many banks."""
     width = model.graph.problem.hardware.banks_per_channel
-    for i, (banks, channels) in enumerate(zip(held.banks, held.channels, strict=True)):
-        literals = model.literals[i]
-        model.cp.add(
-            LinearExpr.sum(channels) == LinearExpr.weighted_sum(literals, per_candidate(model, i, "channels"))
-        )
-        wide = LinearExpr.weighted_sum(literals, per_candidate(model, i, "banks_per_channel"))
-        for c, used in enumerate(channels):
-            here = banks[c * width : (c + 1) * width]
+    for i, own in enumerate(held):
+        takes, mappings = model.layers[i].takes, candidate_mappings(model, i)
+        channels = LinearExpr.weighted_sum(takes, [mapping.channels for mapping in mappings])
+        model.cp.add(LinearExpr.sum(own.within) == channels)
+        wide = LinearExpr.weighted_sum(takes, [mapping.banks_per_channel for mapping in mappings])
+        for c, used in enumerate(own.within):
+            here = own.on[c * width : (c + 1) * width]
             model.cp.add(LinearExpr.sum(here) == wide).only_enforce_if(used)
             model.cp.add(LinearExpr.sum(here) == 0).only_enforce_if(~used)
 
 
-def _rows(model: Model, banks: Sequence[Sequence[IntVar]]) -> list[list[IntVar]]:
-    """Let the rows of all layers of a bank fit into it, where they might not."""
+def _rows(model: Model, on: Sequence[Sequence[IntVar]]) -> list[list[IntVar]]:
+    """Let the rows of all layers of a bank fit into it, where they might not; return those of each layer."""
     hardware = model.graph.problem.hardware
     needed = [[c.profile.rows for c in own] for own in model.graph.candidates]
+    rows: list[list[IntVar]] = [[] for _ in needed]
     if sum(map(max, needed)) <= hardware.rows_per_bank:
-        return []
-    rows = []
+        return rows
     for b in range(hardware.banks):
         here = [model.cp.new_int_var(0, max(own), f"rows{i}_{b}") for i, own in enumerate(needed)]
         for i, (own, taken) in enumerate(zip(needed, here, strict=True)):
-            chosen = LinearExpr.weighted_sum(model.literals[i], own)
-            model.cp.add(taken >= chosen).only_enforce_if(banks[i][b])
+            chosen = LinearExpr.weighted_sum(model.layers[i].takes, own)
+            model.cp.add(taken >= chosen).only_enforce_if(on[i][b])
+            rows[i].append(taken)
         model.cp.add(LinearExpr.sum(here) <= hardware.rows_per_bank)
-        rows.append(here)
     return rows
 
 
-def _one_at_a_time(model: Model, held: Held) -> None:
+def _one_at_a_time(model: Model, held: Sequence[BankVariables]) -> None:
     for b in range(model.graph.problem.hardware.banks):
         model.cp.add_no_overlap(
-            model.cp.new_optional_interval_var(times[START], length, times[END], banks[b], f"hold{i}_{b}")
-            for i, (times, length, banks) in enumerate(
-                zip(model.times, held.lengths, held.banks, strict=True)
-            )
+            model.cp.new_optional_interval_var(layer.start, own.length, layer.end, own.on[b], f"hold{i}_{b}")
+            for i, (layer, own) in enumerate(zip(model.layers, held, strict=True))
         )
 
 
-def _first_banks_first(model: Model, held: Held) -> None:
+def _first_banks_first(model: Model, held: Sequence[BankVariables]) -> None:
     """Banks of a channel are alike, and so are channels: the first layer takes the first of each."""
     width = model.graph.problem.hardware.banks_per_channel
-    first = model.graph.problem.network.topological[0]
-    channels, banks = held.channels[first], held.banks[first]
-    for c in range(len(channels) - 1):
-        model.cp.add_implication(channels[c + 1], channels[c])
-    for b in range(len(banks) - 1):
+    first = held[model.graph.problem.network.topological[0]]
+    for c in range(len(first.within) - 1):
+        model.cp.add_implication(first.within[c + 1], first.within[c])
+    for b in range(len(first.on) - 1):
         if (b + 1) % width:
-            model.cp.add_implication(banks[b + 1], banks[b])
+            model.cp.add_implication(first.on[b + 1], first.on[b])
 
 
 def _no_circles(model: Model) -> None:
@@ -168,28 +169,26 @@ def _no_circles(model: Model) -> None:
     for link in model.graph.links:
         least = int(link.lags[:, :, START, END].min()) // model.unit
         if least > 0:
-            begun = model.times[link.producer][START]
-            model.cp.add(model.times[link.consumer][END] >= begun + least)
+            producer, consumer = model.layers[link.producer], model.layers[link.consumer]
+            model.cp.add(consumer.end >= producer.start + least)
 
 
-def hint_banks(model: Model, held: Held, plan: Plan) -> None:
+def hint_banks(model: Model, held: Sequence[BankVariables], plan: Plan) -> None:
     """Complete the hint of a plan by its banks, renamed so that the first layer has the first ones."""
     hardware = model.graph.problem.hardware
     first = model.graph.problem.network.topological[0]
     renamed = _renaming(plan.banks[first], hardware.channels, hardware.banks_per_channel)
-    for i, times in enumerate(plan.timeline.layers):
-        length = times.end // model.unit - times.start // model.unit
-        model.cp.add_hint(held.lengths[i], length)
-        model.cp.add_hint(held.counts[i], len(plan.banks[i]))
-        if held.banks:
-            taken = set(renamed[plan.banks[i]].tolist())
-            used = {b // hardware.banks_per_channel for b in taken}
-            for b, literal in enumerate(held.banks[i]):
-                model.cp.add_hint(literal, b in taken)
-            for c, literal in enumerate(held.channels[i]):
-                model.cp.add_hint(literal, c in used)
-            for b, rows in enumerate(held.rows):
-                model.cp.add_hint(rows[i], times.profile.rows if b in taken else 0)
+    for own, times, banks in zip(held, plan.timeline.layers, plan.banks, strict=True):
+        model.cp.add_hint(own.length, times.end // model.unit - times.start // model.unit)
+        model.cp.add_hint(own.count, len(banks))
+        taken = set(renamed[banks].tolist())
+        used = {b // hardware.banks_per_channel for b in taken}
+        for b, literal in enumerate(own.on):
+            model.cp.add_hint(literal, b in taken)
+        for c, literal in enumerate(own.within):
+            model.cp.add_hint(literal, c in used)
+        for b, rows in enumerate(own.rows):
+            model.cp.add_hint(rows, times.profile.rows if b in taken else 0)
 
 
 def _renaming(first: Banks, channels: int, width: int) -> Banks:

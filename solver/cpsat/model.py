@@ -27,6 +27,36 @@ RANGE = 2**44
 
 
 @dataclass(frozen=True, eq=False)
+class LayerVariables:
+    """The variables of one layer.
+
+    Attributes
+    ----------
+    takes : whether it takes each of its candidates.
+    passes : when it passes each of its checkpoints, in units.
+    """
+
+    takes: Sequence[IntVar]
+    passes: Sequence[IntVar]
+
+    @property
+    def start(self) -> IntVar:
+        """When it starts."""
+        return self.passes[START]
+
+    @property
+    def end(self) -> IntVar:
+        """When it ends."""
+        return self.passes[END]
+
+    def chosen(self, scaled: Sequence[int]) -> LinearExpr:
+        """Return the value of the candidate that it takes, given one for each."""
+        if len(set(scaled)) == 1:
+            return LinearExpr.sum([scaled[0]])
+        return LinearExpr.weighted_sum(self.takes, scaled)
+
+
+@dataclass(frozen=True, eq=False)
 class Model:
     """A model and its variables.
 
@@ -34,8 +64,6 @@ class Model:
     ----------
     limit : the latency that plans may have at most, in cycles.
     unit : cycles in one unit of the model's times.
-    literals : for each layer whether it takes each candidate.
-    times : for each layer when it passes each checkpoint.
     """
 
     graph: LagGraph
@@ -43,8 +71,7 @@ class Model:
     limit: int
     unit: int
     cp: CpModel
-    literals: Sequence[Sequence[IntVar]]
-    times: Sequence[Sequence[IntVar]]
+    layers: Sequence[LayerVariables]
     latency: IntVar
 
     @property
@@ -54,10 +81,7 @@ class Model:
 
     def chosen(self, layer: int, values: Cycles) -> LinearExpr:
         """Return the value, in cycles, of the candidate that a layer takes, in units rounded down."""
-        scaled = (values // self.unit).tolist()
-        if len(set(scaled)) == 1:
-            return LinearExpr.sum([scaled[0]])
-        return LinearExpr.weighted_sum(self.literals[layer], scaled)
+        return self.layers[layer].chosen((values // self.unit).tolist())
 
 
 def build_model(graph: LagGraph, bounds: Bounds, limit: int, anchor: Sequence[int]) -> Model:
@@ -67,20 +91,19 @@ def build_model(graph: LagGraph, bounds: Bounds, limit: int, anchor: Sequence[in
     """
     cp = CpModel()
     unit = -(-limit // RANGE)
-    literals = [
+    takes = [
         [cp.new_bool_var(f"x{i}_{m}") for m in range(len(own))] for i, own in enumerate(graph.candidates)
     ]
-    times = []
+    layers = []
     for i, (heads, tails) in enumerate(zip(bounds.heads, bounds.tails, strict=True)):
         first, last = heads.min(axis=0) // unit, (limit - tails.min(axis=0)) // unit
-        times.append(
-            [
-                cp.new_int_var(int(a), int(b), f"t{i}_{q}")
-                for q, (a, b) in enumerate(zip(first, last, strict=True))
-            ]
-        )
+        passes = [
+            cp.new_int_var(int(a), int(b), f"t{i}_{q}")
+            for q, (a, b) in enumerate(zip(first, last, strict=True))
+        ]
+        layers.append(LayerVariables(takes[i], passes))
     latency = cp.new_int_var(bounds.latency // unit, limit // unit, "latency")
-    model = Model(graph, bounds, limit, unit, cp, literals, times, latency)
+    model = Model(graph, bounds, limit, unit, cp, layers, latency)
     _one_candidate(model)
     _within_layers(model)
     _heads_and_tails(model)
@@ -92,22 +115,22 @@ def build_model(graph: LagGraph, bounds: Bounds, limit: int, anchor: Sequence[in
 
 
 def _one_candidate(model: Model) -> None:
-    for own in model.literals:
-        model.cp.add_exactly_one(own)
+    for layer in model.layers:
+        model.cp.add_exactly_one(layer.takes)
 
 
 def _within_layers(model: Model) -> None:
     """From the start to a checkpoint, and on to the end, it takes at least as long as without waiting."""
-    for i, (times, ideal) in enumerate(zip(model.times, model.graph.times, strict=True)):
-        for q, time in enumerate(times[1:], 1):
-            model.cp.add(time >= times[START] + model.chosen(i, ideal[:, q]))
-        for q, time in enumerate(times[1:END], 1):
-            model.cp.add(times[END] >= time + model.chosen(i, ideal[:, END] - ideal[:, q]))
+    for i, (layer, ideal) in enumerate(zip(model.layers, model.graph.times, strict=True)):
+        for q, time in enumerate(layer.passes[1:], 1):
+            model.cp.add(time >= layer.start + model.chosen(i, ideal[:, q]))
+        for q, time in enumerate(layer.passes[1:END], 1):
+            model.cp.add(layer.end >= time + model.chosen(i, ideal[:, END] - ideal[:, q]))
 
 
 def _heads_and_tails(model: Model) -> None:
-    for i, times in enumerate(model.times):
-        for q, time in enumerate(times):
+    for i, layer in enumerate(model.layers):
+        for q, time in enumerate(layer.passes):
             model.cp.add(time >= model.chosen(i, model.bounds.heads[i][:, q]))
             model.cp.add(model.latency >= time + model.chosen(i, model.bounds.tails[i][:, q]))
         model.cp.add(model.latency >= model.chosen(i, model.bounds.layers[i]))
@@ -127,7 +150,8 @@ def add_envelopes(model: Model, link: Link, producer: int, consumer: int) -> Non
 
 def _add_envelope(model: Model, link: Link, q: int, r: int, envelope: Envelope) -> None:
     asked = model.chosen(link.producer, envelope.producers) + model.chosen(link.consumer, envelope.consumers)
-    model.cp.add(model.times[link.consumer][r] >= model.times[link.producer][q] + asked)
+    producer, consumer = model.layers[link.producer], model.layers[link.consumer]
+    model.cp.add(consumer.passes[r] >= producer.passes[q] + asked)
 
 
 def _barred_pairs(model: Model) -> None:
@@ -135,7 +159,7 @@ def _barred_pairs(model: Model) -> None:
     for link in model.graph.links:
         barred = link.lags[:, :, START, END] > model.limit
         for i, j in zip(*np.nonzero(barred), strict=True):
-            first, second = model.literals[link.producer][i], model.literals[link.consumer][j]
+            first, second = model.layers[link.producer].takes[i], model.layers[link.consumer].takes[j]
             model.cp.add_at_most_one(first, second)
 
 
@@ -160,7 +184,8 @@ def add_chain(model: Model, chain: Chain) -> None:
     if model.static:
         model.cp.add(model.latency >= total)
     else:
-        model.cp.add(model.times[chain[-1].layer][END] >= model.times[chain[0].layer][START] + total)
+        first, last = model.layers[chain[0].layer], model.layers[chain[-1].layer]
+        model.cp.add(last.end >= first.start + total)
 
 
 def places(graph: LagGraph, plan: Plan) -> list[int]:
@@ -184,11 +209,11 @@ def hint(model: Model, plan: Plan) -> bool:
     if not all(map(_is, chosen, plan.timeline.layers)) or plan.latency > model.limit:
         return False
     for i, (place, times) in enumerate(zip(found, plan.timeline.layers, strict=True)):
-        for m, literal in enumerate(model.literals[i]):
+        for m, literal in enumerate(model.layers[i].takes):
             model.cp.add_hint(literal, m == place)
         ideal = model.graph.times[i][place]
         real = [times.start, *(ideal[1:] + times.delay_at(ideal[1:])).tolist()]
-        for time, value in zip(model.times[i], real, strict=True):
+        for time, value in zip(model.layers[i].passes, real, strict=True):
             model.cp.add_hint(time, value // model.unit)
     model.cp.add_hint(model.latency, plan.latency // model.unit)
     return True

@@ -8,18 +8,18 @@ ends at the latency of the best plan (docs/formulation.md).
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 from ortools.sat.python.cp_model import INFEASIBLE, MODEL_INVALID, OPTIMAL, CpSolver, CpSolverSolutionCallback
 
 from solver.cpsat import model as cpsat
-from solver.cpsat.banks import Held, add_shared, add_static, forbid_shapes, hint_banks
+from solver.cpsat.banks import BankVariables, add_shared, add_static, forbid_shapes, hint_banks
 from solver.cpsat.model import Model
 from solver.cpsat.proposals import Choice, Proposal, assess
 from solver.maxplus.chains import Chain, decisive_chain
-from solver.maxplus.checkpoints import END, START, Candidates
+from solver.maxplus.checkpoints import Candidates
 from solver.maxplus.heads import Bounds, LagGraph, lag_graph, reduce
 from solver.schedule.plan import Plan
 from solver.stop import Stop, StoppedError
@@ -141,7 +141,7 @@ class _Search:
                 self.slice *= 2
         return True
 
-    def solve(self, model: Model, held: Held | None) -> int:
+    def solve(self, model: Model, held: Sequence[BankVariables] | None) -> int:
         """Solve the model for a slice of time, learning from every solution; return the status."""
         if cpsat.hint(model, self.plan) and held is not None:
             hint_banks(model, held, self.plan)
@@ -161,7 +161,7 @@ class _Search:
             self.raise_bound(round(solver.best_objective_bound) * model.unit)
         return int(status)
 
-    def learn(self, model: Model, held: Held | None, proposal: Proposal) -> None:
+    def learn(self, model: Model, held: Sequence[BankVariables] | None, proposal: Proposal) -> None:
         """Evaluate what the model proposes and keep what it has overlooked."""
         known = assess(self.problem, proposal)
         if known.misfit:
@@ -189,7 +189,7 @@ def _length(problem: Problem, chain: Chain, choice: Choice) -> int:
 class _Listener(CpSolverSolutionCallback):
     """Hears of every solution of the model."""
 
-    def __init__(self, search: _Search, model: Model, held: Held | None) -> None:
+    def __init__(self, search: _Search, model: Model, held: Sequence[BankVariables] | None) -> None:
         super().__init__()
         self.search, self.model, self.held = search, model, held
 
@@ -203,18 +203,18 @@ class _Listener(CpSolverSolutionCallback):
     def _proposal(self) -> Proposal:
         model, held = self.model, self.held
         choice = tuple(
-            next(c for c, x in zip(own, literals, strict=True) if self.boolean_value(x))
-            for own, literals in zip(model.graph.candidates, model.literals, strict=True)
+            next(c for c, x in zip(own, layer.takes, strict=True) if self.boolean_value(x))
+            for own, layer in zip(model.graph.candidates, model.layers, strict=True)
         )
-        banks = (
-            ()
-            if held is None
-            else tuple(tuple(b for b, x in enumerate(own) if self.boolean_value(x)) for own in held.banks)
+        banks = tuple(
+            tuple(b for b, x in enumerate(layer.on) if self.boolean_value(x))
+            for layer in held or ()
+            if layer.on
         )
         return Proposal(
             choice,
-            tuple(self.value(times[START]) * model.unit for times in model.times),
-            tuple(self.value(times[END]) * model.unit for times in model.times),
+            tuple(self.value(layer.start) * model.unit for layer in model.layers),
+            tuple(self.value(layer.end) * model.unit for layer in model.layers),
             self.value(model.latency) * model.unit,
             banks,
         )

@@ -15,11 +15,12 @@ import numpy as np
 
 from solver.timing.cache import cached
 from solver.timing.infinity import INFINITY, MINUS_INFINITY
-from solver.timing.need import Indices, ideal_need, rising, window_intervals
+from solver.timing.need import ideal_need, rising, window_intervals
 from solver.timing.ordered import axis_classes, finish_grid, grid_need, last_finish
 from solver.timing.problem import Edge, Group
-from solver.timing.profile import Cycles, Digits, Profile, axis_finish, digit_sums
+from solver.timing.profile import Cycles, Profile, WeightedLoop, WeightedLoops, axis_finish, digit_sums
 from solver.timing.timeline import Order, edge_records
+from solver.timing.windows import Indices, Interval
 
 Region = tuple[Indices, ...]
 """A product of coordinates: for each group of an operand, places in the raveled producer axes of it."""
@@ -72,7 +73,7 @@ def finish_table(candidate: Candidate, edge: Edge) -> ElementTimes:
     """Return the ideal finish of each element of the producer of an edge."""
     profile = candidate.profile
     if candidate.order is None:
-        tables = [axis_finish(b, d) for b, d in zip(profile.axis_bounds, profile.axis_digits, strict=True)]
+        tables = [axis_finish(b, d) for b, d in zip(profile.axis_bounds, profile.axis_loops, strict=True)]
         parts = []
         for group in edge.groups:
             part = tables[group.axes[0]]
@@ -97,7 +98,7 @@ def group_sizes(edge: Edge, producer: Profile) -> tuple[int, ...]:
 
 @cached
 def first_table(candidate: Candidate, edge: Edge, producer: Profile) -> ElementTimes:
-    """Return the ideal start of the first block that reads each element; at least UNREAD if none does."""
+    """Return the ideal start of the first block that reads each element; at least infinity if none does."""
     profile = candidate.profile
     if candidate.order is None:
         return ElementTimes(
@@ -111,23 +112,26 @@ def first_table(candidate: Candidate, edge: Edge, producer: Profile) -> ElementT
     return ElementTimes(0, (dense,))
 
 
-_Key = tuple[Group, tuple[tuple[int, ...], ...], tuple[int, ...], tuple[Digits, ...]]
+_Key = tuple[Group, tuple[tuple[int, ...], ...], tuple[int, ...], tuple[WeightedLoops, ...]]
 
 
 def _group_key(group: Group, profile: Profile, producer: Profile) -> _Key:
     """Return what `_group_first` depends on: all else of a mapping is of no importance to it."""
-    loops = [profile.read_digits[dim] for dim in group.dims]
-    digits = tuple(tuple((b, profile.weights[at] if at >= 0 else 0) for b, at in dim) for dim in loops)
+    loops = [profile.read_loops[dim] for dim in group.dims]
+    weighted = tuple(
+        tuple(WeightedLoop(b, 0 if place is None else profile.weights[place]) for b, place in dim)
+        for dim in loops
+    )
     axes = tuple(producer.axis_bounds[axis] for axis in group.axes)
-    return group, axes, tuple(profile.layer.bounds[dim] for dim in group.dims), digits
+    return group, axes, tuple(profile.layer.bounds[dim] for dim in group.dims), weighted
 
 
 @cached
 def _group_first(
-    group: Group, axes: tuple[tuple[int, ...], ...], bounds: tuple[int, ...], digits: tuple[Digits, ...]
+    group: Group, axes: tuple[tuple[int, ...], ...], bounds: tuple[int, ...], loops: tuple[WeightedLoops, ...]
 ) -> Cycles:
-    """Return the group's part of the first read of each coordinate; UNREAD if there is none."""
-    return _earliest(group, axes, [digit_sums(b, loops) for b, loops in zip(bounds, digits, strict=True)])
+    """Return the group's part of the first read of each coordinate; infinity if there is none."""
+    return _earliest(group, axes, [digit_sums(b, own) for b, own in zip(bounds, loops, strict=True)])
 
 
 def _earliest(group: Group, axes: tuple[tuple[int, ...], ...], times: Sequence[Cycles]) -> Cycles:
@@ -146,7 +150,7 @@ def _earliest(group: Group, axes: tuple[tuple[int, ...], ...], times: Sequence[C
     return first.ravel()
 
 
-def _widened(first: Cycles, size: int, interval: tuple[Indices, Indices] | None) -> Cycles:
+def _widened(first: Cycles, size: int, interval: Interval | None) -> Cycles:
     """Go from values of a form, along the leading axis, to the coordinates that they read."""
     result = np.full((size, *first.shape[1:]), INFINITY, np.int64)
     if interval is None:
@@ -166,9 +170,9 @@ def block_region(consumer: Profile, edge: Edge, producer: Profile, block: int) -
         elsewhere = []
         for dim, bound in zip(group.dims, bounds, strict=True):
             apart, stride = np.zeros(bound, np.int64), 1
-            for b, position in reversed(consumer.read_digits[dim]):
-                if position >= 0:
-                    apart[np.arange(bound) // stride % b != digits[position]] = INFINITY
+            for b, place in reversed(consumer.read_loops[dim]):
+                if place is not None:
+                    apart[np.arange(bound) // stride % b != digits[place]] = INFINITY
                 stride *= b
             elsewhere.append(apart)
         region.append(np.flatnonzero(_earliest(group, axes, elsewhere) < INFINITY))

@@ -92,5 +92,6 @@ def _decisive(times: LayerTimes, ideal: int) -> tuple[int, int] | None:
 
 
 def chain_lags(path: Chain, candidates: Sequence[Sequence[Candidate]], transfer: int) -> list[Cycles]:
-    """Return for each step the lag of each candidate of its layer, NEVER where it breaks the chain."""
+    """Return for each step the lag of each candidate of its layer, minus infinity where it breaks
+    the chain."""
     return [np.array([step.lag(c, transfer) for c in candidates[step.layer]], np.int64) for step in path]

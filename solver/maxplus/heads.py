@@ -26,7 +26,7 @@ LEVELS = 128
 
 @dataclass(frozen=True, eq=False)
 class Link:
-    """One operand that reads a layer: `lags` of all pairs, BARRED for those that are not worth having."""
+    """One operand that reads a layer: `lags` of all pairs, infinity for those that are not worth having."""
 
     producer: int
     consumer: int
@@ -132,7 +132,7 @@ def heads(graph: LagGraph, budget: Budget, stop: Stop) -> list[Cycles]:
 
     Returns
     -------
-    For each layer (candidates, budgets, checkpoints); BARRED if the budget does not suffice.
+    For each layer (candidates, budgets, checkpoints); infinity if the budget does not suffice.
     """
     result = [
         _shifted(np.repeat(times[:, None], budget.total + 1, axis=1), units)

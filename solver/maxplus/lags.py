@@ -28,7 +28,7 @@ def pair_lags(starts: Cycles, need: Cycles, passed: Cycles, reached: Cycles) -> 
 
     Returns
     -------
-    (checkpoints of the producer, of the consumer), NEVER where nothing is implied.
+    (checkpoints of the producer, of the consumer), minus infinity where nothing is implied.
     """
     later = np.where(need >= passed[:, None], need - starts, MINUS_INFINITY)
     longest = np.maximum.accumulate(later, axis=1)

@@ -22,7 +22,7 @@ from solver.timing.cache import cached
 from solver.timing.infinity import INFINITY, MINUS_INFINITY
 from solver.timing.need import block_maxima, to_block_axes, window_intervals
 from solver.timing.problem import Edge, Group, Problem
-from solver.timing.profile import AXIS_OUTPUTS, Cycles, Digits, Profile, axis_finish
+from solver.timing.profile import AXIS_OUTPUTS, Cycles, PlacedLoops, Profile, WeightedLoop, axis_finish
 from solver.timing.timeline import Order
 
 Mask = npt.NDArray[np.bool_]
@@ -40,8 +40,8 @@ class Response:
     Attributes
     ----------
     finish : ideal finish of each output; shape (outputs,).
-    lags : for each edge of the layer `finish(o)` less the finish of the element; NOTHING where it does not
-        matter; shape (elements of the producer, outputs).
+    lags : for each edge of the layer `finish(o)` less the finish of the element; minus infinity where it
+        does not matter; shape (elements of the producer, outputs).
     """
 
     profile: Profile
@@ -102,8 +102,8 @@ def response(problem: Problem, layer: int, profile: Profile, order: Order | None
 def _finish(profile: Profile) -> Cycles:
     """Return the ideal finish of each output; shape (outputs,)."""
     finish = np.array(profile.finish_base)
-    for bounds, digits in zip(profile.axis_bounds, profile.axis_digits, strict=True):
-        finish = (finish[..., None] + axis_finish(bounds, digits)).ravel()
+    for bounds, loops in zip(profile.axis_bounds, profile.axis_loops, strict=True):
+        finish = (finish[..., None] + axis_finish(bounds, loops)).ravel()
     return finish
 
 
@@ -112,11 +112,14 @@ def _own_blocks(profile: Profile) -> Cycles:
     strides = _strides(profile.block_shape)
     own = np.zeros(1, np.int64)
     for axis, bounds in zip(AXIS_OUTPUTS, profile.axis_bounds, strict=True):
-        digits = []
-        for dim in axis:
-            loops = profile.read_digits[dim]
-            digits.append(tuple([(b, strides[at] if at >= 0 else 0) for b, at in loops]))
-        own = (own[:, None] + axis_finish(bounds, tuple(digits))).ravel()
+        weighted = tuple(
+            tuple(
+                WeightedLoop(b, 0 if place is None else strides[place])
+                for b, place in profile.read_loops[dim]
+            )
+            for dim in axis
+        )
+        own = (own[:, None] + axis_finish(bounds, weighted)).ravel()
     return own
 
 
@@ -130,7 +133,7 @@ def _reads(problem: Problem, edge: Edge, profile: Profile) -> Mask:
     read: Mask = np.ones((1,) * (rank + 4), np.bool_)
     for group in edge.groups:
         bounds = tuple([profile.layer.bounds[dim] for dim in group.dims])
-        loops = tuple([profile.read_digits[dim] for dim in group.dims])
+        loops = tuple([profile.read_loops[dim] for dim in group.dims])
         read = read & _group_reads(group, shape, bounds, loops, rank)
     blocks = np.broadcast_to(read, (*profile.block_shape, *shape)).reshape(profile.blocks, -1)
     idle = profile.idle_blocks()
@@ -142,7 +145,7 @@ def _group_reads(
     group: Group,
     shape: tuple[int, ...],
     bounds: tuple[int, ...],
-    loops: tuple[Digits, ...],
+    loops: tuple[PlacedLoops, ...],
     rank: int,
 ) -> Mask:
     """Return what blocks read on a group's axes; shape (block loops.., n, ch, h, w), 1 for other axes."""
@@ -190,8 +193,8 @@ def efficient(options: Sequence[Response]) -> list[Response]:
     costs = np.array([[*o.shape, o.profile.rows] for o in left], np.int64)
     tables = np.stack([np.concatenate([o.finish, *[lag.ravel() for lag in o.lags]]) for o in left])
     table = np.concatenate((costs, tables), axis=1)
-    # Whoever dominates another one has a smaller sum, NOTHING counting as just below the least number that
-    # occurs. A sum that is too large for 64 bits would only leave more options than necessary.
+    # Whoever dominates another one has a smaller sum, minus infinity counting as just below the least number
+    # that occurs. A sum that is too large for 64 bits would only leave more options than necessary.
     lowest = int(table[table > MINUS_INFINITY].min())
     ranked = np.argsort(np.maximum(table, lowest - 1).sum(axis=1), kind="stable")
     chosen: list[int] = []

@@ -57,7 +57,7 @@ def ready_order(
 
 
 def _finished(source: LayerTimes, consumer: Profile, edge: Edge) -> Cycles:
-    """Return when what each block reads of one operand is really finished, NOTHING where it reads nothing."""
+    """Return when what each block reads of one operand is really finished; minus infinity for nothing."""
     if source.order is not None:
         grid = finish_grid(source.profile, source.block_starts(), source.order)
         return grid_need(grid, source.profile, consumer, edge)

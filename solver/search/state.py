@@ -24,11 +24,11 @@ def cost(timeline: Timeline) -> float:
 
 def critical_layers(timeline: Timeline) -> list[int]:
     """Return the layers that decide the latency, the last one first: each waited last for the next one."""
-    i = max(range(len(timeline.layers)), key=lambda i: timeline.layers[i].end)
     path = []
-    while i >= 0:
-        path.append(i)
-        i = timeline.layers[i].waited_for
+    layer: int | None = max(range(len(timeline.layers)), key=lambda i: timeline.layers[i].end)
+    while layer is not None:
+        path.append(layer)
+        layer = timeline.layers[layer].binding_producer
     return path
 
 

@@ -15,33 +15,23 @@ import numpy.typing as npt
 from solver.timing.cache import cached
 from solver.timing.infinity import MINUS_INFINITY
 from solver.timing.problem import Edge, Group
-from solver.timing.profile import Cycles, Digits, Profile, axis_finish, digit_sums
+from solver.timing.profile import (
+    Cycles,
+    PlacedLoop,
+    PlacedLoops,
+    Profile,
+    WeightedLoop,
+    WeightedLoops,
+    axis_finish,
+    digit_sums,
+)
+from solver.timing.windows import Indices, Interval, window_interval
 
-Indices = npt.NDArray[np.int64]
 FIRST = np.zeros(1, np.int64)
 
 
-def _interval(group: Group, which: int) -> tuple[Indices, Indices]:
-    """Return the first and last coordinate read for each value of the form; first > last if none."""
-    low = np.arange(group.extents[which], dtype=np.int64)
-    high = low.copy()
-    for scale, shift, width, extent in group.windows[which]:
-        empty = low > high
-        if scale < 0:
-            low, high = low - low % -scale, high - high % -scale - scale - 1
-        elif width == 0:
-            low, high = low // scale, high // scale
-        elif scale == 0:
-            low, high = np.zeros_like(low), np.full_like(high, extent - 1)
-        else:
-            low, high = low * scale + shift, high * scale + shift + width - 1
-        low, high = np.maximum(low, 0), np.minimum(high, extent - 1)
-        low[empty], high[empty] = 0, -1
-    return low, high
-
-
 def range_maximum(table: Cycles, low: Indices, high: Indices) -> Cycles:
-    """Return the maximum of `table[low..high]` along the first axis, NOTHING for an empty range.
+    """Return the maximum of `table[low..high]` along the first axis, minus infinity for an empty range.
 
     A sparse table: maxima over ranges whose length is a power of two; two of them cover any range.
     """
@@ -59,9 +49,12 @@ def range_maximum(table: Cycles, low: Indices, high: Indices) -> Cycles:
 
 
 @cached
-def window_intervals(group: Group) -> tuple[tuple[Indices, Indices] | None, ...]:
+def window_intervals(group: Group) -> tuple[Interval | None, ...]:
     """Return for each axis of a group its intervals; None where a value is its own coordinate."""
-    return tuple(_interval(group, i) if windows else None for i, windows in enumerate(group.windows))
+    return tuple(
+        window_interval(extent, windows) if windows else None
+        for extent, windows in zip(group.extents, group.windows, strict=True)
+    )
 
 
 def form_values(group: Group, tables: list[Cycles]) -> Cycles:
@@ -74,7 +67,9 @@ def form_values(group: Group, tables: list[Cycles]) -> Cycles:
     return values
 
 
-def block_maxima(values: Cycles, group: Group, bounds: tuple[int, ...], read: tuple[Digits, ...]) -> Cycles:
+def block_maxima(
+    values: Cycles, group: Group, bounds: tuple[int, ...], read: tuple[PlacedLoops, ...]
+) -> Cycles:
     """Return the largest value for each combination of the block digits of the group's dims.
 
     Parameters
@@ -86,12 +81,12 @@ def block_maxima(values: Cycles, group: Group, bounds: tuple[int, ...], read: tu
     -------
     (block loops of the first dim .., of the second dim .., further axes of `values`).
     """
-    read = tuple([loops or ((bound, -1),) for bound, loops in zip(bounds, read, strict=True)])
+    read = tuple([loops or (PlacedLoop(bound, None),) for bound, loops in zip(bounds, read, strict=True)])
     index = _form_index(group, bounds, tuple([tuple([b for b, _ in loops]) for loops in read]))
     nothing = np.full((1, *values.shape[1:]), MINUS_INFINITY, np.int64)
     table = np.concatenate((values, nothing))[index]
-    positions = [position for loops in read for _, position in loops]
-    inner = tuple([axis for axis, position in enumerate(positions) if position < 0])
+    places = [place for loops in read for _, place in loops]
+    inner = tuple([axis for axis, place in enumerate(places) if place is None])
     return np.asarray(table.max(axis=inner)) if inner else table
 
 
@@ -108,15 +103,15 @@ def _form_index(group: Group, bounds: tuple[int, ...], loops: tuple[tuple[int, .
     return np.where(idle | (index < 0) | (index >= values), values, index)
 
 
-def to_block_axes(table: Cycles, read: tuple[Digits, ...], rank: int) -> Cycles:
+def to_block_axes(table: Cycles, read: tuple[PlacedLoops, ...], rank: int) -> Cycles:
     """Put the block-loop axes of a table in the loops' own order, with length 1 for loops of other groups."""
-    positions = [position for loops in read for _, position in loops if position >= 0]
-    shape = [1] * rank + list(table.shape[len(positions) :])
-    for position, length in zip(positions, table.shape, strict=False):
-        shape[position] = length
-    if positions != sorted(positions):
-        cached = range(len(positions), table.ndim)
-        table = table.transpose([*np.argsort(positions).tolist(), *cached])
+    places = [place for loops in read for _, place in loops if place is not None]
+    shape = [1] * rank + list(table.shape[len(places) :])
+    for place, length in zip(places, table.shape, strict=False):
+        shape[place] = length
+    if places != sorted(places):
+        further = range(len(places), table.ndim)
+        table = table.transpose([*np.argsort(places).tolist(), *further])
     return table.reshape(shape)
 
 
@@ -124,13 +119,13 @@ def to_block_axes(table: Cycles, read: tuple[Digits, ...], rank: int) -> Cycles:
 def _group_need(
     group: Group,
     axis_bounds: tuple[tuple[int, ...], ...],
-    finish: tuple[tuple[Digits, ...], ...],
+    finish: tuple[tuple[WeightedLoops, ...], ...],
     bounds: tuple[int, ...],
-    read: tuple[Digits, ...],
+    read: tuple[PlacedLoops, ...],
     rank: int,
 ) -> Cycles:
     """Return the group's part of `compact_need`; an axis along which nothing changes has length 1."""
-    tables = [axis_finish(b, digits) for b, digits in zip(axis_bounds, finish, strict=True)]
+    tables = [axis_finish(b, loops) for b, loops in zip(axis_bounds, finish, strict=True)]
     need = to_block_axes(block_maxima(form_values(group, tables), group, bounds, read), read, rank)
     for axis, length in enumerate(need.shape):
         if length > 1:
@@ -146,14 +141,14 @@ def compact_need(producer: Profile, consumer: Profile, edge: Edge) -> Cycles:
     An axis has length 1 where the need does not depend on the loop. Negative where nothing is read.
     """
     rank = len(consumer.block_shape)
-    bounds, digits = consumer.layer.bounds, consumer.read_digits
+    bounds, loops = consumer.layer.bounds, consumer.read_loops
     parts = [
         _group_need(
             group,
             tuple([producer.axis_bounds[axis] for axis in group.axes]),
-            tuple([producer.axis_digits[axis] for axis in group.axes]),
+            tuple([producer.axis_loops[axis] for axis in group.axes]),
             tuple([bounds[dim] for dim in group.dims]),
-            tuple([digits[dim] for dim in group.dims]),
+            tuple([loops[dim] for dim in group.dims]),
             rank,
         )
         for group in edge.groups
@@ -175,7 +170,8 @@ def ideal_need(producer: Profile, consumer: Profile, edge: Edge) -> Cycles:
 
     Returns
     -------
-    (blocks of the consumer,) in its loops' own order, cycles of the producer; NOTHING where nothing is read.
+    (blocks of the consumer,) in its loops' own order, cycles of the producer; minus infinity where
+    nothing is read.
     """
     need = np.broadcast_to(compact_need(producer, consumer, edge), consumer.block_shape).ravel()
     unread = need < 0 if (idle := consumer.idle_blocks()) is None else (need < 0) | idle
@@ -189,8 +185,8 @@ def need_records(producer: Profile, consumer: Profile, edge: Edge) -> tuple[Cycl
     the first one alone can be among them.
     """
     need = compact_need(producer, consumer, edge)
-    loops = zip(need.shape, consumer.weights, strict=False)
-    starts = digit_sums(need.size, tuple((length, weight) for length, weight in loops if length > 1))
+    loops = map(WeightedLoop, need.shape, consumer.weights)
+    starts = digit_sums(need.size, tuple(loop for loop in loops if loop.bound > 1))
     return rising(starts, need.ravel())
 
 

@@ -13,7 +13,7 @@ from models.network import OUTPUT_DIMS
 from solver.timing.infinity import MINUS_INFINITY
 from solver.timing.need import block_maxima, range_maximum, to_block_axes, window_intervals
 from solver.timing.problem import Edge, Group
-from solver.timing.profile import AXIS_OUTPUTS, Cycles, Profile, axis_finish
+from solver.timing.profile import AXIS_OUTPUTS, Cycles, Profile, WeightedLoop, axis_finish
 
 Classes = npt.NDArray[np.int64]
 
@@ -45,16 +45,16 @@ def finish_grid(profile: Profile, block_starts: Cycles, order: npt.NDArray[np.in
 def axis_classes(profile: Profile, axis: int) -> Classes:
     """Return for each coordinate of an output axis its place on that axis of the grid."""
     stride = 1
-    digits = []
+    classes = []
     for i in reversed(AXIS_OUTPUTS[axis]):
-        places = []
+        weighted = []
         loops = [loop for loop in profile.mapping.loops if loop.dim == OUTPUT_DIMS[i]]
         for loop in reversed(loops):
-            places.append((loop.bound, stride if loop.kind == "temporal" else 0))
+            weighted.append(WeightedLoop(loop.bound, stride if loop.kind == "temporal" else 0))
             stride *= loop.bound if loop.kind == "temporal" else 1
-        digits.append(tuple(reversed(places)))
+        classes.append(tuple(reversed(weighted)))
     bounds = tuple(profile.layer.bounds[i] for i in AXIS_OUTPUTS[axis])
-    return axis_finish(bounds, tuple(reversed(digits)))
+    return axis_finish(bounds, tuple(reversed(classes)))
 
 
 def last_finish(grid: Cycles, profile: Profile) -> int:
@@ -63,7 +63,7 @@ def last_finish(grid: Cycles, profile: Profile) -> int:
 
 
 def grid_need(grid: Cycles, producer: Profile, consumer: Profile, edge: Edge) -> Cycles:
-    """Return the largest real finish of what each block of the consumer reads, or NOTHING."""
+    """Return the largest real finish of what each block of the consumer reads, or minus infinity."""
     rank = len(consumer.block_shape)
     # The remaining axes of the producer stand first, the block loops of the groups that are done last.
     need, left = grid, list(range(grid.ndim))
@@ -73,11 +73,11 @@ def grid_need(grid: Cycles, producer: Profile, consumer: Profile, edge: Edge) ->
         left = [axis for axis in left if axis not in group.axes]
         values = _form_values(need, group, producer)
         bounds = tuple(consumer.layer.bounds[dim] for dim in group.dims)
-        read = tuple(consumer.read_digits[dim] for dim in group.dims)
+        read = tuple(consumer.read_loops[dim] for dim in group.dims)
         need = block_maxima(values, group, bounds, read)
-        blocks = sum(position >= 0 for loops in read for _, position in loops)
+        blocks = sum(place is not None for loops in read for _, place in loops)
         need = np.moveaxis(need, range(blocks), range(need.ndim - blocks, need.ndim))
-    reads = tuple(consumer.read_digits[dim] for group in edge.groups for dim in group.dims)
+    reads = tuple(consumer.read_loops[dim] for group in edge.groups for dim in group.dims)
     result = np.broadcast_to(to_block_axes(need, reads, rank), consumer.block_shape).ravel().copy()
     if (idle := consumer.idle_blocks()) is not None:
         result[idle] = MINUS_INFINITY

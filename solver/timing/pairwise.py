@@ -31,7 +31,8 @@ def pairwise_need(producer: Profile, consumer: Profile, operand: Operand) -> Cyc
 
     Returns
     -------
-    (blocks of the consumer,) in its loops' own order, cycles of the producer; NOTHING where nothing is read.
+    (blocks of the consumer,) in its loops' own order, cycles of the producer; minus infinity where
+    nothing is read.
     """
     made, reading = _Spaces(producer), _Spaces(consumer)
     finish = made.finish()

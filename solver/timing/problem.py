@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from hw.hardware import Hardware
-from models.network import AXES, DIMS, AxisAccess, Flatten, Layer, Network, Operand
+from models.network import AXES, DIMS, Flatten, Layer, Network, Operand
 from overlapim_files import InputError
 from solver.timing.mapping import Mapping
 from solver.timing.profile import MAX_LATENCY, Profile, profile
+from solver.timing.windows import Window, compile_windows
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,14 +22,14 @@ class Group:
     axes : positions in `AXES`; one, or the three of a flattened read.
     terms : (position in `DIMS`, coefficient) of each dim of the form.
     extents : extents over which the form ranges, one for each axis.
-    windows : for each axis its windows as (scale, shift, width, extent read); see `_windows`.
+    windows : for each axis its windows, in the order in which they apply.
     """
 
     axes: tuple[int, ...]
     terms: tuple[tuple[int, int], ...]
     offset: int
     extents: tuple[int, ...]
-    windows: tuple[tuple[tuple[int, int, int, int], ...], ...]
+    windows: tuple[tuple[Window, ...], ...]
 
     @cached_property
     def dims(self) -> tuple[int, ...]:
@@ -45,22 +46,6 @@ class Edge:
     groups: tuple[Group, ...]
 
 
-def _windows(access: AxisAccess, read: int) -> tuple[tuple[int, int, int, int], ...]:
-    """Return each window as (scale, shift, width, extent); scale 0 is all, -b blocks, width 0 quotients."""
-    compiled = []
-    for window in access.windows:
-        extent = window.extent or read
-        if window.block is not None:
-            compiled.append((-window.block, 0, 0, extent))
-        elif window.divide is not None:
-            compiled.append((window.divide, 0, 0, extent))
-        elif window.all:
-            compiled.append((0, 0, extent, extent))
-        else:
-            compiled.append((window.scale or 1, window.shift or 0, window.width or 1, extent))
-    return tuple(compiled)
-
-
 def operand_groups(operand: Operand, shape: tuple[int, int, int, int]) -> tuple[Group, ...]:
     """Return the groups of an operand that reads a tensor of this shape."""
     groups = []
@@ -71,7 +56,7 @@ def operand_groups(operand: Operand, shape: tuple[int, int, int, int]) -> tuple[
         else:
             extents = (form.extent or shape[axes[0]],)
         windows = tuple(
-            _windows(operand.axes[name], shape[axis]) for name, axis in zip(names, axes, strict=True)
+            compile_windows(operand.axes[name], shape[axis]) for name, axis in zip(names, axes, strict=True)
         )
         terms = tuple((DIMS.index(dim), coefficient) for dim, coefficient in form.terms.items())
         groups.append(Group(axes, terms, form.offset, extents, windows))

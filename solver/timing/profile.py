@@ -27,8 +27,26 @@ OUTPUTS = frozenset(OUTPUT_DIMS)
 AXIS_OUTPUTS = tuple(tuple(OUTPUT_DIMS.index(dim) for dim in dims) for dims in AXIS_DIMS)
 """Positions in `OUTPUT_DIMS` of the dims that make up each axis."""
 
-Digits = tuple[tuple[int, int], ...]
-"""(bound, cycles of one iteration) of the loops of one dim, outermost first; 0 cycles for spatial loops."""
+
+class WeightedLoop(NamedTuple):
+    """A loop whose digit counts `weight` times in a sum, such as the cycles of one iteration."""
+
+    bound: int
+    weight: int
+
+
+class PlacedLoop(NamedTuple):
+    """A loop and its place among the block loops; None if it runs inside the blocks, or in space."""
+
+    bound: int
+    place: int | None
+
+
+WeightedLoops = tuple[WeightedLoop, ...]
+"""Of one dim, outermost first; spatial loops have the weight 0."""
+
+PlacedLoops = tuple[PlacedLoop, ...]
+"""Of one dim, outermost first."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -63,8 +81,8 @@ class Profile:
     block_shape: tuple[int, ...]
     finish_base: int
     axis_bounds: tuple[tuple[int, ...], ...]
-    axis_digits: tuple[tuple[Digits, ...], ...]
-    read_digits: tuple[Digits, ...]
+    axis_loops: tuple[tuple[WeightedLoops, ...], ...]
+    read_loops: tuple[PlacedLoops, ...]
     last_finish: int
 
     @property
@@ -75,19 +93,20 @@ class Profile:
     @property
     def block_starts(self) -> Cycles:
         """Start of each block in the loops' own order; shape (blocks,)."""
-        return digit_sums(self.blocks, tuple(zip(self.block_shape, self.weights, strict=False)))
+        loops = map(WeightedLoop, self.block_shape, self.weights)
+        return digit_sums(self.blocks, tuple(loops))
 
     def idle_blocks(self) -> npt.NDArray[np.bool_] | None:
         """Return which blocks lie past the bound of some dim; None if no block does. Shape (blocks,)."""
         rank, idle = len(self.block_shape), None
-        for bound, loops in zip(self.layer.bounds, self.read_digits, strict=True):
-            if sum(position >= 0 for _, position in loops) < 2:
+        for bound, loops in zip(self.layer.bounds, self.read_loops, strict=True):
+            if sum(loop.place is not None for loop in loops) < 2:
                 continue
             first, stride = np.zeros((1,) * rank, np.int64), 1
-            for b, position in reversed(loops):
-                if position >= 0:
+            for b, place in reversed(loops):
+                if place is not None:
                     where = [1] * rank
-                    where[position] = b
+                    where[place] = b
                     first = first + (np.arange(b, dtype=np.int64) * stride).reshape(where)
                 stride *= b
             past = np.broadcast_to(first >= bound, self.block_shape).ravel()
@@ -107,22 +126,22 @@ def ceil_log2(n: int) -> int:
 
 
 @cached
-def digit_sums(bound: int, digits: Digits) -> Cycles:
+def digit_sums(bound: int, loops: WeightedLoops) -> Cycles:
     """Return for each coordinate below `bound` the sum of digit * weight over its loops; shape (bound,)."""
-    if not digits:
+    if not loops:
         return np.zeros(bound, np.int64)
     sums = np.zeros(1, np.int64)
-    for b, weight in digits:
+    for b, weight in loops:
         sums = (sums[:, None] + np.arange(b, dtype=np.int64) * weight).ravel()
     return sums[:bound]
 
 
 @cached
-def axis_finish(bounds: tuple[int, ...], digits: tuple[Digits, ...]) -> Cycles:
+def axis_finish(bounds: tuple[int, ...], loops: tuple[WeightedLoops, ...]) -> Cycles:
     """Return the finish table of one axis: the outer sum over the dims that make up its coordinate."""
-    table = digit_sums(bounds[0], digits[0])
-    for bound, dim_digits in zip(bounds[1:], digits[1:], strict=True):
-        table = (table[:, None] + digit_sums(bound, dim_digits)).ravel()
+    table = digit_sums(bounds[0], loops[0])
+    for bound, own in zip(bounds[1:], loops[1:], strict=True):
+        table = (table[:, None] + digit_sums(bound, own)).ravel()
     return table
 
 
@@ -253,26 +272,26 @@ def profile(layer: Layer, mapping: Mapping, hardware: Hardware) -> Profile:
         )
     depth = _block_depth(bounds, ji, hardware.sync_blocks)
 
-    read: dict[Dim, Digits] = {}
-    finish: dict[Dim, Digits] = {}
+    read: dict[Dim, PlacedLoops] = {}
+    finish: dict[Dim, WeightedLoops] = {}
     finish_base = total if jo == 0 else weights[jo - 1] + (t_in if ji < jo else 0)
     depth_here = 0
     for dim, bound, kind in mapping.loops:
-        cycles, block = 0, -1
+        cycles, place = 0, None
         if kind == "temporal":
             cycles = weights[depth_here] if depth_here < jo else 0
-            block = depth_here if depth_here < depth else -1
+            place = depth_here if depth_here < depth else None
             depth_here += 1
             if dim not in OUTPUTS:
                 finish_base += (bound - 1) * cycles
-        read[dim] = (*read.get(dim, ()), (bound, block))
-        finish[dim] = (*finish.get(dim, ()), (bound, cycles))
+        read[dim] = (*read.get(dim, ()), PlacedLoop(bound, place))
+        finish[dim] = (*finish.get(dim, ()), WeightedLoop(bound, cycles))
 
     # Loops that do not matter are left out, so that more mappings share their tables.
     finish = {dim: loops for dim, loops in finish.items() if any(cycles for _, cycles in loops)}
-    read = {dim: loops for dim, loops in read.items() if any(block >= 0 for _, block in loops)}
+    read = {dim: loops for dim, loops in read.items() if any(place is not None for _, place in loops)}
     axis_bounds = tuple([tuple([layer.bounds[i] for i in axis]) for axis in AXIS_OUTPUTS])
-    axis_digits = tuple([tuple([finish.get(dim, ()) for dim in axis]) for axis in AXIS_DIMS])
+    axis_loops = tuple([tuple([finish.get(dim, ()) for dim in axis]) for axis in AXIS_DIMS])
     return Profile(
         layer=layer,
         mapping=mapping,
@@ -289,15 +308,15 @@ def profile(layer: Layer, mapping: Mapping, hardware: Hardware) -> Profile:
         block_shape=tuple(bounds[:depth]),
         finish_base=finish_base,
         axis_bounds=axis_bounds,
-        axis_digits=axis_digits,
-        read_digits=tuple([read.get(dim, ()) for dim in DIMS]),
-        last_finish=finish_base + sum(map(_last, axis_bounds, axis_digits)),
+        axis_loops=axis_loops,
+        read_loops=tuple([read.get(dim, ()) for dim in DIMS]),
+        last_finish=finish_base + sum(map(_last, axis_bounds, axis_loops)),
     )
 
 
-def _last(bounds: tuple[int, ...], digits: tuple[Digits, ...]) -> int:
+def _last(bounds: tuple[int, ...], loops: tuple[WeightedLoops, ...]) -> int:
     """Return the largest entry of an axis's finish table."""
-    pairs = zip(bounds, digits, strict=True)
-    if all(not loops or math.prod([b for b, _ in loops]) == bound for bound, loops in pairs):
-        return sum((b - 1) * weight for loops in digits for b, weight in loops)
-    return int(axis_finish(bounds, digits).max())
+    pairs = zip(bounds, loops, strict=True)
+    if all(not own or math.prod([b for b, _ in own]) == bound for bound, own in pairs):
+        return sum((b - 1) * weight for own in loops for b, weight in own)
+    return int(axis_finish(bounds, loops).max())

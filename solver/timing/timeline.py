@@ -75,10 +75,10 @@ class LayerTimes:
         return int(self.delays[-1]) - self.start
 
     @property
-    def waited_for(self) -> int:
-        """The producer that the layer waits for last, -1 if it never waits beyond its release."""
+    def binding_producer(self) -> int | None:
+        """The producer that the layer waits for last; None if it never waits beyond its release."""
         decisive = [wait for wait in self.waits if len(wait.delays) and wait.delays.max() == self.delays[-1]]
-        return decisive[0].producer if decisive and self.delays[-1] > self.release else -1
+        return decisive[0].producer if decisive and self.delays[-1] > self.release else None
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -120,7 +120,7 @@ def real_need(source: LayerTimes, consumer: Profile, edge: Edge) -> Cycles:
 
     Returns
     -------
-    (blocks of the consumer,) in its loops' own order; NOTHING where nothing is read.
+    (blocks of the consumer,) in its loops' own order; minus infinity where nothing is read.
     """
     if source.order is not None:
         grid = finish_grid(source.profile, source.block_starts(), source.order)
