@@ -9,16 +9,18 @@ import itertools
 import math
 import random
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from hypothesis import strategies as st
 
-from hw.hardware import Hardware
+from hw.hardware import Hardware, Level
 from models.network import AXES, DIMS, OUTPUT_DIMS, AxisAccess, Dim, Layer, Network, Operand
-from solver.timing.mapping import Kind, Loop, Mapping, rows_needed
+from solver.timing.mapping import Loop, Mapping
 from solver.timing.profile import Profile, profile
+from solver.timing.tiles import innermost_read
 from solver.timing.timeline import order_allowed
+from solver.timing.validity import problems
 
 Shape = tuple[int, int, int, int]
 Json = dict[str, Any]
@@ -72,13 +74,18 @@ def draw_hardware(rng: random.Random, network: Network) -> Hardware:
     def cost() -> int:
         return rng.choice((0, rng.randint(0, 9), rng.randint(0, 40)))
 
+    def bandwidth() -> int | float | str:
+        return rng.choice((rng.randint(1, 40), rng.randint(1, 40), 0.25, "4/3"))
+
     bits = {name: rng.randint(1, 9) for name in ("activation", "weight", "accumulator")}
     operands = max(len(layer.operands) for layer in network.layers)
     rows = bits["weight"] * 2**16 + 2 * bits["activation"] * operands + bits["accumulator"]
     if rng.random() < 0.2:
         rows //= 2**7  # Enough for factors that fit exactly, not for every wasteful choice.
+    second = _second_version(rng)
     return Hardware.model_validate(
         {
+            **second,
             "format": "overlapim/hardware/1",
             "name": "chip",
             "clock_ns": 1.0,
@@ -86,16 +93,35 @@ def draw_hardware(rng: random.Random, network: Network) -> Hardware:
             "banks_per_channel": rng.randint(1, 5),
             "columns_per_bank": rng.randint(1, 9),
             "rows_per_bank": rows,
-            "weights": rng.choice(("static", "shared")),
+            "weights": rng.choice(("static", "shared", "reload")),
             "bits": bits,
             "cycles": {
+                **({"load": cost(), "drain": cost()} if rng.random() < 0.5 else {}),
+                **({"open": rng.randint(0, 60)} if "steps_per_row" in second else {}),
                 "multiply": rng.randint(1, 9),
                 **{name: cost() for name in ("add", "move", "row_write", "post", "transfer")},
             },
-            "bits_per_cycle": {name: rng.randint(1, 40) for name in ("load", "drain", "bank", "channel")},
+            "bits_per_cycle": {name: bandwidth() for name in ("load", "drain", "bank", "channel")},
             "sync_blocks": rng.choice((1, 2, 3, 4, 6, 10, 24, 100, 4096)),
         }
     )
+
+
+def _second_version(rng: random.Random) -> Json:
+    """Draw what a chip may have beside the first version of its file; each of it half of the time."""
+    chosen: Json = {}
+    if rng.random() < 0.5:
+        chosen["steps_per_row"] = rng.choice((1, 2, 3, 4, 8, 30))
+    if rng.random() < 0.5:
+        levels = rng.sample(("channel", "bank", "column"), rng.randint(1, 3))
+        chosen["spread"] = {level: rng.sample(DIMS, rng.randint(2, 8)) for level in levels}
+    if rng.random() < 0.5:
+        chosen["inputs"] = {"store": "buffer", "buffer_bits": rng.choice((200, 2000, 2**30))}
+    if rng.random() < 0.5:
+        chosen["reduction"] = "host"
+    if rng.random() < 0.5:
+        chosen["refresh"] = {"interval_ns": 3900.0, "busy_ns": 350.0}
+    return chosen
 
 
 # Mappings
@@ -125,13 +151,14 @@ def draw_mapping(rng: random.Random, layer: Layer, hardware: Hardware) -> Mappin
     """Draw a valid mapping: any kinds that the chip allows, in any order."""
     while True:
         mapping = _any_mapping(rng, layer, hardware)
-        steps = mapping.product("temporal")
-        if steps <= MAX_STEPS and rows_needed(layer, mapping, hardware) <= hardware.rows_per_bank:
+        if rng.random() < 0.5:
+            mapping = replace(mapping, load=rng.randint(0, innermost_read(layer, mapping)))
+        if mapping.product("temporal") <= MAX_STEPS and not problems(layer, mapping, hardware):
             return mapping
 
 
 def _any_mapping(rng: random.Random, layer: Layer, hardware: Hardware) -> Mapping:
-    room: dict[Kind, int] = {
+    room: dict[Level, int] = {
         "channel": hardware.channels,
         "bank": hardware.banks_per_channel,
         "column": hardware.columns_per_bank,
@@ -141,13 +168,13 @@ def _any_mapping(rng: random.Random, layer: Layer, hardware: Hardware) -> Mappin
     loops = []
     share = rng.choice((0.0, 0.4, 0.7, 1.0))
     for dim, bound in pieces:
-        fitting = [kind for kind, left in room.items() if left >= bound]
+        fitting = [kind for kind, left in room.items() if left >= bound and hardware.may_spread(kind, dim)]
         if fitting and rng.random() < share:
-            kind = rng.choice(fitting)
-            room[kind] //= bound
+            level = rng.choice(fitting)
+            room[level] //= bound
+            loops.append(Loop(dim, bound, level))
         else:
-            kind = "temporal"
-        loops.append(Loop(dim, bound, kind))
+            loops.append(Loop(dim, bound, "temporal"))
     rng.shuffle(loops)
     if rng.random() < 0.4:
         # Reductions innermost: only then may blocks be permuted.

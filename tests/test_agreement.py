@@ -115,7 +115,7 @@ class Run:
         for i, edges in enumerate(self.problem.edges):
             for edge in edges:
                 producer, consumer = self.profiles[edge.producer], self.profiles[i]
-                compared = pairwise_need(producer, consumer, edge.operand)
+                compared = pairwise_need(producer, consumer, edge)
                 assert compared.shape == (consumer.blocks,)
                 assert compared.tolist() == ideal_need(producer, consumer, edge).tolist(), consumer.layer.name
                 unread = compared == MINUS_INFINITY
@@ -173,7 +173,7 @@ def test_layers_that_never_wait_element_by_element(seed: int) -> None:
         assert np.array_equal(run.finish, outer)
         needs = np.zeros(profile.blocks, np.int64)
         for edge in problem.edges[i]:
-            need = pairwise_need(profiles[edge.producer], profile, edge.operand)
+            need = pairwise_need(profiles[edge.producer], profile, edge)
             ready = need + releases[edge.producer] + hardware.cycles.transfer
             needs = np.maximum(needs, np.where(need == MINUS_INFINITY, 0, ready))
         assert run.needs == needs.tolist()

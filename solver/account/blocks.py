@@ -77,7 +77,7 @@ def block_waits(
     operands = np.repeat(np.arange(len(edges)), [len(wait.steps) for wait in times.waits])
     by_step = np.lexsort((operands, -delays, ideal))
     ideal, delays, operands = ideal[by_step], delays[by_step], operands[by_step]
-    before = np.maximum.accumulate(np.concatenate(([times.release], delays)))[:-1]
+    before = np.maximum.accumulate(np.concatenate(([times.earliest], delays)))[:-1]
     late = np.flatnonzero(delays > before)
     blocks = np.searchsorted(times.profile.block_starts, ideal[late])
     cycles = np.where(blocks == 0, 0, delays[late] - before[late])

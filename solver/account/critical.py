@@ -106,10 +106,10 @@ def _just_in_time(account: Account, layer: LayerAccount, last: int) -> BlockWait
     times = layer.times
     ideal = times.profile.block_starts
     for operand, wait in enumerate(times.waits):
-        exact = np.flatnonzero((wait.delays == times.release) & (wait.steps <= ideal[last]))
+        exact = np.flatnonzero((wait.delays == times.earliest) & (wait.steps <= ideal[last]))
         if len(exact):
             block = int(np.searchsorted(ideal, wait.steps[exact[0]]))
-            finish = times.release + int(ideal[block]) - account.hardware.cycles.transfer
+            finish = times.earliest + int(ideal[block]) - account.hardware.cycles.transfer
             producer = account.layers[wait.producer]
             return BlockWait(
                 block, 0, operand, producer.index, int(np.searchsorted(producer.blocks.starts, finish)) - 1

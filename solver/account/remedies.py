@@ -194,7 +194,7 @@ def _paid(
     profiles = [*base.profiles[:layer], profile, *base.profiles[layer + 1 :]]
     hardware = pools.problem.hardware
     excess = sum(p.banks for p in profiles) - hardware.banks
-    if hardware.weights == "shared" or excess <= 0:
+    if hardware.weights != "static" or excess <= 0:
         yield None, profiles
         return
     able = [i for i, p in enumerate(profiles) if i != layer and p.banks > excess]

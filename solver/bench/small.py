@@ -26,8 +26,8 @@ def draw_small(rng: random.Random) -> tuple[Network, Hardware]:
         if hardware.weights == "static" and hardware.banks < len(network.layers):
             continue
         numbers = [count(layer, hardware) for layer in network.layers]
-        least = [number.least for number in numbers]
-        exact = all(number.exact for number in numbers)
+        least = [number.most for number in numbers]
+        exact = all(number.complete for number in numbers)
         if exact and min(least) > 0 and max(least) <= MAX_MAPPINGS and math.prod(least) <= MAX_COMBINATIONS:
             return network, hardware
 

@@ -26,13 +26,15 @@ class BankVariables:
 
     Attributes
     ----------
-    length : for how long it holds them, in units.
+    start : from when on it holds them, in units, which is before its first block where that takes preparing.
+    length : for how long it holds them.
     count : how many it holds.
     on : whether it holds each bank of the chip; none if banks are only counted.
     within : whether it holds banks of each channel; likewise.
     rows : the rows that it takes of each bank; none if all layers fit into one bank.
     """
 
+    start: IntVar
     length: IntVar
     count: IntVar
     on: Sequence[IntVar] = ()
@@ -99,19 +101,33 @@ def _count(model: Model) -> list[BankVariables]:
     lengths = [
         model.cp.new_int_var(0, model.limit // model.unit, f"held{i}") for i in range(len(model.layers))
     ]
-    for layer, length in zip(model.layers, lengths, strict=True):
-        model.cp.add(length == layer.end - layer.start)
+    starts = [_held_from(model, i) for i in range(len(model.layers))]
+    for layer, start, length in zip(model.layers, starts, lengths, strict=True):
+        model.cp.add(length == layer.end - start)
     held, intervals, rows = [], [], []
-    for i, (layer, length) in enumerate(zip(model.layers, lengths, strict=True)):
-        intervals.append(model.cp.new_interval_var(layer.start, length, layer.end, f"hold{i}"))
+    for i, (layer, start, length) in enumerate(zip(model.layers, starts, lengths, strict=True)):
+        intervals.append(model.cp.new_interval_var(start, length, layer.end, f"hold{i}"))
         count = model.cp.new_int_var(0, hardware.banks, f"banks{i}")
         model.cp.add(count == _banks(model, i))
-        held.append(BankVariables(length, count))
+        held.append(BankVariables(start, length, count))
         needed = [c.profile.rows * c.profile.banks for c in model.graph.candidates[i]]
         rows.append(LinearExpr.weighted_sum(layer.takes, needed))
     model.cp.add_cumulative(intervals, [own.count for own in held], hardware.banks)
-    model.cp.add(LinearExpr.sum(rows) <= hardware.rows_per_bank * hardware.banks)
+    if hardware.weights == "shared":
+        model.cp.add(LinearExpr.sum(rows) <= hardware.rows_per_bank * hardware.banks)
     return held
+
+
+def _held_from(model: Model, layer: int) -> IntVar:
+    """Return when a layer takes its banks: before its first block by what its mapping does until then."""
+    leads = model.graph.leads[layer]
+    first = model.layers[layer].start
+    if not leads.any():
+        return first
+    start = model.cp.new_int_var(0, model.limit // model.unit, f"from{layer}")
+    model.cp.add(start <= first - model.layers[layer].chosen((leads // model.unit).tolist()))
+    model.cp.add(start >= first - model.layers[layer].chosen((-(-leads // model.unit)).tolist()))
+    return start
 
 
 def _shapes(model: Model, held: Sequence[BankVariables]) -> None:
@@ -133,7 +149,7 @@ def _rows(model: Model, on: Sequence[Sequence[IntVar]]) -> list[list[IntVar]]:
     hardware = model.graph.problem.hardware
     needed = [[c.profile.rows for c in own] for own in model.graph.candidates]
     rows: list[list[IntVar]] = [[] for _ in needed]
-    if sum(map(max, needed)) <= hardware.rows_per_bank:
+    if hardware.weights == "reload" or sum(map(max, needed)) <= hardware.rows_per_bank:
         return rows
     for b in range(hardware.banks):
         here = [model.cp.new_int_var(0, max(own), f"rows{i}_{b}") for i, own in enumerate(needed)]
@@ -148,7 +164,7 @@ def _rows(model: Model, on: Sequence[Sequence[IntVar]]) -> list[list[IntVar]]:
 def _one_at_a_time(model: Model, held: Sequence[BankVariables]) -> None:
     for b in range(model.graph.problem.hardware.banks):
         model.cp.add_no_overlap(
-            model.cp.new_optional_interval_var(layer.start, own.length, layer.end, own.on[b], f"hold{i}_{b}")
+            model.cp.new_optional_interval_var(own.start, own.length, layer.end, own.on[b], f"hold{i}_{b}")
             for i, (layer, own) in enumerate(zip(model.layers, held, strict=True))
         )
 
@@ -178,7 +194,9 @@ def hint_banks(model: Model, held: Sequence[BankVariables], plan: Plan) -> None:
     hardware = model.graph.problem.hardware
     first = model.graph.problem.network.topological[0]
     renamed = _renaming(plan.banks[first], hardware.channels, hardware.banks_per_channel)
-    for own, times, banks in zip(held, plan.timeline.layers, plan.banks, strict=True):
+    for layer, own, times, banks in zip(model.layers, held, plan.timeline.layers, plan.banks, strict=True):
+        if own.start is not layer.start:
+            model.cp.add_hint(own.start, times.start // model.unit)
         model.cp.add_hint(own.length, times.end // model.unit - times.start // model.unit)
         model.cp.add_hint(own.count, len(banks))
         taken = set(renamed[banks].tolist())

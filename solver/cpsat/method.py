@@ -92,7 +92,7 @@ def cpsat(run: Run) -> None:
 def _small(problem: Problem) -> bool:
     if problem.network.macs > WHOLE_MACS:
         return False
-    return all(count(layer, problem.hardware).least <= WHOLE for layer in problem.layers)
+    return all(count(layer, problem.hardware).most <= WHOLE for layer in problem.layers)
 
 
 def _solve_whole(run: Run) -> None:

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from solver.solution import Solution
-from solver.timing.mapping import Mapping, check_mapping
+from solver.timing.mapping import Mapping
 from solver.timing.problem import Problem
 from solver.timing.profile import Cycles
 from solver.timing.timeline import LayerTimes, Order, check_order, layer_times
+from solver.timing.validity import check_mapping
 
 
 @dataclass(frozen=True, eq=False)

@@ -76,6 +76,8 @@ def _indices(mapping: Mapping, dim: str) -> list[str]:
 
 def _nest(profile: Profile) -> Iterator[_Line]:
     yield _Line(0, "", "level", "cycles each")
+    if profile.t_weights:
+        yield _Line(0, "write weights", "", f"{profile.t_weights:,}")
     yield from _opening(profile, 0, 0)
     depth, bodies = 0, [0]
     names = {dim: iter(_indices(profile.mapping, dim)) for dim in DIMS}
@@ -87,7 +89,7 @@ def _nest(profile: Profile) -> Iterator[_Line]:
             bodies.append(indent + 1)
             yield from _opening(profile, depth, indent + 1)
     yield _Line(len(profile.mapping.loops), "multiply-accumulate", "", f"{_step_cycles(profile):,}")
-    yield _Line(bodies[profile.jo], _drain(profile), "", f"{profile.t_out:,}")
+    yield _Line(bodies[profile.drain_depth], _drain(profile), "", f"{profile.t_out:,}")
 
 
 def _loop(loop: Loop, index: str) -> str:
@@ -98,26 +100,34 @@ def _opening(profile: Profile, depth: int, indent: int) -> Iterator[_Line]:
     """Return what happens first in every iteration of the temporal loop at this depth; 0 is the layer."""
     if depth == profile.depth:
         yield _Line(indent, "wait for data: a block begins")
-    if depth == profile.ji:
+    if depth == profile.open_depth:
+        yield _Line(indent, "open a row of weights", "", f"{profile.t_open:,}")
+    if depth == profile.load_depth:
         yield _Line(indent, "load inputs", "", f"{profile.t_in:,}")
 
 
 def _drain(profile: Profile) -> str:
     """Return what happens to a result, in the order of its doing."""
     steps = []
-    if any(loop.dim in REDUCTION_DIMS for loop in profile.temporal[: profile.jo]):
+    if any(loop.dim in REDUCTION_DIMS for loop in profile.temporal[: profile.drain_depth]):
         steps.append("read partial sums back")
     reduced = [PLURALS[kind] for kind in SPATIAL[::-1] if profile.mapping.product(kind, REDUCTION_DIMS) > 1]
     if reduced:
         steps.append(f"reduce over {' and '.join(reduced)}")
+    if profile.layer.residuals:
+        steps.append("add residuals")
     return ", ".join([*steps, "drain outputs"])
 
 
 def _step_cycles(profile: Profile) -> int:
     """Return the cycles of one multiply-accumulate: what one step takes besides loading and draining."""
     innermost = len(profile.temporal)
-    others = (profile.ji, profile.t_in), (profile.jo, profile.t_out)
-    iteration = profile.weights[-1] if profile.weights else profile.total
+    others = (
+        (profile.open_depth, profile.t_open),
+        (profile.load_depth, profile.t_in),
+        (profile.drain_depth, profile.t_out),
+    )
+    iteration = profile.weights[-1] if profile.weights else profile.total - profile.t_weights
     return iteration - sum(cycles for depth, cycles in others if depth == innermost)
 
 

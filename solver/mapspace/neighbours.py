@@ -4,20 +4,35 @@ from __future__ import annotations
 
 import math
 import random
+from dataclasses import replace
 
 from hw.hardware import Hardware
 from models.network import DIMS, Layer
-from solver.timing.mapping import Loop, Mapping, problems
+from solver.timing.mapping import Loop, Mapping
+from solver.timing.tiles import innermost_read, load_depth
+from solver.timing.validity import problems
 
 
 def neighbour(layer: Layer, mapping: Mapping, hardware: Hardware, rng: random.Random) -> Mapping | None:
     """Return a random valid mapping one move away, or None if the move led nowhere."""
-    move = rng.choice((_swap, _swap, _trade, _trade, _divide))
-    loops = move(list(mapping.loops), rng)
-    changed = Mapping(tuple(_tighten(layer, loops))) if loops else None
-    if changed is None or changed == mapping or problems(layer, changed, hardware):
-        return None
-    return changed
+    move = rng.choice((_swap, _swap, _trade, _trade, _divide, None))
+    if move is None:
+        changed = _reload(layer, mapping, rng)
+    else:
+        loops = move(list(mapping.loops), rng)
+        if not loops:
+            return None
+        changed = Mapping(tuple(_tighten(layer, loops)), mapping.load)
+    innermost = innermost_read(layer, changed)
+    if changed.load is not None and changed.load >= innermost:
+        changed = replace(changed, load=None)
+    return None if changed == mapping or problems(layer, changed, hardware) else changed
+
+
+def _reload(layer: Layer, mapping: Mapping, rng: random.Random) -> Mapping:
+    """Load the inputs at the next loop outside or inside."""
+    depth = load_depth(layer, mapping) + rng.choice((-1, 1))
+    return replace(mapping, load=max(depth, 0))
 
 
 def _swap(loops: list[Loop], rng: random.Random) -> list[Loop]:

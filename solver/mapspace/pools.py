@@ -19,9 +19,10 @@ from functools import cached_property, lru_cache
 
 import numpy as np
 
-from hw.hardware import Hardware
+from hw.hardware import Hardware, Level
 from models.network import DIMS, OUTPUT_DIMS, REDUCTION_DIMS, Dim, Layer
 from solver.mapspace.estimate import WEIGHT_POSITIONS, Batch, Ints, ceil_divide
+from solver.mapspace.loads import coarser_loads, worth_a_look
 from solver.timing.infinity import INFINITY
 from solver.timing.mapping import Kind, Loop, Mapping
 from solver.timing.problem import Problem
@@ -118,14 +119,20 @@ def _spread(count: int, bounds: tuple[int, ...]) -> Ints:
     return np.array(sorted(ways), np.int64)
 
 
-def _arrays(bounds: Ints, shape: Shape) -> Iterator[list[tuple[Ints, Ints]]]:
+def _over(bounds: Ints, hardware: Hardware, level: Level) -> Ints:
+    """Return the bounds, with 1 for dims that loops at a level may not be over."""
+    allowed = np.array([hardware.may_spread(level, dim) for dim in DIMS])
+    return np.where(allowed, bounds, 1)
+
+
+def _arrays(bounds: Ints, hardware: Hardware, shape: Shape) -> Iterator[list[tuple[Ints, Ints]]]:
     """Yield ways to spread a shape over the dims, as (channel bounds, bank bounds).
 
     First the most even ones; then, should none of these keep to the rows, those that leave the fewest weights
     in each bank.
     """
-    work = tuple(bounds.tolist())
-    channels, banks = _spread(shape[0], work), _spread(shape[1], work)
+    channels = _spread(shape[0], tuple(_over(bounds, hardware, "channel").tolist()))
+    banks = _spread(shape[1], tuple(_over(bounds, hardware, "bank").tolist()))
     pairs = channels[:, None, :] * banks[None, :, :]
     used = pairs.prod(axis=-1)
     waste = (ceil_divide(bounds, pairs) * pairs / bounds).prod(axis=-1) * (shape[0] * shape[1] / used)
@@ -185,7 +192,7 @@ def _column_choices(work: tuple[int, ...], columns: int) -> Ints:
 
 def _ways(layer: Layer, hardware: Hardware, shape: Shape) -> Batch | None:
     """Return the mappings with few steps on at most `shape` of banks; None if none keeps to the rows."""
-    batches = (_batch(layer, hardware, arrays) for arrays in _arrays(np.array(layer.bounds), shape))
+    batches = (_batch(layer, hardware, arrays) for arrays in _arrays(np.array(layer.bounds), hardware, shape))
     return next((batch for batch in batches if batch.temporal.size), None)
 
 
@@ -197,12 +204,12 @@ def _batch(layer: Layer, hardware: Hardware, arrays: Sequence[tuple[Ints, Ints]]
     fewest = INFINITY
     for channel, bank in arrays:
         array = (channel * bank)[:, None]
-        column = _column_choices(
-            tuple(ceil_divide(bounds, channel * bank).tolist()), hardware.columns_per_bank
-        )
+        work = _over(ceil_divide(bounds, channel * bank), hardware, "column")
+        column = _column_choices(tuple(work.tolist()), hardware.columns_per_bank)
         temporal = ceil_divide(needed, array * column)
         steps = temporal.prod(axis=0)
-        fits = Batch(layer, hardware, array, array, column, temporal).rows <= hardware.rows_per_bank
+        whole = np.ones_like(array)
+        fits = Batch(layer, hardware, whole, array, column, temporal).fits
         fewest = min(fewest, steps[fits].min(initial=INFINITY))
         temporal = temporal[:, fits & (steps <= MOST_STEPS * fewest)]
         # The smallest bounds that still cover, so that the mapping is valid.
@@ -316,5 +323,11 @@ class Pools:
         if key not in self._alike:
             found = itertools.islice(pool_mappings(record, self.problem.hardware, shape), most)
             profiles = [self.problem.profile(layer, mapping) for mapping in found]
+            profiles += [
+                self.problem.profile(layer, mapping)
+                for profile in profiles
+                if worth_a_look(profile)
+                for mapping in coarser_loads(profile, self.problem.hardware)
+            ]
             self._alike[key] = sorted(profiles, key=lambda p: (p.total, p.banks, p.rows))
         return tuple([replace(profile, layer=record) for profile in self._alike[key]])

@@ -14,6 +14,7 @@ from solver.stop import Stop
 from solver.timing.mapping import WEIGHT_DIMS
 from solver.timing.problem import Problem
 from solver.timing.profile import Profile
+from solver.timing.validity import least_rows
 
 ROW_PRICES = [0.0, *np.geomspace(1e-4, 1e4, 25).tolist(), math.inf]
 COARSE = 4
@@ -34,7 +35,7 @@ def sequential(pools: Pools, stop: Stop, found: Callable[[Plan], None] = lambda 
     """
     problem, sizes, began = pools.problem, shapes(pools.problem.hardware), stop.elapsed()
     plan = None
-    if problem.hardware.weights == "shared":
+    if problem.hardware.weights != "static":
         plan = _first(problem, _shared_choices(pools), apart=False)
     if plan is None:
         plan = _first(problem, static_choices(pools, sizes[::-COARSE], Stop()), apart=True)
@@ -138,7 +139,7 @@ def _why_no_mapping(problem: Problem, layer: int) -> str:
     record, hardware, bits = problem.layers[layer], problem.hardware, problem.hardware.bits
     weights = math.prod(record.bound(dim) for dim in WEIGHT_DIMS)
     least = bits.weight * -(-weights // hardware.lanes)
-    least += 2 * bits.activation * record.operand_count + bits.accumulator
+    least += least_rows(record, hardware)
     if least > hardware.rows_per_bank:
         more = least - hardware.rows_per_bank
         return (
