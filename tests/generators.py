@@ -18,7 +18,7 @@ from hw.hardware import Hardware, Level
 from models.network import AXES, DIMS, OUTPUT_DIMS, AxisAccess, Dim, Layer, Network, Operand
 from solver.timing.mapping import Loop, Mapping
 from solver.timing.profile import Profile, profile
-from solver.timing.tiles import innermost_read
+from solver.timing.tiles import innermost_read, tiles
 from solver.timing.timeline import order_allowed
 from solver.timing.validity import problems
 
@@ -229,6 +229,7 @@ class _Builder:
             tries += 1
             layer = self.rng.choice(kinds)() if tries < 60 else self.product()
             if layer is not None:
+                layer["operands"] += self.residuals(layer["dims"]) if self.flip(0.4) else []
                 self.add(layer)
         layers = list(self.layers)
         if self.rng.random() < 0.2:
@@ -378,6 +379,24 @@ class _Builder:
             other = self.tensor(shape)[0]
             operands = [self.operand(x, shape, accesses, forms, dims, sum="s") for x in (name, other)]
         return {"dims": dims, "operands": operands}
+
+    def residuals(self, dims: Json) -> list[Json]:
+        """Draw what is added to the results: tensors like the output, one by one, as a sum, or pooled."""
+        if all(dims.get(dim, 1) == 1 for dim in "CRS"):
+            return []
+        n, g, k, p, q = (dims.get(dim, 1) for dim in OUTPUT_DIMS)
+        shape = (n, g * k, p, q)
+        if any(a > b for a, b in zip(shape, MAX_EXTENTS, strict=True)):
+            return []
+        forms: list[tuple[Json, int]] = [({"N": 1}, 0), ({"G": k, "K": 1}, 0), ({"P": 1}, 0), ({"Q": 1}, 0)]
+        keys = {"sum": "added"} if self.flip(0.3) else {}
+        found = []
+        for _ in range(self.rng.choice((1, 1, 2))):
+            name, own = self.tensor(shape if self.flip(0.7) else None)
+            accesses, extents = self.pooled(own)
+            if all(a >= b for a, b in zip(extents, shape, strict=True)):
+                found.append(self.operand(name, own, accesses, forms, dims, **keys))
+        return found
 
     def elementwise(self) -> Json | None:
         name, shape = self.tensor()
@@ -596,7 +615,7 @@ def _leads_somewhere(access: Json, bounds: Json, extent: int) -> bool:
 def features(instance: Instance) -> set[str]:
     """Return the names of the features of the model that an instance has."""
     network, hardware = instance.network, instance.hardware
-    found = {hardware.weights}
+    found = {hardware.weights, *_hardware_features(hardware)}
     if network.topological != tuple(range(len(network.layers))):
         found.add("layers out of order in the file")
     if any(len(readers) > 1 for readers in network.consumers):
@@ -616,6 +635,23 @@ def features(instance: Instance) -> set[str]:
     return found
 
 
+def _hardware_features(hardware: Hardware) -> Iterator[str]:
+    widths = hardware.bits_per_cycle
+    if any(x.denominator > 1 for x in (widths.load, widths.drain, widths.bank, widths.channel)):
+        yield "fractional bandwidth"
+    if hardware.cycles.load or hardware.cycles.drain:
+        yield "fixed costs"
+    if hardware.buffered:
+        yield "buffer"
+    if hardware.reduction == "host":
+        yield "host"
+    if hardware.refresh is not None:
+        yield "refresh"
+    for level, dims in hardware.spread.model_dump().items():
+        if dims is not None and len(dims) < len(DIMS):
+            yield f"spread of {level} loops"
+
+
 def _layer_features(network: Network, layer: Layer) -> Iterator[str]:
     if layer.bound("N") > 1:
         yield "batch"
@@ -623,10 +659,16 @@ def _layer_features(network: Network, layer: Layer) -> Iterator[str]:
         yield "groups" if layer.bound("C") > 1 else "depthwise"
     if any(layer.bound(dim) in (5, 7) for dim in DIMS):
         yield "prime bound"
-    if layer.additions:
+    if layer.sums:
         yield "sum"
-        if layer.additions > 1:
+        if max(map(len, layer.sums)) > 2:
             yield "sum of three"
+    if layer.residuals:
+        yield "residual"
+        if any(x.sum for x in layer.residuals):
+            yield "residual sum"
+        if any(x.producer in network.index for x in layer.residuals):
+            yield "residual of a layer"
         if any(x.sum and x.concat for x in layer.operands):
             yield "concatenation in a sum"
     names = [x.producer for x in layer.operands if x.producer in network.index]
@@ -634,7 +676,7 @@ def _layer_features(network: Network, layer: Layer) -> Iterator[str]:
         yield "one producer read twice"
     if len(set(names)) > 1:
         yield "several producers"
-    factors = [x for x in layer.distinct_operands if not x.sum]
+    factors = [x for x in layer.loaded if not x.sum]
     if len({x.dims for x in factors}) > 1:
         yield "two-sided"
     for operand in layer.operands:
@@ -702,7 +744,20 @@ def _mapping_features(layer: Layer, mapping: Mapping) -> Iterator[str]:
 
 
 def _profile_features(profiled: Profile) -> Iterator[str]:
-    ji, jo, depth = profiled.ji, profiled.jo, profiled.depth
+    ji, jo, depth = profiled.load_depth, profiled.drain_depth, profiled.depth
+    if profiled.mapping.load is not None and profiled.mapping.load < innermost_read(
+        profiled.layer, profiled.mapping
+    ):
+        yield "load outside the innermost loop that reads"
+        if any(own.lane > 1 for own in tiles(profiled.layer, profiled.mapping, ji).loaded):
+            yield "tile of several elements a lane"
+    if profiled.layer.residuals and profiled.unfinished_blocks() is not None:
+        yield "blocks that do not read the residual"
+    if profiled.open_depth is not None:
+        yield "row opened inside the blocks" if profiled.open_depth >= depth else "row opened outside them"
+        yield "one row" if profiled.open_depth == 0 else "several rows"
+    if profiled.lead:
+        yield "lead"
     steps = len(profiled.temporal)
     if steps == 0:
         yield "one step"

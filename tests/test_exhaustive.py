@@ -28,10 +28,11 @@ from solver.search.exhaustive import Exhausted, exhaustive, search_options
 from solver.solution import from_plan, verify
 from solver.solve import solve
 from solver.stop import Stop
-from solver.timing.mapping import SPATIAL, Loop, Mapping, problems
+from solver.timing.mapping import SPATIAL, Loop, Mapping
 from solver.timing.problem import Problem
 from solver.timing.profile import profile
 from solver.timing.timeline import Order, evaluate, order_allowed
+from solver.timing.validity import problems
 
 Json = dict[str, Any]
 LIMIT = 10**9

@@ -11,7 +11,8 @@ from hw.hardware import Hardware
 from models.network import Network
 from overlapim_files import InputError
 from solver.reference import SimulatedLayer, simulate
-from solver.timing.mapping import Kind, Loop, Mapping, problems
+from solver.timing.mapping import Kind, Loop, Mapping
+from solver.timing.validity import problems
 
 Json = dict[str, Any]
 LETTERS: dict[str, Kind] = {"t": "temporal", "c": "channel", "b": "bank", "l": "column"}

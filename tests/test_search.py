@@ -26,8 +26,8 @@ from solver.search.sequential import sequential, share_out
 from solver.solution import Solution, read_verified, verify
 from solver.solve import solve
 from solver.stop import Stop
-from solver.timing.mapping import problems
 from solver.timing.problem import Problem
+from solver.timing.validity import problems
 
 
 def few_steps(count: int = 60) -> Stop:
