@@ -95,10 +95,11 @@ def _run(account: Account, layer: LayerAccount, time: int) -> tuple[Computes, Bl
     last = int(np.searchsorted(starts, time)) - 1
     first = int(np.flatnonzero(waits[: last + 1]).max(initial=0))
     cause = layer.begins_after if first == 0 else next(w for w in layer.waits if w.block == first)
-    if cause is None and layer.start:
+    if cause is None and starts[0]:
         cause = _just_in_time(account, layer, last)
         first = first if cause is None else cause.block
-    return Computes(int(starts[first]), time, layer.index, first, last, int(waits[first])), cause
+    start = layer.start if cause is None else int(starts[first])
+    return Computes(start, time, layer.index, first, last, int(waits[first])), cause
 
 
 def _just_in_time(account: Account, layer: LayerAccount, last: int) -> BlockWait | None:
