@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
-from cli.console import QUIET
+from cli.show.console import QUIET
 
 AsJson = Annotated[
     bool, typer.Option("--json", help="Print the result as JSON on standard output, and nothing else there.")

@@ -15,21 +15,21 @@ from typing import Annotated, Any
 
 import typer
 
-from cli import console
-from cli.bench import app as bench_app
-from cli.catalogue import hardware_app, networks_app
 from cli.clock import process_started
-from cli.compare import compare
-from cli.evaluate import evaluate, simulate
-from cli.execute import execute
-from cli.explain import explain
-from cli.export import export
+from cli.commands.bench import app as bench_app
+from cli.commands.compare import compare
+from cli.commands.evaluate import evaluate, simulate
+from cli.commands.execute import execute
+from cli.commands.explain import explain
+from cli.commands.export import export
+from cli.commands.models import hardware_app, networks_app
+from cli.commands.plot import plot
+from cli.commands.report import report
+from cli.commands.solve import SolveCommand, solve
+from cli.commands.trace import trace
+from cli.commands.transform import transform
 from cli.options import COMMAND
-from cli.plot import plot
-from cli.report import report
-from cli.solve import SolveCommand, solve
-from cli.trace import trace
-from cli.transform import transform
+from cli.show import console
 
 NAME = "overlapim"
 WRONG = 2
@@ -82,7 +82,7 @@ def overlapim(context: typer.Context, version: Version = False) -> None:
       overlapim hw list
     """
     if version:
-        from cli.result import DISTRIBUTION, installed
+        from cli.records.solution import DISTRIBUTION, installed
 
         print(f"{NAME} {installed(DISTRIBUTION) or '(not installed)'}")
         raise typer.Exit

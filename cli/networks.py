@@ -66,7 +66,7 @@ def network_with_notes(
 
 def given_network(name: str, extents: Sequence[Extent] | None = None, strict: bool = False) -> Network:
     """Return a network; say on standard error what was not taken over from its file as it stands there."""
-    from cli.console import QUIET, say
+    from cli.show.console import QUIET, say
 
     network, notes = network_with_notes(name, extents, strict)
     if not QUIET.get():
@@ -80,8 +80,8 @@ def show_notes(notes: Sequence[Note], file: TextIO | None = None) -> None:
     """Print a table of notes, to standard error unless told otherwise; nothing if there are none."""
     import sys
 
-    from cli.console import console, printable
-    from cli.tables import table
+    from cli.show.console import console, printable
+    from cli.show.tables import table
 
     rows = table(("node", "operator", "what happened", "reads"), left=("node", "operator", "what happened"))
     for note in notes:

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cli.main import run
-from cli.progress import BARS, MOST, SearchProgress, curve, search_progress
+from cli.show.progress import BARS, MOST, SearchProgress, curve, search_progress
 from solver.run import Improvement
 
 TOY = ["solve", "toy", "--hw", "toy", "--weights", "static", "--deterministic", "-t", "1"]

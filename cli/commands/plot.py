@@ -1,0 +1,49 @@
+"""`overlapim plot`: a solution as a figure for a paper."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cli.answers import answer, answering
+from cli.options import SolutionFile, file, needed
+
+Figure = Annotated[
+    Path,
+    typer.Option(
+        "--out",
+        "-o",
+        parser=file(".svg", ".png", ".pdf"),
+        metavar="FILE.svg|png|pdf",
+        help="Write the figure here; its ending says as what.",
+    ),
+]
+
+
+@answering
+def plot(solution: SolutionFile, out: Figure) -> None:
+    """Draw the layers of a solution over time: a row for each, what computes and what waits.
+
+    The figure is as wide as a page with two columns and as high as it must be, up to a page. The solution is
+    recomputed first.
+
+    Example:
+
+      overlapim plot results/solution.yaml -o gantt.pdf
+    """
+    needed("plot", "matplotlib")
+    from cli.records.solution import Written
+    from cli.show.console import say
+    from cli.show.gantt import gantt
+    from overlapim_files import write_bytes
+    from solver.account.plan import account
+    from solver.solution import read_verified
+    from solver.timing.problem import Problem
+
+    given, plan = read_verified(solution)
+    told = account(Problem(given.network, given.hardware), plan)
+    write_bytes(out, gantt(told, out.suffix[1:].lower()))
+    answer(Written(str(out), out.stat().st_size, told.latency), lambda: None)
+    say(f"written: {out}")

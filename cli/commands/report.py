@@ -1,0 +1,70 @@
+"""`overlapim report`: a solution as a page to look at."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cli.answers import answer, answering
+from cli.options import SolutionFile, file, needed
+
+if TYPE_CHECKING:
+    from cli.records.result_file import Found
+    from cli.show.tables import Fact
+
+Page = Annotated[
+    Path,
+    typer.Option("--out", "-o", parser=file(".html"), metavar="FILE.html", help="Write the page here."),
+]
+
+
+@answering
+def report(solution: SolutionFile, out: Page) -> None:
+    """Write a page that shows a solution: one file, to open in a browser, that needs no network.
+
+    It shows latency, bound and speed-ups; layers and banks over time with their waits; the overlap of each
+    edge; where cycles go; each layer's loop nest; and the search, if result.json is beside the solution. The
+    solution is recomputed first.
+
+    Example:
+
+      overlapim report results/solution.yaml -o report.html
+    """
+    needed("report", "plotly", "jinja2")
+    from cli.records.result_file import found_beside
+    from cli.records.solution import Written
+    from cli.show.console import say
+    from cli.show.html.page import render
+    from overlapim_files import InputError, write_text
+    from solver.account.plan import account
+    from solver.solution import read_verified
+    from solver.timing.problem import Problem
+
+    read, plan = read_verified(solution)
+    found = None
+    try:
+        found = found_beside(solution, read)
+    except InputError as error:
+        say(f"left out: {error}")
+    told = account(Problem(read.network, read.hardware), plan)
+    write_text(out, render(told, read, found, _commands(solution, out, found)))
+    answer(Written(str(out), out.stat().st_size, told.latency), lambda: None)
+    say(f"written: {out}")
+
+
+def _commands(solution: Path, out: Path, found: Found | None) -> list[Fact]:
+    evaluate = ["overlapim", "evaluate", str(solution)]
+    page = ["overlapim", "report", str(solution), "-o", str(out)]
+    commands = [
+        ("Recompute every number from the solution file:", shlex.join(evaluate)),
+        ("Write this page:", shlex.join(page)),
+    ]
+    if found is None or not found.command:
+        return commands
+    again = "Search again; a search that ends with the time may find another plan:"
+    if " --deterministic" in found.command or " -D" in found.command:
+        again = "Find the same solution again:"
+    return [(again, found.command), *commands]
