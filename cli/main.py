@@ -18,22 +18,25 @@ import typer
 from cli.clock import process_started
 from cli.commands.bench import app as bench_app
 from cli.commands.compare import compare
-from cli.commands.evaluate import evaluate, simulate
+from cli.commands.derive import app as derive_app
+from cli.commands.evaluate import evaluate
 from cli.commands.execute import execute
 from cli.commands.explain import explain
 from cli.commands.export import export
-from cli.commands.models import hardware_app, networks_app
+from cli.commands.hw import app as hw_app
+from cli.commands.models import app as models_app
 from cli.commands.plot import plot
 from cli.commands.report import report
+from cli.commands.simulate import simulate
 from cli.commands.solve import SolveCommand, solve
 from cli.commands.trace import trace
 from cli.commands.transform import transform
+from cli.interrupt import INTERRUPTED
 from cli.options import COMMAND
 from cli.show import console
 
 NAME = "overlapim"
 WRONG = 2
-INTERRUPTED = 130
 
 ClickException: type[Exception] = next(
     c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException"
@@ -64,8 +67,9 @@ app.command(help=paragraphs(explain))(explain)
 app.command(help=paragraphs(compare))(compare)
 app.command(help=paragraphs(report))(report)
 app.command(help=paragraphs(plot))(plot)
-app.add_typer(hardware_app, name="hw")
-app.add_typer(networks_app, name="models")
+hw_app.add_typer(derive_app, name="derive")
+app.add_typer(hw_app, name="hw")
+app.add_typer(models_app, name="models")
 app.add_typer(bench_app, name="bench")
 
 Version = Annotated[bool, typer.Option("--version", is_eager=True, help="Print the version.")]
@@ -82,7 +86,7 @@ def overlapim(context: typer.Context, version: Version = False) -> None:
       overlapim hw list
     """
     if version:
-        from cli.records.solution import DISTRIBUTION, installed
+        from cli.records.versions import DISTRIBUTION, installed
 
         print(f"{NAME} {installed(DISTRIBUTION) or '(not installed)'}")
         raise typer.Exit

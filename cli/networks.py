@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, TextIO
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -67,6 +67,7 @@ def network_with_notes(
 def given_network(name: str, extents: Sequence[Extent] | None = None, strict: bool = False) -> Network:
     """Return a network; say on standard error what was not taken over from its file as it stands there."""
     from cli.show.console import QUIET, say
+    from cli.show.notes import show_notes
 
     network, notes = network_with_notes(name, extents, strict)
     if not QUIET.get():
@@ -74,18 +75,3 @@ def given_network(name: str, extents: Sequence[Extent] | None = None, strict: bo
     if len(notes) > SHOWN:
         say(f"and {len(notes) - SHOWN} more, which `overlapim models check {name}` lists")
     return network
-
-
-def show_notes(notes: Sequence[Note], file: TextIO | None = None) -> None:
-    """Print a table of notes, to standard error unless told otherwise; nothing if there are none."""
-    import sys
-
-    from cli.show.console import console, printable
-    from cli.show.tables import table
-
-    rows = table(("node", "operator", "what happened", "reads"), left=("node", "operator", "what happened"))
-    for note in notes:
-        reads = "more" if note.widened else "the same"
-        rows.add_row(printable(note.node), printable(note.operator), note.text, reads)
-    if notes:
-        console(file or sys.stderr).print(rows)

@@ -106,6 +106,9 @@ def needed(extra: str, *libraries: str) -> None:
         raise InputError(f"{' and '.join(missing)} {are} missing: pip install 'fast-overlapim[{extra}]'")
 
 
+DEFAULT_HARDWARE = "hbm2-bitsimd"
+DEFAULT_SECONDS = 10.0
+
 COMMAND: ContextVar[str] = ContextVar("COMMAND", default="")
 """The command line of this run, as one would type it again."""
 
@@ -159,3 +162,6 @@ Workers = Annotated[
         help="Processes that search side by side; as many as there are cores unless given.",
     ),
 ]
+CatalogueName = Annotated[str, typer.Argument(metavar="NAME", help="A built-in name or a file.")]
+CheckedFile = Annotated[str, typer.Argument(metavar="FILE", help="The file to check.")]
+AsFile = Annotated[bool, typer.Option("--file", "-f", help="Print it as a file to begin one's own with.")]

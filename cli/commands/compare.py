@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli.answers import answer, answering
+from cli.solutions import read_account
 
 if TYPE_CHECKING:
     from cli.records.solution import LayerLine
+    from cli.show.facts import Fact
     from solver.account.plan import Account, LayerAccount
     from solver.solution import Solution
 
@@ -84,15 +86,9 @@ def compare(a: First, b: Second) -> None:
 
       overlapim compare results/solution.yaml better/solution.yaml
     """
-    from solver.account.plan import account
-    from solver.solution import difference, read_verified
-    from solver.timing.problem import Problem
+    from solver.solution import difference
 
-    solutions, accounts = [], []
-    for file in (a, b):
-        given, plan = read_verified(file)
-        solutions.append(given)
-        accounts.append(account(Problem(given.network, given.hardware), plan))
+    solutions, accounts = zip(*map(read_account, (a, b)), strict=True)
     pairs = [(what, *(getattr(given, what) for given in solutions)) for what in ("network", "hardware")]
     differing = [
         f"{what}: {text}"
@@ -104,35 +100,35 @@ def compare(a: First, b: Second) -> None:
     answer(record, lambda: _show(record))
 
 
-def _total(file: Path, solution: Solution, told: Account) -> Total:
+def _total(file: Path, solution: Solution, account: Account) -> Total:
     return Total(
         file=str(file),
         network=solution.network.name,
         hardware=solution.hardware.name,
         method=solution.method,
-        latency=told.latency,
+        latency=account.latency,
         bound=solution.bound,
-        bottleneck=told.bottleneck,
-        utilisation=told.utilisation,
+        bottleneck=account.bottleneck,
+        utilisation=account.utilisation,
     )
 
 
 def _layers(a: Account, b: Account) -> Iterator[Compared]:
     """Yield the layers of both, in the order of the first and then of the second."""
-    ones, others = ({layer.name: layer for layer in told.layers} for told in (a, b))
-    lines = [_mapped(told) for told in (a, b)]
+    ones, others = ({layer.name: layer for layer in account.layers} for account in (a, b))
+    lines = [_mapped(account) for account in (a, b)]
     for name in dict.fromkeys([*ones, *others]):
         one, other = ones.get(name), others.get(name)
         changed = tuple(_changed(one, other)) if one and other else ()
         yield Compared(name, lines[0].get(name), lines[1].get(name), changed)
 
 
-def _mapped(told: Account) -> dict[str, Mapped]:
+def _mapped(account: Account) -> dict[str, Mapped]:
     from cli.records.solution import layer_lines
 
     return {
         line.name: Mapped(line, _loops(layer), layer.times.order is not None)
-        for line, layer in zip(layer_lines(told), told.layers, strict=True)
+        for line, layer in zip(layer_lines(account), account.layers, strict=True)
     }
 
 
@@ -162,6 +158,7 @@ def _ordered(layer: LayerAccount) -> list[int] | None:
 
 def _show(record: Comparison) -> None:
     from cli.show.console import console, printable
+    from cli.show.facts import fact_lines
     from cli.show.tables import table
 
     answers = console()
@@ -177,7 +174,7 @@ def _show(record: Comparison) -> None:
         answers.print()
         answers.print("\n".join(_mappings(mappings)), soft_wrap=True)
     answers.print()
-    answers.print("\n".join(_totals(record.a, record.b)), soft_wrap=True)
+    answers.print(fact_lines(_totals(record.a, record.b)), soft_wrap=True)
 
 
 def _cells(layer: Compared) -> Iterator[str]:
@@ -205,11 +202,11 @@ def _mappings(layers: Sequence[Compared]) -> Iterator[str]:
             yield f"    B  {layer.b.loops}"
 
 
-def _totals(a: Total, b: Total) -> Iterator[str]:
+def _totals(a: Total, b: Total) -> Iterator[Fact]:
     change = b.latency / a.latency - 1
-    yield f"{'latency':<12}{a.latency:,} → {b.latency:,} cycles, {change:+.1%}"
+    yield "latency", f"{a.latency:,} → {b.latency:,} cycles, {change:+.1%}"
     bounds = ["none" if x.bound is None else f"{x.bound:,}" for x in (a, b)]
-    yield f"{'bound':<12}{bounds[0]} → {bounds[1]}, say the files"
-    yield f"{'bottleneck':<12}{a.bottleneck:,} → {b.bottleneck:,} cycles"
-    yield f"{'utilisation':<12}{a.utilisation:.2%} → {b.utilisation:.2%}"
-    yield f"{'method':<12}{a.method} → {b.method}"
+    yield "bound", f"{bounds[0]} → {bounds[1]}, say the files"
+    yield "bottleneck", f"{a.bottleneck:,} → {b.bottleneck:,} cycles"
+    yield "utilisation", f"{a.utilisation:.2%} → {b.utilisation:.2%}"
+    yield "method", f"{a.method} → {b.method}"

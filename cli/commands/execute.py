@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.answers import answering
-from cli.commands.evaluate import conclude
+from cli.answers import answer_with_differences, answering
 from cli.networks import Extents
 from cli.options import Seed, SolutionFile
 
@@ -60,7 +59,7 @@ def execute(solution: SolutionFile, onnx: OnnxFile = None, dim: Extents = None, 
             found = check_execution(stated, seed, doing, model)
     except InputError as error:
         raise InputError(f"{solution}: {error}") from None
-    conclude(solution, found, lambda: _show(found))
+    answer_with_differences(solution, found, lambda: _show(found))
 
 
 def _show(found: Check) -> None:

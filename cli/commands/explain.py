@@ -11,14 +11,12 @@ import typer
 
 from cli.answers import answer, answering
 from cli.interrupt import interruptible
-from cli.options import OutDirectory, SolutionFile, TimeLimit
+from cli.options import DEFAULT_SECONDS, OutDirectory, SolutionFile, TimeLimit
 
 if TYPE_CHECKING:
     from solver.account.critical import Computes, Piece
     from solver.account.plan import Account, LayerAccount
     from solver.account.remedies import Remedies, Remedy, RemedyKind
-
-DEFAULT_SECONDS = 10.0
 
 SHOWN = 24
 """Runs of a path that are shown if there are more; --json has all."""
@@ -123,7 +121,7 @@ def explain(
     from cli.show.progress import Progress, moving
     from overlapim_files import dump, write_text
     from solver.account.critical import critical_path, shares
-    from solver.account.plan import account
+    from solver.account.plan import account as account_for
     from solver.account.remedies import remedies
     from solver.solution import from_plan, read_verified
     from solver.stop import Stop
@@ -132,8 +130,8 @@ def explain(
     with interruptible() as interrupt, output_directory(out):
         given, plan = read_verified(solution)
         problem = Problem(given.network, given.hardware)
-        told = account(problem, plan)
-        path = critical_path(told)
+        account = account_for(problem, plan)
+        path = critical_path(account)
         stop = Stop(seconds=time_limit, interrupt=interrupt, started=context.obj)
         progress = Progress(stop.started, time_limit)
         progress.text = "tries changes"
@@ -143,29 +141,29 @@ def explain(
         if out is not None:
             better = from_plan(problem, best, "explain", given.seed, None, None)
             write_text(out / "solution.yaml", dump(better))
-    record = _explained(told, path, found)
+    record = _explained(account, path, found)
     answer(record, lambda: _show(record, found))
     if out is not None:
         say(f"written: {out / 'solution.yaml'}, with {best.latency:,} cycles")
 
 
-def _explained(told: Account, path: Sequence[Piece], found: Remedies) -> Explained:
+def _explained(account: Account, path: Sequence[Piece], found: Remedies) -> Explained:
     from solver.account.critical import shares
 
-    layers = [layer.name for layer in told.layers]
+    layers = [layer.name for layer in account.layers]
     changes = (
         Change(
             kind=x.kind,
             layer=layers[x.layer],
-            about=_change(told, found, x),
+            about=_change(account, found, x),
             latency=x.plan.latency,
-            less=told.latency - x.plan.latency,
+            less=account.latency - x.plan.latency,
         )
         for x in found.best
     )
     return Explained(
-        latency=told.latency,
-        path=tuple(_runs(told, path)),
+        latency=account.latency,
+        path=tuple(_runs(account, path)),
         layers=tuple(PathShare(layers[x.layer], x.computes, x.waited) for x in shares(tuple(path))),
         earlier=found.base.latency,
         tried=sum(found.tried.values()),
@@ -173,14 +171,14 @@ def _explained(told: Account, path: Sequence[Piece], found: Remedies) -> Explain
     )
 
 
-def _runs(told: Account, path: Sequence[Piece]) -> Iterator[Run]:
+def _runs(account: Account, path: Sequence[Piece]) -> Iterator[Run]:
     """Yield the runs of a path, each with the piece that comes before it in time."""
     from solver.account.critical import Computes, Queues, Transfers
 
     for run, before in zip(path, [*path[1:], None], strict=True):
         if not isinstance(run, Computes):
             continue
-        layer = told.layers[run.layer]
+        layer = account.layers[run.layer]
         reason = after = block = None
         start = run.start
         if isinstance(before, Transfers):
@@ -197,9 +195,9 @@ def _runs(told: Account, path: Sequence[Piece]) -> Iterator[Run]:
             blocks=(run.first + 1, run.last + 1),
             waited=run.waited,
             reason=reason,
-            after=None if after is None else told.layers[after].name,
+            after=None if after is None else account.layers[after].name,
             after_block=None if block is None else block + 1,
-            about=f"{_blocks(layer, run)}{_reason(told, run, reason, after, block)}",
+            about=f"{_blocks(layer, run)}{_reason(account, run, reason, after, block)}",
         )
 
 
@@ -215,14 +213,14 @@ def _blocks(layer: LayerAccount, run: Computes) -> str:
     return f"{name} computes block{'s' * (run.first < run.last)} {numbers} of {total:,}"
 
 
-def _reason(told: Account, run: Computes, reason: str | None, after: int | None, block: int | None) -> str:
+def _reason(account: Account, run: Computes, reason: str | None, after: int | None, block: int | None) -> str:
     """Say in words why a run did not begin earlier."""
     from cli.show.console import printable
     from solver.export.trace import tile
 
     if after is None:
         return "" if reason is None else ", before which it is not released"
-    before = told.layers[after]
+    before = account.layers[after]
     name = printable(before.name)
     if block is None:
         return f" once {name} leaves it banks" if reason == "banks" else f" once {name} has ended"
@@ -231,17 +229,17 @@ def _reason(told: Account, run: Computes, reason: str | None, after: int | None,
     return f", after waiting {run.waited:,} for {name}" if run.waited else f" once {name} is there"
 
 
-def _change(told: Account, found: Remedies, remedy: Remedy) -> str:
+def _change(account: Account, found: Remedies, remedy: Remedy) -> str:
     """Say in words what a change is."""
     from cli.show.console import printable
 
     def banks(layer: int) -> str:
         return f"{remedy.plan.profiles[layer].banks:,} banks instead of {found.base.profiles[layer].banks:,}"
 
-    name = printable(told.layers[remedy.layer].name)
+    name = printable(account.layers[remedy.layer].name)
     if remedy.kind == "banks":
         donor = remedy.donor
-        paid = "" if donor is None else f", and {banks(donor)} for {printable(told.layers[donor].name)}"
+        paid = "" if donor is None else f", and {banks(donor)} for {printable(account.layers[donor].name)}"
         return f"{banks(remedy.layer)} for {name}{paid}"
     if remedy.kind == "order":
         pairs = zip(found.base.orders, remedy.plan.orders, strict=True)

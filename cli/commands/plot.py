@@ -9,6 +9,7 @@ import typer
 
 from cli.answers import answer, answering
 from cli.options import SolutionFile, file, needed
+from cli.solutions import read_account
 
 Figure = Annotated[
     Path,
@@ -38,12 +39,8 @@ def plot(solution: SolutionFile, out: Figure) -> None:
     from cli.show.console import say
     from cli.show.gantt import gantt
     from overlapim_files import write_bytes
-    from solver.account.plan import account
-    from solver.solution import read_verified
-    from solver.timing.problem import Problem
 
-    given, plan = read_verified(solution)
-    told = account(Problem(given.network, given.hardware), plan)
-    write_bytes(out, gantt(told, out.suffix[1:].lower()))
-    answer(Written(str(out), out.stat().st_size, told.latency), lambda: None)
+    _, account = read_account(solution)
+    write_bytes(out, gantt(account, out.suffix[1:].lower()))
+    answer(Written(str(out), out.stat().st_size, account.latency), lambda: None)
     say(f"written: {out}")

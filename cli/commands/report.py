@@ -10,10 +10,11 @@ import typer
 
 from cli.answers import answer, answering
 from cli.options import SolutionFile, file, needed
+from cli.solutions import read_account
 
 if TYPE_CHECKING:
     from cli.records.result_file import Found
-    from cli.show.tables import Fact
+    from cli.show.facts import Fact
 
 Page = Annotated[
     Path,
@@ -39,19 +40,15 @@ def report(solution: SolutionFile, out: Page) -> None:
     from cli.show.console import say
     from cli.show.html.page import render
     from overlapim_files import InputError, write_text
-    from solver.account.plan import account
-    from solver.solution import read_verified
-    from solver.timing.problem import Problem
 
-    read, plan = read_verified(solution)
+    read, account = read_account(solution)
     found = None
     try:
         found = found_beside(solution, read)
     except InputError as error:
         say(f"left out: {error}")
-    told = account(Problem(read.network, read.hardware), plan)
-    write_text(out, render(told, read, found, _commands(solution, out, found)))
-    answer(Written(str(out), out.stat().st_size, told.latency), lambda: None)
+    write_text(out, render(account, read, found, _commands(solution, out, found)))
+    answer(Written(str(out), out.stat().st_size, account.latency), lambda: None)
     say(f"written: {out}")
 
 

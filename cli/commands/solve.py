@@ -14,7 +14,18 @@ from typer.core import TyperCommand
 from cli.answers import answer, answering
 from cli.interrupt import Interrupt, interruptible
 from cli.networks import Extent, Extents, Strict, given_network
-from cli.options import ALL_CORES, HardwareName, NetworkName, OutDirectory, Seed, TimeLimit, Workers, one_of
+from cli.options import (
+    ALL_CORES,
+    DEFAULT_HARDWARE,
+    DEFAULT_SECONDS,
+    HardwareName,
+    NetworkName,
+    OutDirectory,
+    Seed,
+    TimeLimit,
+    Workers,
+    one_of,
+)
 
 if TYPE_CHECKING:
     from hw.hardware import Hardware
@@ -23,8 +34,6 @@ if TYPE_CHECKING:
     from solver.schedule.plan import Plan
     from solver.stop import Stop
 
-DEFAULT_HARDWARE = "hbm2-bitsimd"
-DEFAULT_SECONDS = 10.0
 MARGIN = 0.5
 """Seconds of the time limit that are kept for the last check, the table and the files."""
 
@@ -180,7 +189,8 @@ def _stop(deterministic: bool, seconds: float, interrupt: Interrupt, started: fl
 
 def _solve(task: Task, stop: Stop, limit: float | None, out: Path | None, interrupt: Interrupt) -> None:
     from cli.output import output_directory
-    from cli.records.solution import run_record, write
+    from cli.records.result_file import write_run
+    from cli.records.solution import run_record
     from cli.show.console import say
     from cli.show.progress import moving, search_progress
     from cli.show.tables import show_result
@@ -205,7 +215,7 @@ def _solve(task: Task, stop: Stop, limit: float | None, out: Path | None, interr
         found = account(Problem(network, hardware), result.plan)
         record = run_record(result, found, time.monotonic() - stop.started, interrupt.is_set())
         if out is not None:
-            write(out, result.solution, record)
+            write_run(out, result.solution, record)
     answer(record, lambda: show_result(found, result))
     if interrupt.is_set():
         say(f"interrupted by {interrupt.name}: this is the best answer up to then")

@@ -10,6 +10,7 @@ import typer
 
 from cli.answers import answer, answering
 from cli.options import SolutionFile
+from cli.solutions import read_account
 
 TraceFile = Annotated[
     Path, typer.Option("--out", "-o", metavar="FILE", help="The trace, such as trace.json.")
@@ -17,7 +18,7 @@ TraceFile = Annotated[
 
 
 @dataclass(frozen=True)
-class Written:
+class WrittenTrace:
     """A trace that was written.
 
     Attributes
@@ -49,21 +50,17 @@ def trace(solution: SolutionFile, out: TraceFile) -> None:
     """
     from cli.show.console import say
     from overlapim_files import write_parts
-    from solver.account.plan import account
     from solver.export.trace import trace as traced
-    from solver.solution import read_verified
-    from solver.timing.problem import Problem
 
-    given, plan = read_verified(solution)
-    told = account(Problem(given.network, given.hardware), plan)
-    found = traced(told)
+    _, account = read_account(solution)
+    found = traced(account)
     write_parts(out, found.lines())
-    written = Written(
+    written = WrittenTrace(
         file=str(out),
         bytes=out.stat().st_size,
         threads=len(found.tracks),
-        latency=told.latency,
-        bottleneck=told.bottleneck,
+        latency=account.latency,
+        bottleneck=account.bottleneck,
         merged=found.merged,
     )
     answer(written, lambda: None)

@@ -10,15 +10,13 @@ import typer
 
 from cli.answers import answer, answering
 from cli.interrupt import interruptible
-from cli.options import OutDirectory, SolutionFile, seconds
+from cli.options import DEFAULT_SECONDS, OutDirectory, SolutionFile, seconds
 
 if TYPE_CHECKING:
     from cli.records.solution import FileRecord
-    from cli.show.tables import Fact
+    from cli.show.facts import Fact
     from solver.schedule.plan import Plan
     from solver.timing.problem import Problem
-
-DEFAULT_SECONDS = 10.0
 
 TimeLimit = Annotated[
     float,
@@ -61,6 +59,7 @@ def transform(
     from cli.output import output_directory
     from cli.records.solution import file_record
     from cli.show.console import console, say
+    from cli.show.facts import fact_lines
     from cli.show.tables import show_solution
     from overlapim_files import dump, write_text
     from solver.account.plan import account
@@ -85,7 +84,7 @@ def transform(
     def show() -> None:
         show_solution(shown, given)
         changes = _changes(record, sum(map(movable, plan.profiles)))
-        console().print("\n".join(f"{name:<12}{text}" for name, text in changes))
+        console().print(fact_lines(changes))
 
     answer(record, show)
     if out is not None:

@@ -1,4 +1,4 @@
-"""What a search left behind beside its solution: how it went, and the command that began it."""
+"""The files of a run: its solution, and beside it how the search went and the command that began it."""
 
 from __future__ import annotations
 
@@ -7,17 +7,15 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from overlapim_files import InputError, digest, load
+from cli.records.as_json import to_json
+from cli.records.solution import InputDigests, RunRecord, input_digests
+from overlapim_files import InputError, dump, load, write_text
 from solver.solution import Solution
 
-Step = Annotated[tuple[float, int, int | None], Field(strict=False)]
+SOLUTION = "solution.yaml"
+RESULT = "result.json"
 
-
-class Inputs(BaseModel):
-    """What the network and the chip were, as `digest` has it."""
-
-    network: str
-    hardware: str
+TraceStep = Annotated[tuple[float, int, int | None], Field(strict=False)]
 
 
 class Found(BaseModel):
@@ -29,8 +27,8 @@ class Found(BaseModel):
     sequential: Annotated[int, Field(ge=1)]
     wall_s: float
     interrupted: bool
-    trace: tuple[Step, ...] = Field(min_length=1, max_length=100_000, strict=False)
-    inputs: Inputs
+    trace: tuple[TraceStep, ...] = Field(min_length=1, max_length=100_000, strict=False)
+    inputs: InputDigests
     command: str = ""
 
 
@@ -42,11 +40,16 @@ def found_beside(path: Path, solution: Solution) -> Found | None:
     InputError
         if the file cannot be read, or is of another solution.
     """
-    file = path.with_name("result.json")
+    file = path.with_name(RESULT)
     if not file.exists():
         return None
     found = load(file, Found)
-    inputs = Inputs(network=digest(solution.network), hardware=digest(solution.hardware))
-    if (found.latency, found.inputs) != (solution.latency, inputs):
+    if (found.latency, found.inputs) != (solution.latency, input_digests(solution)):
         raise InputError(f"{file}: it is about another solution than {path.name}")
     return found
+
+
+def write_run(directory: Path, solution: Solution, record: RunRecord) -> None:
+    """Write `solution.yaml` and `result.json`. Raises InputError if that fails."""
+    write_text(directory / SOLUTION, dump(solution))
+    write_text(directory / RESULT, to_json(record) + "\n")

@@ -2,36 +2,18 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 
-from cli.answers import to_json
+from pydantic import BaseModel
+
 from cli.options import COMMAND
-from overlapim_files import digest, dump, write_text
+from cli.records.versions import versions
+from overlapim_files import digest
 from solver.account.cycles import Spent
 from solver.account.plan import Account
 from solver.solution import Solution
 from solver.solve import Result
-
-DISTRIBUTION = "fast-overlapim"
-LIBRARIES = ("numpy", "pydantic", "pyyaml", "rich", "typer", "ortools")
-
-
-def installed(distribution: str) -> str | None:
-    """Return the version of an installed distribution."""
-    try:
-        return version(distribution)
-    except PackageNotFoundError:
-        return None
-
-
-def versions() -> dict[str, str | None]:
-    """Return the versions of everything that a result may depend on; None for what is not installed."""
-    found = {"python": platform.python_version(), "overlapim": installed(DISTRIBUTION)}
-    return found | {name: installed(name) for name in LIBRARIES}
 
 
 @dataclass(frozen=True)
@@ -73,6 +55,18 @@ def layer_lines(account: Account) -> tuple[LayerLine, ...]:
     )
 
 
+class InputDigests(BaseModel):
+    """What the network and the chip of a solution were, as `digest` has it."""
+
+    network: str
+    hardware: str
+
+
+def input_digests(solution: Solution) -> InputDigests:
+    """Return the digests of what was solved."""
+    return InputDigests(network=digest(solution.network), hardware=digest(solution.hardware))
+
+
 @dataclass(frozen=True)
 class RunRecord:
     """What a run found and how: `result.json`, and what `solve --json` prints."""
@@ -94,7 +88,7 @@ class RunRecord:
     utilisation: float
     layers: tuple[LayerLine, ...]
     trace: tuple[tuple[float, int, int | None], ...]
-    inputs: dict[str, str]
+    inputs: InputDigests
     versions: dict[str, str | None]
     command: str
 
@@ -120,7 +114,7 @@ def run_record(result: Result, account: Account, wall_s: float, interrupted: boo
         utilisation=account.utilisation,
         layers=layer_lines(account),
         trace=tuple((step.seconds, step.latency, step.bound) for step in result.trace),
-        inputs={"network": digest(solution.network), "hardware": digest(solution.hardware)},
+        inputs=input_digests(solution),
         versions=versions(),
         command=COMMAND.get(),
     )
@@ -156,12 +150,6 @@ def file_record(solution: Solution, account: Account, differences: Sequence[str]
         layers=layer_lines(account),
         differences=tuple(differences),
     )
-
-
-def write(directory: Path, solution: Solution, record: RunRecord) -> None:
-    """Write `solution.yaml` and `result.json`. Raises InputError if that fails."""
-    write_text(directory / "solution.yaml", dump(solution))
-    write_text(directory / "result.json", to_json(record) + "\n")
 
 
 @dataclass(frozen=True)

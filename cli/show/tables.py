@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from rich import box
 from rich.table import Table
 
 from cli.show.console import console, printable
+from cli.show.facts import Fact, fact_lines
 from hw.hardware import Hardware
-from models.network import Layer
+from models.layer import Dim
 from solver.account.plan import Account
 from solver.solution import Solution
 from solver.solve import Result
-
-Fact = tuple[str, str]
-"""A line below a table: what it is about, and what is so."""
 
 SCOPES = {"mapspace": "all valid solutions", "pool": "the mappings that were considered"}
 """What a bound holds for, in words."""
@@ -40,9 +38,9 @@ def table(columns: Sequence[str], left: Sequence[str] = ()) -> Table:
     return result
 
 
-def dims(layer: Layer) -> str:
-    """Return the dims of a layer that are more than 1."""
-    return " ".join(f"{dim}{bound}" for dim, bound in layer.dims.items() if bound > 1) or "1"
+def dims(bounds: Mapping[Dim, int]) -> str:
+    """Return the dims of a layer that are more than 1, with their bounds."""
+    return " ".join(f"{dim}{bound}" for dim, bound in bounds.items() if bound > 1) or "1"
 
 
 def layer_table(account: Account) -> Table:
@@ -64,13 +62,13 @@ def summary(account: Account, hardware: Hardware, known: Sequence[Fact], faster:
     known : what is known of how much better a solution could be.
     faster : a comparison to stand behind the latency.
     """
-    lines = (
+    facts = (
         ("latency", f"{number(account.latency)} cycles = {duration(account.latency, hardware)}{faster}"),
         *known,
         ("bottleneck", f"{number(account.bottleneck)} cycles is the longest that one bank is held"),
         ("utilisation", f"{account.utilisation:.2%} of all lanes' time is multiply-accumulates"),
     )
-    return "\n".join(f"{name:<12}{text}" for name, text in lines)
+    return fact_lines(facts)
 
 
 def proved(result: Result) -> list[Fact]:

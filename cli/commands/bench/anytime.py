@@ -11,6 +11,7 @@ import typer
 from cli.commands.bench.options import (
     BUILT_IN_CHIPS,
     BUILT_IN_NETWORKS,
+    WEIGHTS,
     Chips,
     Limits,
     Methods,
@@ -24,10 +25,8 @@ from cli.options import ALL_CORES, MAX_SEED, OutDirectory, Workers, integer, one
 from cli.options import seconds as parse_seconds
 
 if TYPE_CHECKING:
-    from hw.hardware import Weights
     from solver.bench.anytime import AnytimeResults, MeasuredRun, Spread
 
-WEIGHTS: tuple[Weights, ...] = ("static", "shared")
 
 ABOUT = """\
 What methods have after some time: the best latency, the best proved bound, and the gap between the two, with

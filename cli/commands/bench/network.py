@@ -7,19 +7,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.commands.bench.options import BUILT_IN_NETWORKS, Chips, OnlyWeights, Seeds, listed
+from cli.commands.bench.options import BUILT_IN_NETWORKS, WEIGHTS, Chips, OnlyWeights, Seeds, listed
 from cli.commands.bench.publish import Benchmark, Sheet, Table, conduct
 from cli.options import ALL_CORES, MAX_SEED, OutDirectory, Workers, integer, one_of
 from cli.options import seconds as parse_seconds
 
 if TYPE_CHECKING:
-    from hw.hardware import Weights
     from solver.bench.network import NetworkResults, Setting
 
 Columns = dict[str, list[int]]
 
 DEFAULT_CHIPS = ["hbm2-bitsimd", "reram-aritpim"]
-WEIGHTS: tuple[Weights, ...] = ("static", "shared")
 
 ABOUT = """\
 How much faster a network runs if its mappings are chosen for overlap, against mappings chosen without. The

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
 from cli.options import one_of
 
+if TYPE_CHECKING:
+    from hw.hardware import Weights
+
 Item = TypeVar("Item", int, float, str)
 
 BUILT_IN_NETWORKS = ["resnet18", "resnet50", "vgg16"]
+WEIGHTS: tuple[Weights, ...] = ("static", "shared")
 BUILT_IN_CHIPS = ["hbm2-bitsimd", "hbm2-bitsimd-8stack", "reram-aritpim"]
 
 Network = Annotated[str, typer.Option("--network", "-n", help="Built-in network or network file.")]
@@ -27,7 +31,7 @@ Methods = Annotated[str, typer.Option("--methods", metavar="M,M,..", help="Metho
 Seeds = Annotated[str, typer.Option("--seeds", "-s", metavar="N,N,..", help="Seeds of random choices.")]
 OnlyWeights = Annotated[
     str | None,
-    typer.Option("--weights", parser=one_of("static", "shared"), help="Only this kind; both unless given."),
+    typer.Option("--weights", parser=one_of(*WEIGHTS), help="Only this kind; both unless given."),
 ]
 
 

@@ -8,8 +8,7 @@ import typer
 
 from cli.commands.bench.options import Network
 from cli.commands.bench.publish import Benchmark, Sheet, Table, conduct
-from cli.commands.solve import DEFAULT_HARDWARE
-from cli.options import HardwareName, OutDirectory
+from cli.options import DEFAULT_HARDWARE, HardwareName, OutDirectory
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

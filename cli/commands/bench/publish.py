@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 import typer
 
 from cli.answers import SHARED, answer
+from cli.interrupt import INTERRUPTED, interruptible
 from cli.show.console import say
 
 if TYPE_CHECKING:
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
     from solver.bench.cases import Case, Environment, Outcome, What
 
-INTERRUPTED = 130
 NO_PLOTS = "no plots, as matplotlib is missing: pip install 'fast-overlapim[plot]'"
 
 
@@ -106,7 +106,6 @@ def conduct(
     typer.Exit
         if interrupted; what has been measured is kept.
     """
-    from cli.interrupt import interruptible
     from cli.output import output_directory
     from solver.bench.cases import Kept, run_cases
 
@@ -146,7 +145,7 @@ class _Progress:
 
 def environment(context: typer.Context) -> Environment:
     """Return by what the cases of this command are measured."""
-    from cli.records.solution import versions
+    from cli.records.versions import versions
     from solver.bench.cases import Environment
 
     words = context.command_path.split()

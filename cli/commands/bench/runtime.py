@@ -8,8 +8,7 @@ import typer
 
 from cli.commands.bench.options import BUILT_IN_NETWORKS, Chips, Networks
 from cli.commands.bench.publish import Benchmark, Sheet, Table, conduct
-from cli.commands.solve import DEFAULT_HARDWARE
-from cli.options import OutDirectory, integer
+from cli.options import DEFAULT_HARDWARE, OutDirectory, integer
 
 if TYPE_CHECKING:
     from solver.bench.runtime import RuntimeResults

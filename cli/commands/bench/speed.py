@@ -8,8 +8,7 @@ import typer
 
 from cli.commands.bench.options import Network
 from cli.commands.bench.publish import Benchmark, Sheet, Table, conduct
-from cli.commands.solve import DEFAULT_HARDWARE
-from cli.options import HardwareName, OutDirectory, Seed
+from cli.options import DEFAULT_HARDWARE, HardwareName, OutDirectory, Seed
 
 if TYPE_CHECKING:
     from solver.bench.speed import Speed, SpeedResults

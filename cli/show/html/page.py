@@ -9,10 +9,11 @@ from dataclasses import asdict, dataclass
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
-from cli.commands.models import chip_facts, cost_facts, network_facts, network_summary
+from cli.records.catalogue import network_summary
+from cli.show.facts import Fact, chip_facts, cost_facts, network_facts
 from cli.show.html import figures
 from cli.show.html.text import bank_list, loops, whole
-from cli.show.tables import SCOPES, Fact, dims, duration, number
+from cli.show.tables import SCOPES, dims, duration, number
 from solver.account.plan import Account, LayerAccount
 from solver.export.nest import loop_nest
 from solver.run import gap
@@ -198,7 +199,7 @@ def _layer(account: Account, line: LayerAccount) -> LayerText:
     counts = (line.profile.rows, line.start, line.end, line.waited)
     return LayerText(
         name=whole(line.name),
-        dims=dims(line.layer),
+        dims=dims(line.layer.dims),
         numbers=(number(len(line.banks)), f"{line.busy:.1%}", *map(number, counts)),
         banks=bank_list(line),
         waited_for=whole(waited_for),
