@@ -61,7 +61,7 @@ def answer(data: object, show: Callable[[], None]) -> None:
         show()
 
 
-class Checked(Protocol):
+class WithDifferences(Protocol):
     """What was found, with every way in which a file disagrees with it."""
 
     @property
@@ -69,7 +69,7 @@ class Checked(Protocol):
         """One sentence each."""
 
 
-def answer_with_differences(file: Path, record: Checked, show: Callable[[], None]) -> None:
+def answer_with_differences(file: Path, record: WithDifferences, show: Callable[[], None]) -> None:
     """Print a record, and that the file agrees or in what it does not."""
 
     def shown() -> None:

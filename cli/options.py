@@ -32,7 +32,7 @@ def integer(low: int, high: int) -> Callable[[object], int]:
     return parse
 
 
-def number(unit: str, low: float, high: float) -> Callable[[object], float]:
+def quantity(unit: str, low: float, high: float) -> Callable[[object], float]:
     """Return a parser of numbers of a unit from `low` to `high`."""
 
     def parse(given: object) -> float:
@@ -49,7 +49,7 @@ def number(unit: str, low: float, high: float) -> Callable[[object], float]:
     return parse
 
 
-seconds = number("seconds", 0.1, MAX_SECONDS)
+seconds = quantity("seconds", 0.1, MAX_SECONDS)
 
 
 def text(longest: int) -> Callable[[object], str]:

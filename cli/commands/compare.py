@@ -76,7 +76,7 @@ class Comparison:
 
 
 @answering
-def compare(a: First, b: Second) -> None:
+def compare_command(a: First, b: Second) -> None:
     """Show in what two solutions differ: latency, and for each layer banks, times, waits and mapping.
 
     Both files are recomputed first. Layers are matched by their names; if networks or chips differ, that is

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cli.answers import answer, answering
-from cli.options import integer, number, one_of, text
+from cli.options import integer, one_of, quantity, text
 
 if TYPE_CHECKING:
     from hw.derive import Chip
@@ -25,7 +25,7 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 
-_NS = number("nanoseconds", 0.001, 1_000_000)
+_NS = quantity("nanoseconds", 0.001, 1_000_000)
 _BITS = integer(1, 1024)
 _COUNT = integer(1, 2**20)
 
@@ -40,15 +40,17 @@ def _whole(name: str, parser: Callable[[object], int], meaning: str) -> Any:
     return typer.Option(name, parser=parser, metavar="N", help=meaning)
 
 
-Name = Annotated[str, typer.Option("--name", parser=text(200), metavar="NAME", help="As reports call it.")]
-BitWidths = Annotated[int, _whole("--bits", _BITS, "Bits of activations and weights.")]
-Accumulator = Annotated[int, _whole("--accumulator", _BITS, "Bits of an accumulator.")]
-Clock = Annotated[float, _time("--clock", "One cycle, such as tCK.")]
-Channels = Annotated[int, _whole("--channels", _COUNT, "Channels of the chip.")]
-Banks = Annotated[int, _whole("--banks", _COUNT, "Banks of each channel.")]
-Columns = Annotated[int, _whole("--columns", _COUNT, "Lanes of each bank.")]
-RowCount = Annotated[int, _whole("--rows", integer(1, 2**40), "Bits under each lane.")]
-Weights = Annotated[
+NameOption = Annotated[
+    str, typer.Option("--name", parser=text(200), metavar="NAME", help="As reports call it.")
+]
+BitsOption = Annotated[int, _whole("--bits", _BITS, "Bits of activations and weights.")]
+AccumulatorOption = Annotated[int, _whole("--accumulator", _BITS, "Bits of an accumulator.")]
+ClockOption = Annotated[float, _time("--clock", "One cycle, such as tCK.")]
+ChannelsOption = Annotated[int, _whole("--channels", _COUNT, "Channels of the chip.")]
+BanksOption = Annotated[int, _whole("--banks", _COUNT, "Banks of each channel.")]
+ColumnsOption = Annotated[int, _whole("--columns", _COUNT, "Lanes of each bank.")]
+RowsOption = Annotated[int, _whole("--rows", integer(1, 2**40), "Bits under each lane.")]
+ChipWeightsOption = Annotated[
     str,
     typer.Option(
         "--weights",
@@ -57,7 +59,7 @@ Weights = Annotated[
         help="Whether a bank serves one layer only or several.",
     ),
 ]
-Out = Annotated[
+OutOption = Annotated[
     Path | None, typer.Option("--out", "-o", metavar="FILE", help="Write to this file, not to the terminal.")
 ]
 
@@ -66,15 +68,15 @@ Out = Annotated[
 class Given:
     """The options that all technologies have; as defaults, what a built-in chip has."""
 
-    name: Name
-    bits: BitWidths
-    accumulator: Accumulator
-    clock: Clock
-    channels: Channels
-    banks: Banks
-    columns: Columns
-    rows: RowCount
-    weights: Weights
+    name: NameOption
+    bits: BitsOption
+    accumulator: AccumulatorOption
+    clock: ClockOption
+    channels: ChannelsOption
+    banks: BanksOption
+    columns: ColumnsOption
+    rows: RowsOption
+    weights: ChipWeightsOption
 
     def chip(self) -> "Chip":
         """Return what is given of the chip."""
@@ -108,7 +110,7 @@ def technology(defaults: Given) -> Callable[[Callable[..., "Hardware"]], Callabl
             for key, value in asdict(defaults).items()
         ]
         parameters += [x.replace(kind=Parameter.KEYWORD_ONLY) for x in own]
-        parameters.append(Parameter("out", Parameter.KEYWORD_ONLY, default=None, annotation=Out))
+        parameters.append(Parameter("out", Parameter.KEYWORD_ONLY, default=None, annotation=OutOption))
         command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         command.__annotations__ = {}
         return app.command(defaults.name)(answering(command))
@@ -128,26 +130,26 @@ def _give(hardware: "Hardware", out: Path | None) -> None:
     say(f"written: {out}")
 
 
-Bus = Annotated[
+BusOption = Annotated[
     float,
     typer.Option(
         "--bus",
-        parser=number("GB/s", 0.001, 1_000_000),
+        parser=quantity("GB/s", 0.001, 1_000_000),
         metavar="GB/S",
         help="Bandwidth of the bus of one channel.",
     ),
 ]
-RowCopy = Annotated[float, _time("--row-copy", "Copying one row from bank to bank.")]
+RowCopyOption = Annotated[float, _time("--row-copy", "Copying one row from bank to bank.")]
 
 
 @technology(Given("bitsimd", 8, 32, 1.0, 8, 16, 8192, 32768, "shared"))
-def bitsimd(
+def bitsimd_command(
     chip: "Chip",
     tras: Annotated[float, _time("--tras", "tRAS, from activating a row to closing it.")] = 34.0,
     trp: Annotated[float, _time("--trp", "tRP, from closing a row to activating another.")] = 14.0,
     logic: Annotated[float, _time("--logic", "A step of the logic, such as tCCD_S.")] = 1.0,
-    row_copy: RowCopy = 125.0,
-    bus: Bus = 32.0,
+    row_copy: RowCopyOption = 125.0,
+    bus: BusOption = 32.0,
 ) -> "Hardware":
     """BitSIMD-V: digital logic at the sense amplifiers of DRAM, as in hbm2-bitsimd.
 
@@ -161,11 +163,11 @@ def bitsimd(
 
 
 @technology(Given("simdram", 8, 32, 1.0, 8, 16, 8192, 32768, "shared"))
-def simdram(
+def simdram_command(
     chip: "Chip",
     command: Annotated[float, _time("--command", "One command on rows, AP or AAP.")] = 45.0,
-    row_copy: RowCopy = 125.0,
-    bus: Bus = 32.0,
+    row_copy: RowCopyOption = 125.0,
+    bus: BusOption = 32.0,
 ) -> "Hardware":
     """SIMDRAM, MIMDRAM: majority and NOT on whole rows of DRAM, as in hbm2-simdram.
 
@@ -178,7 +180,7 @@ def simdram(
     return simdram(chip, command, Rows(row_copy, bus))
 
 
-Variant = Annotated[
+VariantOption = Annotated[
     str,
     typer.Option(
         "--variant",
@@ -187,13 +189,15 @@ Variant = Annotated[
         help="Bit by bit, or all bits at once in crossbars cut into partitions.",
     ),
 ]
-BetweenChannels = Annotated[
+BetweenChannelsOption = Annotated[
     int, _whole("--between-channels", integer(1, 2**40), "Bits per cycle and bank between channels.")
 ]
 
 
 @technology(Given("aritpim", 8, 32, 1.1, 32, 256, 1024, 1024, "static"))
-def aritpim(chip: "Chip", variant: Variant = "serial", between_channels: BetweenChannels = 64) -> "Hardware":
+def aritpim_command(
+    chip: "Chip", variant: VariantOption = "serial", between_channels: BetweenChannelsOption = 64
+) -> "Hardware":
     """AritPIM: stateful logic in ReRAM crossbars, for 8, 16, 32 or 64 bits, as in reram-aritpim.
 
     Example:
@@ -205,20 +209,20 @@ def aritpim(chip: "Chip", variant: Variant = "serial", between_channels: Between
     return aritpim(chip, "serial" if variant == "serial" else "parallel", between_channels)
 
 
-Interval = Annotated[float, _time("--tccd", "tCCD, from one multiply-accumulate command to the next.")]
-ReadTime = Annotated[float, _time("--read", "From a read to the end of its first burst.")]
-WriteTime = Annotated[float, _time("--write", "From a write to the end of its first burst.")]
-Post = Annotated[float, _time("--post", "One post-operation.")]
+IntervalOption = Annotated[float, _time("--tccd", "tCCD, from one multiply-accumulate command to the next.")]
+ReadOption = Annotated[float, _time("--read", "From a read to the end of its first burst.")]
+WriteOption = Annotated[float, _time("--write", "From a write to the end of its first burst.")]
+PostOption = Annotated[float, _time("--post", "One post-operation.")]
 
 
 @technology(Given("hbm-pim", 16, 16, 1.0, 16, 8, 16, 2**24, "shared"))
-def hbm_pim(
+def hbm_pim_command(
     chip: "Chip",
-    tccd: Interval = 4.0,
-    read: ReadTime = 22.0,
-    write: WriteTime = 10.0,
-    post: Post = 4.0,
-    bus: Bus = 16.0,
+    tccd: IntervalOption = 4.0,
+    read: ReadOption = 22.0,
+    write: WriteOption = 10.0,
+    post: PostOption = 4.0,
+    bus: BusOption = 16.0,
 ) -> "Hardware":
     """Samsung HBM-PIM: units beside the banks of DRAM with accumulators in each lane; a bank is a unit here.
 
@@ -232,13 +236,13 @@ def hbm_pim(
 
 
 @technology(Given("aim", 16, 16, 0.5, 32, 16, 16, 2**24, "shared"))
-def aim(
+def aim_command(
     chip: "Chip",
-    tccd: Interval = 1.0,
-    read: ReadTime = 1.0,
-    write: WriteTime = 3.0,
-    post: Post = 43.0,
-    bus: Bus = 32.0,
+    tccd: IntervalOption = 1.0,
+    read: ReadOption = 1.0,
+    write: WriteOption = 3.0,
+    post: PostOption = 43.0,
+    bus: BusOption = 32.0,
 ) -> "Hardware":
     """SK hynix AiM: units beside the banks of DRAM that add up their lanes in a tree, as in gddr6-aim.
 

@@ -7,7 +7,7 @@ from cli.options import SolutionFile
 
 
 @answering
-def evaluate(solution: SolutionFile) -> None:
+def evaluate_command(solution: SolutionFile) -> None:
     """Recompute everything that a solution file states, and compare.
 
     Prints the table of the solution as recomputed. Exit code 2 if the file disagrees anywhere.

@@ -23,7 +23,9 @@ OnnxFile = Annotated[
 
 
 @answering
-def execute(solution: SolutionFile, onnx: OnnxFile = None, dim: Extents = None, seed: Seed = 0) -> None:
+def execute_command(
+    solution: SolutionFile, onnx: OnnxFile = None, dim: Extents = None, seed: Seed = 0
+) -> None:
     """Run numbers through a solution, block by block in the order of its times, and compare.
 
     Every tensor starts out as not-a-number, and a result is there when the clock says so, not before. A block

@@ -12,19 +12,20 @@ import typer
 from cli.answers import answer, answering
 from cli.interrupt import interruptible
 from cli.options import DEFAULT_SECONDS, OutDirectory, SolutionFile, TimeLimit
+from cli.solutions import read_account
 
 if TYPE_CHECKING:
     from solver.account.critical import Computes, Piece
     from solver.account.plan import Account, LayerAccount
     from solver.account.remedies import Remedies, Remedy, RemedyKind
 
-SHOWN = 24
+SHOWN_RUNS = 24
 """Runs of a path that are shown if there are more; --json has all."""
 
-BEST = 10
+SHOWN_CHANGES = 10
 """Changes that are shown."""
 
-KINDS: dict[RemedyKind, str] = {
+REMEDIES: dict[RemedyKind, str] = {
     "loops": "other orders of the loops of",
     "banks": "more banks for",
     "mapping": "other mappings of",
@@ -99,7 +100,7 @@ class Explained:
 
 
 @answering
-def explain(
+def explain_command(
     context: typer.Context,
     solution: SolutionFile,
     time_limit: TimeLimit = DEFAULT_SECONDS,
@@ -121,16 +122,13 @@ def explain(
     from cli.show.progress import Progress, moving
     from overlapim_files import dump, write_text
     from solver.account.critical import critical_path, shares
-    from solver.account.plan import account as account_for
     from solver.account.remedies import remedies
-    from solver.solution import from_plan, read_verified
+    from solver.solution import from_plan
     from solver.stop import Stop
-    from solver.timing.problem import Problem
 
     with interruptible() as interrupt, output_directory(out):
-        given, plan = read_verified(solution)
-        problem = Problem(given.network, given.hardware)
-        account = account_for(problem, plan)
+        given, account = read_account(solution)
+        problem, plan = account.problem, account.plan
         path = critical_path(account)
         stop = Stop(seconds=time_limit, interrupt=interrupt, started=context.obj)
         progress = Progress(stop.started, time_limit)
@@ -275,7 +273,7 @@ def _show(record: Explained, found: Remedies) -> None:
 
 def _folded(path: Sequence[Run]) -> Iterator[tuple[int, int, str]]:
     """Yield (start, end, words) of the runs; the shortest of very many are put together."""
-    longest = sorted(path, key=lambda run: run.start - run.end)[:SHOWN]
+    longest = sorted(path, key=lambda run: run.start - run.end)[:SHOWN_RUNS]
     folded: list[Run] = []
     for run in path:
         if run in longest:
@@ -312,15 +310,15 @@ def _layers(record: Explained) -> Iterator[str]:
 def _advice(record: Explained, found: Remedies) -> Iterator[str]:
     """Say what was tried, and what each change that helps makes of the latency."""
     kinds = Counter(kind for kind, _ in found.tried)
-    tried = ", ".join(f"{KINDS[kind]} {n:,} layer{'s' * (n > 1)}" for kind, n in kinds.items())
+    tried = ", ".join(f"{REMEDIES[kind]} {n:,} layer{'s' * (n > 1)}" for kind, n in kinds.items())
     yield f"tried {record.tried:,} changes, one at a time: {tried or 'there was no time for any'}"
     earlier = record.earlier < record.latency
     if earlier:
         yield _line(record, record.earlier, "layers begin as early as their banks and data allow; then also")
-    for change in record.changes[:BEST]:
+    for change in record.changes[:SHOWN_CHANGES]:
         yield _line(record, change.latency, change.about)
-    if len(record.changes) > BEST:
-        yield f"  and {len(record.changes) - BEST:,} that help less"
+    if len(record.changes) > SHOWN_CHANGES:
+        yield f"  and {len(record.changes) - SHOWN_CHANGES:,} that help less"
     if not record.changes:
         yield "none of them lowers the latency" + " further" * earlier
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from solver.solution import Solution
     from solver.timing.profile import Profile
 
-Form = Annotated[
+ExportForm = Annotated[
     str,
     typer.Option(
         "--to",
@@ -26,7 +26,7 @@ Form = Annotated[
 ]
 
 
-def export(solution: SolutionFile, to: Form = "loops", out: OutDirectory = None) -> None:
+def export_command(solution: SolutionFile, to: ExportForm = "loops", out: OutDirectory = None) -> None:
     """Write how each layer of a solution runs: as a loop nest to read, or as files for Timeloop.
 
     The nests are printed, or written to DIR/loops.txt. Timeloop gets a problem, a mapping and an architecture

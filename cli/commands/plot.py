@@ -11,7 +11,7 @@ from cli.answers import answer, answering
 from cli.options import SolutionFile, file, needed
 from cli.solutions import read_account
 
-Figure = Annotated[
+FigureFile = Annotated[
     Path,
     typer.Option(
         "--out",
@@ -24,7 +24,7 @@ Figure = Annotated[
 
 
 @answering
-def plot(solution: SolutionFile, out: Figure) -> None:
+def plot_command(solution: SolutionFile, out: FigureFile) -> None:
     """Draw the layers of a solution over time: a row for each, what computes and what waits.
 
     The figure is as wide as a page with two columns and as high as it must be, up to a page. The solution is
@@ -35,12 +35,12 @@ def plot(solution: SolutionFile, out: Figure) -> None:
       overlapim plot results/solution.yaml -o gantt.pdf
     """
     needed("plot", "matplotlib")
-    from cli.records.solution import Written
+    from cli.records.solution import WrittenPicture
     from cli.show.console import say
     from cli.show.gantt import gantt
     from overlapim_files import write_bytes
 
     _, account = read_account(solution)
     write_bytes(out, gantt(account, out.suffix[1:].lower()))
-    answer(Written(str(out), out.stat().st_size, account.latency), lambda: None)
+    answer(WrittenPicture(str(out), out.stat().st_size, account.latency), lambda: None)
     say(f"written: {out}")

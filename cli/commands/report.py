@@ -16,14 +16,14 @@ if TYPE_CHECKING:
     from cli.records.result_file import Found
     from cli.show.facts import Fact
 
-Page = Annotated[
+PageFile = Annotated[
     Path,
     typer.Option("--out", "-o", parser=file(".html"), metavar="FILE.html", help="Write the page here."),
 ]
 
 
 @answering
-def report(solution: SolutionFile, out: Page) -> None:
+def report_command(solution: SolutionFile, out: PageFile) -> None:
     """Write a page that shows a solution: one file, to open in a browser, that needs no network.
 
     It shows latency, bound and speed-ups; layers and banks over time with their waits; the overlap of each
@@ -36,7 +36,7 @@ def report(solution: SolutionFile, out: Page) -> None:
     """
     needed("report", "plotly", "jinja2")
     from cli.records.result_file import found_beside
-    from cli.records.solution import Written
+    from cli.records.solution import WrittenPicture
     from cli.show.console import say
     from cli.show.html.page import render
     from overlapim_files import InputError, write_text
@@ -48,7 +48,7 @@ def report(solution: SolutionFile, out: Page) -> None:
     except InputError as error:
         say(f"left out: {error}")
     write_text(out, render(account, read, found, _commands(solution, out, found)))
-    answer(Written(str(out), out.stat().st_size, account.latency), lambda: None)
+    answer(WrittenPicture(str(out), out.stat().st_size, account.latency), lambda: None)
     say(f"written: {out}")
 
 

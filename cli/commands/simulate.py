@@ -34,7 +34,7 @@ class Simulated:
 
 
 @answering
-def simulate(solution: SolutionFile) -> None:
+def simulate_command(solution: SolutionFile) -> None:
     """Execute a solution loop by loop, with the time of every output element, and compare.
 
     This shares no formula with the solver, and it is slow: minutes for a large network.

@@ -13,7 +13,7 @@ from typer.core import TyperCommand
 
 from cli.answers import answer, answering
 from cli.interrupt import Interrupt, interruptible
-from cli.networks import Extent, Extents, Strict, given_network
+from cli.networks import AxisExtent, Extents, Strict, given_network
 from cli.options import (
     ALL_CORES,
     DEFAULT_HARDWARE,
@@ -105,7 +105,7 @@ class Task:
 
 
 @answering
-def solve(
+def solve_command(
     context: typer.Context,
     network: NetworkName,
     hw: HardwareName = DEFAULT_HARDWARE,
@@ -150,7 +150,7 @@ def solve(
 
 def _task(
     network: str,
-    extents: Sequence[Extent] | None,
+    extents: Sequence[AxisExtent] | None,
     strict: bool,
     hw: str,
     weights: str | None,

@@ -36,7 +36,7 @@ class WrittenTrace:
 
 
 @answering
-def trace(solution: SolutionFile, out: TraceFile) -> None:
+def trace_command(solution: SolutionFile, out: TraceFile) -> None:
     """Write a solution as a trace for ui.perfetto.dev or chrome://tracing.
 
     Channels are processes, banks are threads. On each bank its layers are slices, with their blocks and waits

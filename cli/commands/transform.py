@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from solver.schedule.plan import Plan
     from solver.timing.problem import Problem
 
-TimeLimit = Annotated[
+TransformTimeLimit = Annotated[
     float,
     typer.Option(
         "--time-limit",
@@ -40,10 +40,10 @@ class Transformed:
 
 
 @answering
-def transform(
+def transform_command(
     context: typer.Context,
     solution: SolutionFile,
-    time_limit: TimeLimit = DEFAULT_SECONDS,
+    time_limit: TransformTimeLimit = DEFAULT_SECONDS,
     out: OutDirectory = None,
 ) -> None:
     """Let layers take their blocks as what they read becomes ready, where the network ends earlier for it.

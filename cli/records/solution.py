@@ -153,7 +153,7 @@ def file_record(solution: Solution, account: Account, differences: Sequence[str]
 
 
 @dataclass(frozen=True)
-class Written:
+class WrittenPicture:
     """A picture of a solution that was written."""
 
     file: str

@@ -12,10 +12,10 @@ from cli.commands.bench.options import (
     BUILT_IN_CHIPS,
     BUILT_IN_NETWORKS,
     WEIGHTS,
-    Chips,
+    ChipsOption,
     Limits,
     Methods,
-    Networks,
+    NetworksOption,
     OnlyWeights,
     Seeds,
     listed,
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from solver.bench.anytime import AnytimeResults, MeasuredRun, Spread
 
 
-ABOUT = """\
+_ABOUT = """\
 What methods have after some time: the best latency, the best proved bound, and the gap between the two, with
 several seeds. The plots show the median of the seeds as a line, their range as a band, and the bound dashed;
 what lies above twice the best latency is cut off.
@@ -47,7 +47,7 @@ def _empty() -> AnytimeResults:
     return AnytimeResults()
 
 
-def sheet(results: AnytimeResults) -> Sheet:
+def _sheet(results: AnytimeResults) -> Sheet:
     """Return a row for each method on each network and chip, and a plot of all of them."""
     from cli.commands.bench.curves import curves
 
@@ -128,13 +128,13 @@ def _notes(results: AnytimeResults) -> tuple[str, ...]:
     return (*notes, *refused)
 
 
-BENCHMARK = Benchmark("anytime", "Answers and bounds over time", _empty, sheet, ABOUT)
+ANYTIME = Benchmark("anytime", "Answers and bounds over time", _empty, _sheet, _ABOUT)
 
 
-def anytime(
+def anytime_command(
     context: typer.Context,
-    network: Networks = BUILT_IN_NETWORKS,
-    hw: Chips = BUILT_IN_CHIPS,
+    network: NetworksOption = BUILT_IN_NETWORKS,
+    hw: ChipsOption = BUILT_IN_CHIPS,
     limits: Limits = "10,60",
     methods: Methods = "cpsat,descent,layerwise,random",
     seeds: Seeds = "0,1,2",
@@ -162,4 +162,4 @@ def anytime(
         workers=workers or ALL_CORES,
         limits=listed("--limits", limits, parse_seconds),
     )
-    conduct(BENCHMARK, list(cases), out, context)
+    conduct(ANYTIME, list(cases), out, context)

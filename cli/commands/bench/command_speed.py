@@ -10,7 +10,7 @@ import time
 
 from solver.bench.speed import CommandSpeed
 
-COMMAND = [sys.executable, "-c", "from cli.main import main; main()"]
+PROGRAM = [sys.executable, "-c", "from cli.main import main; main()"]
 REPEATS = 5
 
 
@@ -19,7 +19,7 @@ def help_seconds() -> float:
     seconds = []
     for _ in range(REPEATS):
         started = time.perf_counter()
-        subprocess.run([*COMMAND, "--help"], stdout=subprocess.DEVNULL, check=True)
+        subprocess.run([*PROGRAM, "--help"], stdout=subprocess.DEVNULL, check=True)
         seconds.append(time.perf_counter() - started)
     return statistics.median(seconds)
 
@@ -29,7 +29,7 @@ def first_solution(network: str, hardware: str) -> tuple[float, float]:
     started = time.perf_counter()
     arguments = ["solve", network, "--hw", hardware, "--time-limit", "10", "--workers", "1"]
     with subprocess.Popen(
-        [*COMMAND, *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+        [*PROGRAM, *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
     ) as process:
         assert process.stderr is not None
         process.stderr.readline()

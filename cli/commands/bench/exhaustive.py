@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 MOST = 10**5
 
-ABOUT = """\
+_ABOUT = """\
 How often methods find the optimum of random networks of two to four tiny layers, with branches, sums and
 windows, on tiny chips of both kinds of weights: so small that the best of all plans is known, because every
 one was tried. `cpsat` is given such networks whole, so it proves its answers; what it would do on large ones
@@ -31,7 +31,7 @@ def _empty() -> ExhaustiveResults:
     return ExhaustiveResults()
 
 
-def sheet(results: ExhaustiveResults) -> Sheet:
+def _sheet(results: ExhaustiveResults) -> Sheet:
     """Return a row for each method."""
     rows = tuple((method, *_row(runs)) for method, runs in results.by_method().items())
     headings = ("method", "networks", "optimum found", "mean excess", "largest excess", "proved", "refused")
@@ -58,10 +58,10 @@ def _row(runs: list[SmallRun]) -> tuple[str, ...]:
     )
 
 
-BENCHMARK = Benchmark("exhaustive", "Against the best of all plans", _empty, sheet, ABOUT)
+EXHAUSTIVE = Benchmark("exhaustive", "Against the best of all plans", _empty, _sheet, _ABOUT)
 
 
-def exhaustive(
+def exhaustive_command(
     context: typer.Context,
     networks: Annotated[
         int, typer.Option("--networks", "-n", parser=integer(1, MOST), metavar="N", help="How many networks.")
@@ -83,4 +83,4 @@ def exhaustive(
     from solver.solve import METHODS
 
     known = listed("--methods", methods, one_of(*METHODS))
-    conduct(BENCHMARK, list(exhaustive_cases(range(networks), known, time_limit)), out, context)
+    conduct(EXHAUSTIVE, list(exhaustive_cases(range(networks), known, time_limit)), out, context)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.commands.bench.options import BUILT_IN_NETWORKS, WEIGHTS, Chips, OnlyWeights, Seeds, listed
+from cli.commands.bench.options import BUILT_IN_NETWORKS, WEIGHTS, ChipsOption, OnlyWeights, Seeds, listed
 from cli.commands.bench.publish import Benchmark, Sheet, Table, conduct
 from cli.options import ALL_CORES, MAX_SEED, OutDirectory, Workers, integer, one_of
 from cli.options import seconds as parse_seconds
@@ -15,11 +15,11 @@ from cli.options import seconds as parse_seconds
 if TYPE_CHECKING:
     from solver.bench.network import NetworkResults, Setting
 
-Columns = dict[str, list[int]]
+LatenciesByColumn = dict[str, list[int]]
 
 DEFAULT_CHIPS = ["hbm2-bitsimd", "reram-aritpim"]
 
-ABOUT = """\
+_ABOUT = """\
 How much faster a network runs if its mappings are chosen for overlap, against mappings chosen without. The
 columns are defined in [search.md](search.md). With equal banks no layer may use more than an equal share of
 all banks, in any column: the same architecture for all. With free banks only the chip is the limit. `whole
@@ -38,7 +38,7 @@ def _empty() -> NetworkResults:
     return NetworkResults()
 
 
-def sheet(results: NetworkResults) -> Sheet:
+def _sheet(results: NetworkResults) -> Sheet:
     """Return the table of speed-ups, and that of the ingredients."""
     refused = dict.fromkeys(
         f"refused: {case.what.on}, {case.what.setting} banks: {case.result.refused}"
@@ -56,7 +56,7 @@ def sheet(results: NetworkResults) -> Sheet:
     return Sheet((_speedups(results), _ingredients(results)), notes)
 
 
-def _names(results: NetworkResults) -> list[tuple[tuple[str, ...], Columns]]:
+def _names(results: NetworkResults) -> list[tuple[tuple[str, ...], LatenciesByColumn]]:
     return [
         ((on.network, on.hardware, on.weights, setting), columns)
         for (on, setting), columns in results.latencies().items()
@@ -74,7 +74,7 @@ def _speedups(results: NetworkResults) -> Table:
     return Table("Speed-up over best original", headings, rows, names=4)
 
 
-def _speedup(columns: Columns, column: str) -> str:
+def _speedup(columns: LatenciesByColumn, column: str) -> str:
     from solver.bench.network import ORIGINAL
 
     if column not in columns:
@@ -93,16 +93,16 @@ def _ingredients(results: NetworkResults) -> Table:
     return Table(f"Speed-up over {ORIGINAL}, one thing after another", headings, rows, names=4)
 
 
-BENCHMARK = Benchmark("network", "What overlap-driven mapping brings", _empty, sheet, ABOUT)
+NETWORK = Benchmark("network", "What overlap-driven mapping brings", _empty, _sheet, _ABOUT)
 
 
-def network(
+def network_command(
     context: typer.Context,
     networks: Annotated[
         list[str] | None,
         typer.Argument(metavar="[NETWORK]..", help="Built-in networks or files. [default: three]"),
     ] = None,
-    hw: Chips = DEFAULT_CHIPS,
+    hw: ChipsOption = DEFAULT_CHIPS,
     weights: OnlyWeights = None,
     banks: Annotated[
         str | None,
@@ -136,4 +136,4 @@ def network(
         seconds=time_limit,
         workers=workers or ALL_CORES,
     )
-    conduct(BENCHMARK, list(cases), out, context)
+    conduct(NETWORK, list(cases), out, context)

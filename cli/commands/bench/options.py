@@ -18,11 +18,11 @@ BUILT_IN_NETWORKS = ["resnet18", "resnet50", "vgg16"]
 WEIGHTS: tuple[Weights, ...] = ("static", "shared")
 BUILT_IN_CHIPS = ["hbm2-bitsimd", "hbm2-bitsimd-8stack", "reram-aritpim"]
 
-Network = Annotated[str, typer.Option("--network", "-n", help="Built-in network or network file.")]
-Networks = Annotated[
+NetworkOption = Annotated[str, typer.Option("--network", "-n", help="Built-in network or network file.")]
+NetworksOption = Annotated[
     list[str], typer.Option("--network", "-n", help="Built-in network or network file; again for more.")
 ]
-Chips = Annotated[
+ChipsOption = Annotated[
     list[str],
     typer.Option("--hw", "-w", help="A built-in chip or a file; again for more.", show_default=True),
 ]

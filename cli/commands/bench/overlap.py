@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from cli.commands.bench.options import Network
+from cli.commands.bench.options import NetworkOption
 from cli.commands.bench.publish import Benchmark, Sheet, Table, conduct
 from cli.options import DEFAULT_HARDWARE, HardwareName, OutDirectory
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from solver.bench.overlap import MeasuredEdge, OverlapResults
 
-ABOUT = """\
+_ABOUT = """\
 How long it takes to find what one layer needs of another: with the closed form (docs/model.md), and by
 comparing all data spaces of both, which is how it was done before. Both are given the same two mapped layers
 and nothing else, on every edge of a network under the mappings of `sequential`; their answers are compared.
@@ -34,7 +34,7 @@ def _empty() -> OverlapResults:
     return OverlapResults()
 
 
-def sheet(results: OverlapResults) -> Sheet:
+def _sheet(results: OverlapResults) -> Sheet:
     """Return a table for each network, and one for each edge that was cut."""
     from solver.bench.overlap import exponents, median_ratio
 
@@ -65,12 +65,12 @@ def _table(title: str, edges: Sequence[MeasuredEdge]) -> Table:
     return Table(title, columns, tuple(rows), names=2)
 
 
-BENCHMARK = Benchmark("overlap", "Finding overlap: closed form and pairwise comparison", _empty, sheet, ABOUT)
+OVERLAP = Benchmark("overlap", "Finding overlap: closed form and pairwise comparison", _empty, _sheet, _ABOUT)
 
 
-def overlap(
+def overlap_command(
     context: typer.Context,
-    network: Network = "resnet18",
+    network: NetworkOption = "resnet18",
     hw: HardwareName = DEFAULT_HARDWARE,
     out: OutDirectory = None,
 ) -> None:
@@ -84,5 +84,5 @@ def overlap(
     from solver.bench.overlap import overlap_cases
 
     cases = list(overlap_cases(load_network(network), load_hardware(hw)))
-    if not conduct(BENCHMARK, cases, out, context).all_equal:
+    if not conduct(OVERLAP, cases, out, context).all_equal:
         raise typer.Exit(1)

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cli.commands.bench.anytime import BENCHMARK as ANYTIME
-from cli.commands.bench.exhaustive import BENCHMARK as EXHAUSTIVE
-from cli.commands.bench.network import BENCHMARK as NETWORK
-from cli.commands.bench.overlap import BENCHMARK as OVERLAP
+from cli.commands.bench.anytime import ANYTIME
+from cli.commands.bench.exhaustive import EXHAUSTIVE
+from cli.commands.bench.network import NETWORK
+from cli.commands.bench.overlap import OVERLAP
 from cli.commands.bench.publish import NO_PLOTS, Benchmark, draw
-from cli.commands.bench.runtime import BENCHMARK as RUNTIME
-from cli.commands.bench.speed import BENCHMARK as SPEED
+from cli.commands.bench.runtime import RUNTIME
+from cli.commands.bench.speed import SPEED
 from cli.options import directory
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ section, and the JSON files hold every single run. Run them again for your own m
 """
 
 
-def page(
+def page_command(
     results: Annotated[
         Path,
         typer.Argument(

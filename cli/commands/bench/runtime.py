@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.commands.bench.options import BUILT_IN_NETWORKS, Chips, Networks
+from cli.commands.bench.options import BUILT_IN_NETWORKS, ChipsOption, NetworksOption
 from cli.commands.bench.publish import Benchmark, Sheet, Table, conduct
 from cli.options import DEFAULT_HARDWARE, OutDirectory, integer
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 MOST = 10**12
 
-ABOUT = """\
+_ABOUT = """\
 How much longer the search takes if overlap is found as it was before the closed form, by comparing every
 data space of a layer with every one of its producers. Both walk forward through the same network, choose for
 each layer among the same few mappings, and must choose the same; each layer has banks of its own. `analysis`
@@ -34,7 +34,7 @@ def _empty() -> RuntimeResults:
     return RuntimeResults()
 
 
-def sheet(results: RuntimeResults) -> Sheet:
+def _sheet(results: RuntimeResults) -> Sheet:
     """Return the table of all walks."""
     rows = tuple(
         (
@@ -69,13 +69,13 @@ def sheet(results: RuntimeResults) -> Sheet:
     )
 
 
-BENCHMARK = Benchmark("runtime", "Searching with either analysis of overlap", _empty, sheet, ABOUT)
+RUNTIME = Benchmark("runtime", "Searching with either analysis of overlap", _empty, _sheet, _ABOUT)
 
 
-def runtime(
+def runtime_command(
     context: typer.Context,
-    network: Networks = BUILT_IN_NETWORKS,
-    hw: Chips = [DEFAULT_HARDWARE],  # noqa: B006
+    network: NetworksOption = BUILT_IN_NETWORKS,
+    hw: ChipsOption = [DEFAULT_HARDWARE],  # noqa: B006
     candidates: Annotated[
         int,
         typer.Option("--candidates", parser=integer(1, 1000), metavar="N", help="Mappings for each layer."),
@@ -102,4 +102,4 @@ def runtime(
     cases = runtime_cases(
         [load_network(name) for name in network], [load_hardware(name) for name in hw], candidates, most_pairs
     )
-    conduct(BENCHMARK, list(cases), out, context)
+    conduct(RUNTIME, list(cases), out, context)

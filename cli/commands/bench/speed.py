@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from cli.commands.bench.options import Network
+from cli.commands.bench.options import NetworkOption
 from cli.commands.bench.publish import Benchmark, Sheet, Table, conduct
 from cli.options import DEFAULT_HARDWARE, HardwareName, OutDirectory, Seed
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 SOLVED = "resnet50"
 
-ABOUT = f"""\
+_ABOUT = f"""\
 How fast single steps are, and whole commands. The first five figures are medians within one process:
 evaluating a whole network, with every table at hand and with none; profiling one mapping; and how many new
 mappings of one layer can be profiled and run among their neighbours in a second. The other three are taken
@@ -43,7 +43,7 @@ def _empty() -> SpeedResults:
     return SpeedResults()
 
 
-def sheet(results: SpeedResults) -> Sheet:
+def _sheet(results: SpeedResults) -> Sheet:
     """Return a table with a column for each case."""
     figures = [case.result.library.model_dump() | case.result.commands.model_dump() for case in results.cases]
     rows = [(text, *(f"{own[name]:,.3f}" for own in figures)) for name, text in _MEANING.items()]
@@ -51,12 +51,12 @@ def sheet(results: SpeedResults) -> Sheet:
     return Sheet((Table("Medians on one machine", columns, tuple(rows), names=1),))
 
 
-BENCHMARK = Benchmark("speed", "Speed of single steps and of commands", _empty, sheet, ABOUT)
+SPEED = Benchmark("speed", "Speed of single steps and of commands", _empty, _sheet, _ABOUT)
 
 
-def speed(
+def speed_command(
     context: typer.Context,
-    network: Network = "resnet18",
+    network: NetworkOption = "resnet18",
     hw: HardwareName = DEFAULT_HARDWARE,
     seed: Seed = 0,
     out: OutDirectory = None,
@@ -77,4 +77,4 @@ def speed(
         return Speed(library=library_speed(loaded, chip, seed), commands=command_speed(SOLVED, hw))
 
     what = SpeedCase(on=Subject.of(loaded, chip), seed=seed, solved=SOLVED)
-    conduct(BENCHMARK, [Case(what, measure)], out, context)
+    conduct(SPEED, [Case(what, measure)], out, context)

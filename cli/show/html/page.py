@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from cli.records.catalogue import network_summary
 from cli.show.facts import Fact, chip_facts, cost_facts, network_facts
 from cli.show.html import figures
-from cli.show.html.text import bank_list, loops, whole
+from cli.show.html.text import bank_list, full_name, loops
 from cli.show.tables import SCOPES, dims, duration, number
 from solver.account.plan import Account, LayerAccount
 from solver.export.nest import loop_nest
@@ -99,7 +99,7 @@ def render(account: Account, solution: Solution, found: Found | None, commands: 
         "edges": [asdict(edge) for edge in edges],
     }
     texts = tuple(
-        EdgeText(whole(x.producer), whole(x.reader), number(x.waited), number(x.slack)) for x in edges
+        EdgeText(full_name(x.producer), full_name(x.reader), number(x.waited), number(x.slack)) for x in edges
     )
     page = _page(account, solution, found, commands, pieces.resolution, texts)
     scripts = (get_plotlyjs().replace("</script", "<\\/script"), _part("page.js"))
@@ -133,7 +133,7 @@ def _page(
     source = hardware.source.strip() or "not given"
     lanes = account.spent.multiply * hardware.columns_per_bank
     return Page(
-        title=f"{whole(network.name)} on {whole(hardware.name)}",
+        title=f"{full_name(network.name)} on {full_name(hardware.name)}",
         found=_found(solution, found),
         tiles=tuple(_tiles(account, solution, found)),
         cut=_cut(resolution),
@@ -152,7 +152,7 @@ def _page(
 
 def _found(solution: Solution, found: Found | None) -> str:
     weights = f"{solution.hardware.weights} weights"
-    text = f"{weights}; found by method {whole(solution.method)}, seed {solution.seed}"
+    text = f"{weights}; found by method {full_name(solution.method)}, seed {solution.seed}"
     if found is None:
         return text
     return f"{text}, in {found.wall_s:.1f} s{', interrupted' if found.interrupted else ''}"
@@ -198,11 +198,11 @@ def _layer(account: Account, line: LayerAccount) -> LayerText:
     waited_for = next((account.layers[i].name for i in line.waited_for), "-")
     counts = (line.profile.rows, line.start, line.end, line.waited)
     return LayerText(
-        name=whole(line.name),
+        name=full_name(line.name),
         dims=dims(line.layer.dims),
         numbers=(number(len(line.banks)), f"{line.busy:.1%}", *map(number, counts)),
         banks=bank_list(line),
-        waited_for=whole(waited_for),
+        waited_for=full_name(waited_for),
         mapping=loops(line.profile.mapping),
         nest=loop_nest(line.profile),
     )

@@ -25,7 +25,7 @@ LEVELS: dict[Kind, str] = {
 }
 
 
-def whole(name: str) -> str:
+def full_name(name: str) -> str:
     """Return a name in full, printable on one line; the template escapes it."""
     return printable(name, MAX_NAME)
 
