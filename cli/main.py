@@ -15,7 +15,6 @@ from typing import Annotated, Any
 
 import typer
 
-from cli.clock import process_started
 from cli.commands.bench import app as bench_app
 from cli.commands.compare import compare_command
 from cli.commands.derive import app as derive_app
@@ -32,7 +31,7 @@ from cli.commands.solve import SolveCommand, solve_command
 from cli.commands.trace import trace_command
 from cli.commands.transform import transform_command
 from cli.interrupt import INTERRUPTED
-from cli.options import COMMAND
+from cli.process import COMMAND, process_started
 from cli.show import console
 
 NAME = "overlapim"

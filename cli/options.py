@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable
-from contextvars import ContextVar
 from pathlib import Path
 from typing import Annotated
 
@@ -94,23 +93,8 @@ def file(*endings: str) -> Callable[[object], Path]:
     return parse
 
 
-def needed(extra: str, *libraries: str) -> None:
-    """Raise `InputError` that says how to get the libraries of an extra, unless they are there."""
-    from importlib.util import find_spec
-
-    from overlapim_files import InputError
-
-    missing = [library for library in libraries if find_spec(library) is None]
-    if missing:
-        are = "is" if len(missing) == 1 else "are"
-        raise InputError(f"{' and '.join(missing)} {are} missing: pip install 'fast-overlapim[{extra}]'")
-
-
 DEFAULT_HARDWARE = "hbm2-bitsimd"
 DEFAULT_SECONDS = 10.0
-
-COMMAND: ContextVar[str] = ContextVar("COMMAND", default="")
-"""The command line of this run, as one would type it again."""
 
 NetworkName = Annotated[
     str,

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli.answers import answer, answering
-from cli.options import SolutionFile, file, needed
+from cli.extras import needed
+from cli.options import SolutionFile, file
 from cli.solutions import read_account
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from pydantic import BaseModel
 
-from cli.options import COMMAND
+from cli.process import COMMAND
 from cli.records.versions import versions
 from overlapim_files import digest
 from solver.account.cycles import Spent

@@ -1,4 +1,7 @@
-"""The colours of pictures: those of Okabe and Ito, which the colour-blind can tell apart, and greys."""
+"""The colours of pictures: greys, and those that people who are colour-blind can tell apart.
+
+They are from M. Okabe and K. Ito, "Color universal design", 2008.
+"""
 
 SKY = "#56B4E9"
 ORANGE = "#E69F00"

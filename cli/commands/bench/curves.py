@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from cli.show.colours import BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
     from solver.bench.anytime import AnytimeResults, MeasuredRun, Reading
 
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-"""Told apart by people who are colour-blind (M. Okabe and K. Ito, "Color universal design", 2008)."""
+COLOURS = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY, "#000000")
 
 POINTS = 200
 COLUMNS = 3

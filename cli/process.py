@@ -1,10 +1,14 @@
-"""When this process began: a time limit counts from there, not from when the imports are done."""
+"""This process: with which command line it was started, and when, as a time limit counts from there."""
 
 from __future__ import annotations
 
 import os
 import time
+from contextvars import ContextVar
 from pathlib import Path
+
+COMMAND: ContextVar[str] = ContextVar("COMMAND", default="")
+"""The command line of this run, as one would type it again."""
 
 
 def process_started() -> float:
