@@ -102,7 +102,7 @@ def _chunks(terminal: int) -> Iterator[bytes]:
 
 SEARCH = """
 import time
-from cli.progress import moving, search_progress
+from cli.show.progress import moving, search_progress
 from solver.run import Improvement
 with moving(search_progress(time.monotonic(), 20)) as progress:
     progress.doing("walks")
