@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict
 
 from cli.process import COMMAND
 from cli.records.versions import versions
@@ -57,6 +57,8 @@ def layer_lines(account: Account) -> tuple[LayerLine, ...]:
 
 class InputDigests(BaseModel):
     """What the network and the chip of a solution were, as `digest` has it."""
+
+    model_config = ConfigDict(frozen=True)
 
     network: str
     hardware: str
