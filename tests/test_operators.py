@@ -6,6 +6,7 @@ import re
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from solver.execute.schedule import stated
 from solver.solution import Solution
 from solver.solve import solve
 from solver.stop import Stop
+from solver.timing.infinity import INFINITY
 from tests.onnx_graphs import light
 
 RNG = np.random.default_rng(0)
@@ -173,18 +175,21 @@ def test_without_their_guard_maxima_lose_what_is_missing(
     graph = model(nodes, [1, 1, 2, 2], [weight("w1", 1, 1, 1, 1), weight("w2", 1, 1, 1, 1)])
     path = tmp_path / "model.onnx"
     onnx.save(graph, path)
-    network = import_onnx(path).network
+    solution = solved(path, {})
+    network, hardware = solution.network, solution.hardware
     proto = load_model(path, {}, network)
     values = run_whole(proto, draw_inputs(proto, 0))
-    results = []
-    for maxima in (operators.MAXIMA, frozenset[str]()):
-        monkeypatch.setattr(operators, "MAXIMA", maxima)
-        part, read = operators._part(proto, "second", values)
-        assert read == ["first"]
-        session = operators._session(proto, part, operators.NONE)
-        missing = np.array([[[[np.nan, 1], [2, 3]]]], np.float32)
-        results += operators._run(session, {"first": missing}, ["second"], proto)
-    assert np.isnan(results[0]).all() and not np.isnan(results[1]).any()
+    first, second = execute(network, hardware, stated(solution), draw_numbers(network, 0))
+    loaded = second.loaded["first"].copy()
+    loaded[0, 0, 0, 0] = INFINITY
+    missing = [first, replace(second, loaded={**second.loaded, "first": loaded})]
+    check = partial(
+        run_blocks, proto, network, missing, hardware.cycles.transfer, values, doing=lambda done: None
+    )
+    with pytest.raises(InputError, match=r"layer 'second'.*miss something"):
+        check()
+    monkeypatch.setattr(operators, "MAXIMA", frozenset[str]())
+    check()
 
 
 # The command

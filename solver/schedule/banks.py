@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -24,13 +23,14 @@ class Ledger:
     """
 
     def __init__(self, hardware: Hardware) -> None:
+        self._hardware = hardware
         self._shape = (hardware.channels, hardware.banks_per_channel)
         self._rows = np.full(self._shape, hardware.rows_per_bank, np.int64)
         self._held: list[tuple[int, int, Banks]] = []
 
     def copy(self) -> Ledger:
         """Return another ledger in which the same layers hold the same banks."""
-        other = copy.copy(self)
+        other = Ledger(self._hardware)
         other._rows, other._held = self._rows.copy(), self._held.copy()
         return other
 
