@@ -71,6 +71,22 @@ def convolutions() -> onnx.ModelProto:
     return model(nodes, ["batch", 3, 12, 12], [*limits, *(weight(x, *y) for x, y in shapes.items())])
 
 
+def residuals() -> onnx.ModelProto:
+    """Two residual additions, one of which adds what the other has made."""
+    same = {"pads": [1, 1, 1, 1]}
+    nodes = [
+        ("Conv", "x w1", "conv1", same),
+        ("Conv", "conv1 w2", "conv2", same),
+        ("Add", "conv2 conv1", "sum", {}),
+        ("Relu", "sum", "relu", {}),
+        ("Conv", "relu w3", "conv3", same),
+        ("Add", "conv3 sum", "again", {}),
+        ("Conv", "again w4", "conv4", {}),
+    ]
+    shapes = {"w1": (4, 3, 3, 3), "w2": (4, 4, 3, 3), "w3": (4, 4, 3, 3), "w4": (2, 4, 1, 1)}
+    return model(nodes, [1, 3, 6, 6], [weight(x, *y) for x, y in shapes.items()])
+
+
 def attention() -> onnx.ModelProto:
     """One block of a transformer: heads as a reshape and a transposition, softmax, a residual, a norm."""
     split = numpy_helper.from_array(np.array([0, 0, 2, 4]), "split")
@@ -113,6 +129,7 @@ def small_squeezenet() -> onnx.ModelProto:
 
 GRAPHS: dict[str, tuple[Callable[[], onnx.ModelProto], dict[str, int]]] = {
     "convolutions": (convolutions, {"batch": 2}),
+    "residuals": (residuals, {}),
     "attention": (attention, {}),
     "squeezenet": (small_squeezenet, {}),
 }
@@ -138,6 +155,13 @@ def test_a_graph(name: str, tmp_path: Path) -> None:
     found = check_execution(solution, 0, lambda text: None, load_model(path, dims, solution.network))
     assert found.differences == ()
     assert all(x.operators is not None and x.operators < 1e-5 for x in found.layers)
+
+
+def test_what_a_residual_addition_adds_is_read_by_the_layer_after_it(tmp_path: Path) -> None:
+    onnx.save(residuals(), tmp_path / "model.onnx")
+    last = import_onnx(tmp_path / "model.onnx").network.layers[-1]
+    assert [x.producer for x in last.operands] == ["conv3", "conv2", "conv1"]
+    assert len({x.sum for x in last.operands}) == 1 and last.operands[0].sum is not None
 
 
 @pytest.mark.parametrize("name", ["convolutions", "attention"])
