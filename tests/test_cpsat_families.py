@@ -246,35 +246,42 @@ def test_barred_pairs_bound_the_model() -> None:
     assert least(made) == 90
 
 
-PAIRS = np.array([[100, 70], [60, 90]])
-"""Lags from the region of the first layer to the start of the second."""
+ENVELOPES = [
+    (((100, 70), (60, 90)), (0, 0), ((100, 70), (60, 30))),
+    (((100, 70), (60, 90)), (1, 1), ((40, 70), (60, 90))),
+    (((100, 90), (60, 30)), (0, 0), ((100, 90), (60, 30))),
+    (((100, 90), (60, 30)), (1, 1), ((100, 90), (60, 30))),
+]
+"""Lags from the region of the first layer to the start of the second; an anchor; what is asked of each pair.
 
-ENVELOPES = {(0, 0): ((100, 70), (60, 30)), (1, 1): ((40, 70), (60, 90))}
-"""What the envelopes that are anchored at a pair of candidates ask for of each pair."""
+The anchored candidates are exact with any others. In the last cases that takes an envelope of the producer
+for the one pair and one of the consumer for the other.
+"""
+Square = tuple[tuple[int, int], tuple[int, int]]
 
 
-def enveloped(anchor: tuple[int, int]) -> Model:
+def enveloped(pairs: Square, anchor: tuple[int, int]) -> Model:
     lags = no_lags()
-    lags[:, :, REGION, START] = PAIRS
+    lags[:, :, REGION, START] = pairs
     made = numbers(lags)
     model.add_envelopes(made, made.graph.links[0], *anchor)
     return made
 
 
-@pytest.mark.parametrize("anchor", ENVELOPES)
-@pytest.mark.parametrize("pair", [(0, 0), (0, 1), (1, 0), (1, 1)])
-def test_envelopes(anchor: tuple[int, int], pair: tuple[int, int]) -> None:
-    asked = ENVELOPES[anchor][pair[0]][pair[1]]
-    assert asked == PAIRS[pair] or (pair[0] != anchor[0] and pair[1] != anchor[1])
-    made = enveloped(anchor)
-    for time, allowed in ((10 + asked, True), (10 + asked - 1, False)):
-        fixed = (*at(made, 0, (REGION, 10)), *at(made, 1, (START, time)))
-        assert feasible(made, choose(made, *pair), fixed) == allowed
+@pytest.mark.parametrize(("pairs", "anchor", "asked"), ENVELOPES)
+def test_envelopes(pairs: Square, anchor: tuple[int, int], asked: Square) -> None:
+    made = enveloped(pairs, anchor)
+    for m, n in itertools.product((0, 1), repeat=2):
+        assert asked[m][n] <= pairs[m][n]
+        assert asked[m][n] == pairs[m][n] or (m != anchor[0] and n != anchor[1])
+        for time, allowed in ((10 + asked[m][n], True), (10 + asked[m][n] - 1, False)):
+            fixed = (*at(made, 0, (REGION, 10)), *at(made, 1, (START, time)))
+            assert feasible(made, choose(made, m, n), fixed) == allowed
 
 
-@pytest.mark.parametrize(("anchor", "bound"), [((0, 0), 30), ((1, 1), 40)])
-def test_envelopes_bound_the_model(anchor: tuple[int, int], bound: int) -> None:
-    assert least(enveloped(anchor)) == bound
+@pytest.mark.parametrize(("pairs", "anchor", "asked"), ENVELOPES)
+def test_envelopes_bound_the_model(pairs: Square, anchor: tuple[int, int], asked: Square) -> None:
+    assert least(enveloped(pairs, anchor)) == min(map(min, asked))
 
 
 @dataclass(frozen=True, eq=False)
