@@ -3,9 +3,10 @@
     python tests/mutations.py [--only WORD]
 
 *Emptied* and *dropped* terms make a bound weaker, which no check of a result can see; *raised* ones make it
-claim too much, which a test of soundness must see. The sources are copied, one of them is changed, and the
-tests that should notice run on the copy until one fails. Prints a Markdown table; exits with 1 if a change
-was not noticed, and with 2 if the tests fail as it is or if a change no longer fits the sources.
+claim too much, by more than one cycle where rounding leaves that much, which a test of soundness must see.
+The sources are copied, one of them is changed, and the tests that should notice run on the copy until one
+fails. Prints a Markdown table; exits with 1 if a change was not noticed, and with 2 if the tests fail as it
+is or if a change no longer fits the sources.
 """
 
 from __future__ import annotations
@@ -362,9 +363,7 @@ MAXPLUS = [
             ),
             "envelopes: other producers": swap("(lags - consumers).min(axis=1)", "(lags - consumers).min()"),
             "envelopes, raised": swap("(lags - consumers).min(axis=1)", "(lags - consumers).min(axis=1) + 1"),
-            "envelopes of barred pairs, raised": swap(
-                "np.where(exact < INFINITY, exact, lags.min(axis=1))", "exact"
-            ),
+            "envelopes: barred pairs": swap("np.where(exact < INFINITY, exact, lags.min(axis=1))", "exact"),
         },
     ),
     *changed(
@@ -374,7 +373,7 @@ MAXPLUS = [
             "critical paths: transfer": swap("finish - first + transfer", "finish - first"),
             "critical paths, raised": swap("finish - first + transfer", "finish - first + transfer + 1"),
             "critical paths: broken, raised": swap("if first < finish else MINUS_INFINITY", ""),
-            "critical paths: last delay": swap("(wait.steps < ideal)", "(wait.steps < ideal - 1)"),
+            "critical paths: what a layer waits for": empty("_decisive"),
         },
     ),
     *changed(

@@ -163,6 +163,11 @@ def test_envelopes_are_exact_at_their_anchor_and_nowhere_above_the_lags() -> Non
             assert (sums[exact] == lags[exact])[allowed].all()
 
 
+def test_a_barred_pair_takes_nothing_from_the_envelope_of_others() -> None:
+    found = at_consumer(envelope_lags(), 1)
+    assert (found.producers[:, None] + found.consumers).tolist() == [[70, 70], [60, 60]]
+
+
 def test_effective_lags_stand_in_for_none() -> None:
     """A reader starts by its head, a producer has left its tail within the limit: 45 - (100 - 30)."""
     lags = np.full((1, 1, 2, 2), MINUS_INFINITY)
