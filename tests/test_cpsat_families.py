@@ -19,7 +19,7 @@ from hw.hardware import Hardware
 from hw.library import load_hardware
 from models.network import Network
 from solver.cpsat import banks, model
-from solver.cpsat.banks import Held
+from solver.cpsat.banks import BankVariables
 from solver.cpsat.model import Model
 from solver.maxplus.candidates import Candidate
 from solver.maxplus.chains import ChainStep
@@ -130,13 +130,13 @@ def least(made: Model) -> int:
 
 def choose(made: Model, *choice: int) -> list[tuple[IntVar, int]]:
     """Take a candidate for each layer."""
-    pairs = zip(made.literals, choice, strict=True)
-    return [(literal, m == place) for own, place in pairs for m, literal in enumerate(own)]
+    pairs = zip(made.layers, choice, strict=True)
+    return [(literal, m == place) for own, place in pairs for m, literal in enumerate(own.takes)]
 
 
 def at(made: Model, layer: int, *times: tuple[int, int]) -> list[tuple[IntVar, int]]:
     """Pass checkpoints of a layer at some times."""
-    return [(made.times[layer][checkpoint], time) for checkpoint, time in times]
+    return [(made.layers[layer].passes[checkpoint], time) for checkpoint, time in times]
 
 
 def on(literals: Sequence[IntVar], *places: int) -> list[tuple[IntVar, int]]:
@@ -153,7 +153,7 @@ def test_one_candidate() -> None:
     taken = [
         literals
         for literals in itertools.product((0, 1), repeat=4)
-        if feasible(made, zip([*made.literals[0], *made.literals[1]], literals, strict=True))
+        if feasible(made, zip([*made.layers[0].takes, *made.layers[1].takes], literals, strict=True))
     ]
     assert taken == [(0, 1, 0, 1), (0, 1, 1, 0), (1, 0, 0, 1), (1, 0, 1, 0)]
 
@@ -335,7 +335,7 @@ def test_chains_bound_the_model(weights: str, bound: int) -> None:
     """The broken candidate is the better one; without it the bound is that of the shorter path."""
     assert least(chained(weights)) == bound
     made = chained(weights)
-    made.cp.add(made.literals[1][0] == 1)
+    made.cp.add(made.layers[1].takes[0] == 1)
     assert least(made) == 120
 
 
@@ -365,11 +365,11 @@ def test_shapes_that_do_not_fit_are_forbidden_with_all_larger_ones() -> None:
     assert forbidden == set(itertools.product([(2, 1), (2, 2)], [(1, 2), (2, 2)]))
 
 
-def test_held_lengths() -> None:
+def test_held_times() -> None:
     made = shaped(chip())
-    lengths = banks.held_lengths(made)
+    first, second = banks.held_times(made)
     for length in (29, 30, 31):
-        fixed = [(lengths[0], length), (lengths[1], 0)]
+        fixed = [(first.length, length), (second.length, 0)]
         times = (*at(made, 0, (START, 10), (END, 40)), *at(made, 1, (START, 40), (END, 40)))
         assert feasible(made, fixed, times) == (length == 30)
 
@@ -387,7 +387,7 @@ def test_counted_banks(shapes: Sequence[tuple[int, int]], begin: int, allowed: b
     """The first layer holds its banks from 0 to 30, the second one from `begin` to 50."""
     made = shaped(chip())
     model.one_candidate(made)
-    banks.count_banks(made, banks.held_lengths(made))
+    banks.count_banks(made, banks.held_times(made))
     times = (*at(made, 0, (START, 0), (END, 30)), *at(made, 1, (START, begin), (END, 50)))
     assert feasible(made, choose(made, *map(SHAPES.index, shapes)), times) == allowed
 
@@ -398,7 +398,7 @@ def test_counted_rows() -> None:
     needed[2, 2] = 4 * (2 * 4 * 8 + 48)
     made = shaped(chip(rows=200))
     model.one_candidate(made)
-    banks.count_banks(made, banks.held_lengths(made))
+    banks.count_banks(made, banks.held_times(made))
     apart = (*at(made, 0, (START, 0), (END, 30)), *at(made, 1, (START, 30), (END, 50)))
     found = {
         (a, b)
@@ -409,21 +409,20 @@ def test_counted_rows() -> None:
     assert 0 < len(found) < 16
 
 
-def held(made: Model) -> Held:
+def held(made: Model) -> list[BankVariables]:
     """Return literals for banks and channels that nothing binds yet."""
-    lengths = banks.held_lengths(made)
-    return Held(*banks.held_banks(made), [], [], lengths)
+    return banks.held_banks(made, banks.held_times(made))
 
 
 PLACES = {(1, 1): 4, (2, 1): 4, (1, 2): 2, (2, 2): 1}
 """In how many ways banks of some shape can be chosen from two channels with two banks each."""
 
 
-def ways(made: Model, given: Held, shape: tuple[int, int]) -> list[tuple[int, ...]]:
+def ways(made: Model, given: Sequence[BankVariables], shape: tuple[int, int]) -> list[tuple[int, ...]]:
     """Return every set of banks that the first layer may have with a mapping of some shape."""
     own = choose(made, SHAPES.index(shape), 0)
     sets = (x for size in range(5) for x in itertools.combinations(range(4), size))
-    return [x for x in sets if feasible(made, own, on(given.banks[0], *x))]
+    return [x for x in sets if feasible(made, own, on(given[0].on, *x))]
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -439,7 +438,7 @@ def test_banks_have_the_shape_of_the_mapping(shape: tuple[int, int]) -> None:
             {place % 2 for place in places if place // 2 == places[0] // 2},
         ]
         assert tuple(map(len, used)) == shape
-    assert not feasible(made, choose(made, SHAPES.index((2, 1)), 0), on(given.channels[0], 0))
+    assert not feasible(made, choose(made, SHAPES.index((2, 1)), 0), on(given[0].within, 0))
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -457,21 +456,20 @@ def test_other_layers_may_have_any_banks() -> None:
     made = shaped(chip())
     given = held(made)
     banks.first_banks_first(made, given)
-    assert feasible(made, on(given.banks[1], 3), on(given.channels[1], 1))
+    assert feasible(made, on(given[1].on, 3), on(given[1].within, 1))
 
 
 @pytest.mark.parametrize(("rows", "together"), [(2 * 176, True), (2 * 176 - 1, False)])
 def test_rows_of_one_bank(rows: int, together: bool) -> None:
     """Both layers need 176 rows on one bank; nothing says so if all mappings fit together anyway."""
     made = shaped(chip(rows=rows))
-    given = held(made)
-    taken = banks.fit_rows(made, given.banks)
-    assert len(taken) == (0 if together else 4)
+    given = banks.fit_rows(made, held(made))
+    assert [len(own.rows) for own in given] == [0 if together else 4] * 2
     choice = choose(made, 0, 0)
-    assert feasible(made, choice, on(given.banks[0], 0), on(given.banks[1], 1))
-    assert feasible(made, choice, on(given.banks[0], 0), on(given.banks[1], 0)) == together
+    assert feasible(made, choice, on(given[0].on, 0), on(given[1].on, 1))
+    assert feasible(made, choice, on(given[0].on, 0), on(given[1].on, 0)) == together
     smaller = choose(made, 0, SHAPES.index((2, 1)))
-    assert feasible(made, smaller, on(given.banks[0], 0), on(given.banks[1], 0))
+    assert feasible(made, smaller, on(given[0].on, 0), on(given[1].on, 0))
 
 
 @pytest.mark.parametrize(
@@ -483,7 +481,7 @@ def test_one_layer_at_a_time_on_a_bank(bank: int, begin: int, allowed: bool) -> 
     given = held(made)
     banks.one_at_a_time(made, given)
     times = (*at(made, 0, (START, 0), (END, 30)), *at(made, 1, (START, begin), (END, 50)))
-    assert feasible(made, on(given.banks[0], 0), on(given.banks[1], bank), times) == allowed
+    assert feasible(made, on(given[0].on, 0), on(given[1].on, bank), times) == allowed
 
 
 def test_a_reader_ends_after_what_it_reads_has_begun() -> None:
@@ -505,8 +503,8 @@ def test_one_at_a_time_bounds_the_model() -> None:
         given = held(made)
         for family in families:
             family(made, given)
-        for own in given.banks:
-            made.cp.add(own[0] == 1)
+        for own in given:
+            made.cp.add(own.on[0] == 1)
         assert least(made) == bound
 
 
@@ -533,8 +531,7 @@ def test_the_builders_add_every_family(
 ) -> None:
     """A model without the family has fewer constraints."""
     whole = built()
-    emptied = {"count_banks": lambda made, lengths: lengths, "fit_rows": lambda made, given: []}
-    monkeypatch.setattr(module, name, emptied.get(name, lambda *given: None))
+    monkeypatch.setattr(module, name, lambda made, *given: given[0] if name == "fit_rows" else None)
     assert len(built().cp.proto.constraints) < len(whole.cp.proto.constraints)
 
 
