@@ -7,6 +7,8 @@
 True
 """
 
+from importlib.metadata import version
+
 from hw.hardware import Hardware
 from hw.library import load_hardware
 from models.library import load_network
@@ -42,3 +44,5 @@ __all__ = [
     "solve",
     "verify",
 ]
+
+__version__ = version("fast-overlapim")

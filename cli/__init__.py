@@ -1,1 +1,1 @@
-"""Everything that a person sees: commands, progress and tables."""
+"""The command line. Here is what all commands share; rooms: `commands`, `show` and `records`."""

@@ -10,11 +10,13 @@ import inspect
 from collections.abc import Callable
 from contextvars import ContextVar
 from inspect import Parameter
-from typing import Annotated, Any
+from pathlib import Path
+from typing import Annotated, Any, Protocol
 
 import typer
 
-from cli.console import QUIET
+from cli.records.as_json import to_json
+from cli.show.console import QUIET, console, error
 
 AsJson = Annotated[
     bool, typer.Option("--json", help="Print the result as JSON on standard output, and nothing else there.")
@@ -59,8 +61,24 @@ def answer(data: object, show: Callable[[], None]) -> None:
         show()
 
 
-def to_json(data: object) -> str:
-    """Return data as the text of JSON; what is no finite number becomes null."""
-    import pydantic_core
+class WithDifferences(Protocol):
+    """What was found, with every way in which a file disagrees with it."""
 
-    return pydantic_core.to_json(data, indent=2, inf_nan_mode="null").decode()
+    @property
+    def differences(self) -> tuple[str, ...]:
+        """One sentence each."""
+
+
+def answer_with_differences(file: Path, record: WithDifferences, show: Callable[[], None]) -> None:
+    """Print a record, and that the file agrees or in what it does not."""
+
+    def shown() -> None:
+        show()
+        if not record.differences:
+            console().print("agrees")
+
+    answer(record, shown)
+    for difference in record.differences:
+        error(f"{file}: {difference}")
+    if record.differences:
+        raise typer.Exit(2)

@@ -7,6 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+INTERRUPTED = 130
+"""Exit code of a command that gave up, or of benchmarks that have cases left."""
+
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 

@@ -15,25 +15,27 @@ from typing import Annotated, Any
 
 import typer
 
-from cli import console
-from cli.bench import app as bench_app
-from cli.catalogue import hardware_app, networks_app
-from cli.clock import process_started
-from cli.compare import compare
-from cli.evaluate import evaluate, simulate
-from cli.execute import execute
-from cli.explain import explain
-from cli.export import export
-from cli.options import COMMAND
-from cli.plot import plot
-from cli.report import report
-from cli.solve import SolveCommand, solve
-from cli.trace import trace
-from cli.transform import transform
+from cli.commands.bench import app as bench_app
+from cli.commands.compare import compare_command
+from cli.commands.derive import app as derive_app
+from cli.commands.evaluate import evaluate_command
+from cli.commands.execute import execute_command
+from cli.commands.explain import explain_command
+from cli.commands.export import export_command
+from cli.commands.hw import app as hw_app
+from cli.commands.models import app as models_app
+from cli.commands.plot import plot_command
+from cli.commands.report import report_command
+from cli.commands.simulate import simulate_command
+from cli.commands.solve import SolveCommand, solve_command
+from cli.commands.trace import trace_command
+from cli.commands.transform import transform_command
+from cli.interrupt import INTERRUPTED
+from cli.process import COMMAND, process_started
+from cli.show import console
 
 NAME = "overlapim"
 WRONG = 2
-INTERRUPTED = 130
 
 ClickException: type[Exception] = next(
     c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException"
@@ -53,19 +55,20 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command(cls=SolveCommand, help=paragraphs(solve))(solve)
-app.command(help=paragraphs(evaluate))(evaluate)
-app.command(help=paragraphs(simulate))(simulate)
-app.command(help=paragraphs(execute))(execute)
-app.command(help=paragraphs(transform))(transform)
-app.command(help=paragraphs(export))(export)
-app.command(help=paragraphs(trace))(trace)
-app.command(help=paragraphs(explain))(explain)
-app.command(help=paragraphs(compare))(compare)
-app.command(help=paragraphs(report))(report)
-app.command(help=paragraphs(plot))(plot)
-app.add_typer(hardware_app, name="hw")
-app.add_typer(networks_app, name="models")
+app.command("solve", cls=SolveCommand, help=paragraphs(solve_command))(solve_command)
+app.command("evaluate", help=paragraphs(evaluate_command))(evaluate_command)
+app.command("simulate", help=paragraphs(simulate_command))(simulate_command)
+app.command("execute", help=paragraphs(execute_command))(execute_command)
+app.command("transform", help=paragraphs(transform_command))(transform_command)
+app.command("export", help=paragraphs(export_command))(export_command)
+app.command("trace", help=paragraphs(trace_command))(trace_command)
+app.command("explain", help=paragraphs(explain_command))(explain_command)
+app.command("compare", help=paragraphs(compare_command))(compare_command)
+app.command("report", help=paragraphs(report_command))(report_command)
+app.command("plot", help=paragraphs(plot_command))(plot_command)
+hw_app.add_typer(derive_app, name="derive")
+app.add_typer(hw_app, name="hw")
+app.add_typer(models_app, name="models")
 app.add_typer(bench_app, name="bench")
 
 Version = Annotated[bool, typer.Option("--version", is_eager=True, help="Print the version.")]
@@ -82,7 +85,7 @@ def overlapim(context: typer.Context, version: Version = False) -> None:
       overlapim hw list
     """
     if version:
-        from cli.result import DISTRIBUTION, installed
+        from cli.records.versions import DISTRIBUTION, installed
 
         print(f"{NAME} {installed(DISTRIBUTION) or '(not installed)'}")
         raise typer.Exit

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, TextIO
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,31 +12,31 @@ if TYPE_CHECKING:
     from models.network import Network
     from models.onnx.build import Note
 
-SHOWN = 12
+SHOWN_NOTES = 12
 """Rows of the table of notes beside an answer; `models check` has all of them."""
 
 
 @dataclass(frozen=True)
-class Extent:
+class AxisExtent:
     """The extent of an axis that an ONNX file leaves open."""
 
     axis: str
     value: int
 
 
-def extent(given: object) -> Extent:
+def axis_extent(given: object) -> AxisExtent:
     """Return the extent that NAME=VALUE gives to an axis."""
     name, _, value = str(given).rpartition("=")
     if not name or not value.isascii() or not value.isdigit() or int(value[:9]) < 1:
         raise typer.BadParameter(f"must be NAME=VALUE with a value of at least 1, not {str(given)[:40]!r}")
-    return Extent(name, int(value[:9]))
+    return AxisExtent(name, int(value[:9]))
 
 
 Extents = Annotated[
-    list[Extent] | None,
+    list[AxisExtent] | None,
     typer.Option(
         "--dim",
-        parser=extent,
+        parser=axis_extent,
         metavar="NAME=VALUE",
         help="Extent of an axis that an ONNX file leaves open, such as batch=1; once for each axis.",
     ),
@@ -48,7 +48,7 @@ Strict = Annotated[
 
 
 def network_with_notes(
-    name: str, extents: Sequence[Extent] | None, strict: bool
+    name: str, extents: Sequence[AxisExtent] | None, strict: bool
 ) -> tuple[Network, Sequence[Note]]:
     """Return a network, and what was not taken over from its file as it stands there."""
     from models.library import is_onnx, load_network
@@ -64,28 +64,14 @@ def network_with_notes(
     return imported.exactly() if strict else imported.network, imported.notes
 
 
-def given_network(name: str, extents: Sequence[Extent] | None = None, strict: bool = False) -> Network:
+def given_network(name: str, extents: Sequence[AxisExtent] | None = None, strict: bool = False) -> Network:
     """Return a network; say on standard error what was not taken over from its file as it stands there."""
-    from cli.console import QUIET, say
+    from cli.show.console import QUIET, say
+    from cli.show.notes import show_notes
 
     network, notes = network_with_notes(name, extents, strict)
     if not QUIET.get():
-        show_notes(notes[:SHOWN])
-    if len(notes) > SHOWN:
-        say(f"and {len(notes) - SHOWN} more, which `overlapim models check {name}` lists")
+        show_notes(notes[:SHOWN_NOTES])
+    if len(notes) > SHOWN_NOTES:
+        say(f"and {len(notes) - SHOWN_NOTES} more, which `overlapim models check {name}` lists")
     return network
-
-
-def show_notes(notes: Sequence[Note], file: TextIO | None = None) -> None:
-    """Print a table of notes, to standard error unless told otherwise; nothing if there are none."""
-    import sys
-
-    from cli.console import console, printable
-    from cli.tables import table
-
-    rows = table(("node", "operator", "what happened", "reads"), left=("node", "operator", "what happened"))
-    for note in notes:
-        reads = "more" if note.widened else "the same"
-        rows.add_row(printable(note.node), printable(note.operator), note.text, reads)
-    if notes:
-        console(file or sys.stderr).print(rows)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable
-from contextvars import ContextVar
 from pathlib import Path
 from typing import Annotated
 
@@ -32,7 +31,7 @@ def integer(low: int, high: int) -> Callable[[object], int]:
     return parse
 
 
-def number(unit: str, low: float, high: float) -> Callable[[object], float]:
+def quantity(unit: str, low: float, high: float) -> Callable[[object], float]:
     """Return a parser of numbers of a unit from `low` to `high`."""
 
     def parse(given: object) -> float:
@@ -49,7 +48,7 @@ def number(unit: str, low: float, high: float) -> Callable[[object], float]:
     return parse
 
 
-seconds = number("seconds", 0.1, MAX_SECONDS)
+seconds = quantity("seconds", 0.1, MAX_SECONDS)
 
 
 def text(longest: int) -> Callable[[object], str]:
@@ -94,20 +93,8 @@ def file(*endings: str) -> Callable[[object], Path]:
     return parse
 
 
-def needed(extra: str, *libraries: str) -> None:
-    """Raise `InputError` that says how to get the libraries of an extra, unless they are there."""
-    from importlib.util import find_spec
-
-    from overlapim_files import InputError
-
-    missing = [library for library in libraries if find_spec(library) is None]
-    if missing:
-        are = "is" if len(missing) == 1 else "are"
-        raise InputError(f"{' and '.join(missing)} {are} missing: pip install 'fast-overlapim[{extra}]'")
-
-
-COMMAND: ContextVar[str] = ContextVar("COMMAND", default="")
-"""The command line of this run, as one would type it again."""
+DEFAULT_HARDWARE = "hbm2-bitsimd"
+DEFAULT_SECONDS = 10.0
 
 NetworkName = Annotated[
     str,
@@ -159,3 +146,6 @@ Workers = Annotated[
         help="Processes that search side by side; as many as there are cores unless given.",
     ),
 ]
+CatalogueName = Annotated[str, typer.Argument(metavar="NAME", help="A built-in name or a file.")]
+CheckedFile = Annotated[str, typer.Argument(metavar="FILE", help="The file to check.")]
+AsFile = Annotated[bool, typer.Option("--file", "-f", help="Print it as a file to begin one's own with.")]

@@ -27,7 +27,7 @@ _IMAGES = AxisAccess(terms={"N": 1})
 
 
 @dataclass(frozen=True)
-class Part:
+class Source:
     """One producer, and how it is read.
 
     Attributes
@@ -45,70 +45,70 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Tensor:
+class FeatureMaps:
     """The sum of its parts, or all of them behind each other: `channels` images of `size` x `size`."""
 
-    parts: tuple[Part, ...]
+    parts: tuple[Source, ...]
     channels: int
     size: int
 
 
-def image(channels: int, size: int, name: str = "image") -> tuple[NetworkInput, Tensor]:
+def image(channels: int, size: int, name: str = "image") -> tuple[NetworkInput, FeatureMaps]:
     """Return a network input of one image, and the tensor that it is."""
-    tensor = Tensor((Part(name),), channels, size)
+    tensor = FeatureMaps((Source(name),), channels, size)
     return NetworkInput(name=name, shape=(1, channels, size, size)), tensor
 
 
-def output(layer: Layer) -> Tensor:
+def output(layer: Layer) -> FeatureMaps:
     """Return what a layer computes."""
     _, channels, size, _ = layer.shape
-    return Tensor((Part(layer.name),), channels, size)
+    return FeatureMaps((Source(layer.name),), channels, size)
 
 
-def add(x: Tensor, y: Tensor) -> Tensor:
+def add(x: FeatureMaps, y: FeatureMaps) -> FeatureMaps:
     """Return the element-wise sum; nothing computes it but the layers that read it."""
     return replace(x, parts=x.parts + y.parts)
 
 
-def concat(tensors: Sequence[Tensor]) -> Tensor:
+def concat(tensors: Sequence[FeatureMaps]) -> FeatureMaps:
     """Return tensors behind each other along the channels; none of them may be a sum or a concatenation."""
-    parts: list[Part] = []
+    parts: list[Source] = []
     channels = 0
     for x in tensors:
         (part,) = x.parts
         parts.append(replace(part, first=channels, concat="channels"))
         channels += x.channels
-    return Tensor(tuple(parts), channels, tensors[0].size)
+    return FeatureMaps(tuple(parts), channels, tensors[0].size)
 
 
-def pool(x: Tensor, kernel: int, stride: int, pad: int = 0, after: int = 0) -> Tensor:
+def pool(x: FeatureMaps, kernel: int, stride: int, pad: int = 0, after: int = 0) -> FeatureMaps:
     """Return the tensor after pooling; `after` adds to the padding at the far ends."""
     window = Window(scale=stride, shift=-pad, width=kernel)
     return _through(x, window, (x.size + 2 * pad + after - kernel) // stride + 1)
 
 
-def normalise(x: Tensor, channels: int) -> Tensor:
+def normalise(x: FeatureMaps, channels: int) -> FeatureMaps:
     """Return an output after local response normalisation over an odd number of neighbouring channels."""
     window = Window(scale=1, shift=-(channels // 2), width=channels)
     (part,) = x.parts
     return replace(x, parts=(replace(part, mixed=(window,)),))
 
 
-def global_pool(x: Tensor) -> Tensor:
+def global_pool(x: FeatureMaps) -> FeatureMaps:
     """Return the tensor with every channel pooled into one value."""
     return _through(x, Window(all=True), 1)
 
 
-def _through(x: Tensor, window: Window, size: int) -> Tensor:
+def _through(x: FeatureMaps, window: Window, size: int) -> FeatureMaps:
     """Put a window before those of each part; it reads what the form ranged over until now."""
     inner = window.model_copy(update={"extent": x.size})
     parts = (replace(p, windows=(inner if p.windows else window, *p.windows)) for p in x.parts)
-    return Tensor(tuple(parts), x.channels, size)
+    return FeatureMaps(tuple(parts), x.channels, size)
 
 
 def conv(
     name: str,
-    x: Tensor,
+    x: FeatureMaps,
     channels: int,
     kernel: int,
     stride: int = 1,
@@ -127,7 +127,7 @@ def conv(
     return Layer(name=name, dims=dims, post=post, operands=_operands(x, slid))
 
 
-def fc(name: str, x: Tensor, features: int, post: int = 1) -> Layer:
+def fc(name: str, x: FeatureMaps, features: int, post: int = 1) -> Layer:
     """Return a fully connected layer; an image larger than one value is flattened, channels first."""
     flatten = Flatten(terms={"C": 1}, shape=(x.channels, x.size, x.size)) if x.size > 1 else None
     dims: dict[Dim, int] = {"K": features, "C": x.channels * x.size**2}
@@ -140,7 +140,7 @@ def network(name: str, inputs: Sequence[NetworkInput], layers: Sequence[Layer]) 
     return Network(format=FORMAT, name=name, inputs=tuple(inputs), layers=tuple(layers))
 
 
-def _operands(x: Tensor, axes: Iterable[Axes], flatten: Flatten | None = None) -> tuple[Operand, ...]:
+def _operands(x: FeatureMaps, axes: Iterable[Axes], flatten: Flatten | None = None) -> tuple[Operand, ...]:
     """Return one operand for each part of a tensor, given the axes of each."""
     added = "residual" if len({part.concat or part for part in x.parts}) > 1 else None
     return tuple(
@@ -149,7 +149,7 @@ def _operands(x: Tensor, axes: Iterable[Axes], flatten: Flatten | None = None) -
     )
 
 
-def _slid(x: Tensor, part: Part, kernel: int, stride: int, pad: int, groups: int) -> Axes:
+def _slid(x: FeatureMaps, part: Source, kernel: int, stride: int, pad: int, groups: int) -> Axes:
     """Return how a sliding kernel reads one part."""
     extent = x.size if part.windows else None
 
@@ -161,7 +161,7 @@ def _slid(x: Tensor, part: Part, kernel: int, stride: int, pad: int, groups: int
     return Axes(n=_IMAGES, ch=_channels(x, part, terms), h=along("P", "R"), w=along("Q", "S"))
 
 
-def _whole(x: Tensor, part: Part) -> Axes:
+def _whole(x: FeatureMaps, part: Source) -> Axes:
     """Return how a fully connected layer reads one part; a flattened image has no forms of its own."""
     if x.size > 1:
         seen = AxisAccess(windows=part.windows)
@@ -170,7 +170,7 @@ def _whole(x: Tensor, part: Part) -> Axes:
     return Axes(n=_IMAGES, ch=_channels(x, part, {"C": 1}), h=pooled, w=pooled)
 
 
-def _channels(x: Tensor, part: Part, terms: dict[Dim, int]) -> AxisAccess:
+def _channels(x: FeatureMaps, part: Source, terms: dict[Dim, int]) -> AxisAccess:
     """Return how the channels of one part are read."""
     extent = x.channels if part.mixed else None
     return AxisAccess(terms=terms, offset=-part.first, extent=extent, windows=part.mixed)

@@ -8,7 +8,7 @@ two post-operations for each output element, its bias and the ReLU, and one more
 
 from __future__ import annotations
 
-from models.build import Tensor, concat, conv, fc, global_pool, image, network, normalise, output, pool
+from models.build import FeatureMaps, concat, conv, fc, global_pool, image, network, normalise, output, pool
 from models.network import Layer, Network
 
 NEIGHBOURS = 5
@@ -44,11 +44,11 @@ def inception_v1() -> Network:
     return network("inception-v1", [source], layers)
 
 
-def _pool(x: Tensor) -> Tensor:
+def _pool(x: FeatureMaps) -> FeatureMaps:
     return pool(x, kernel=3, stride=2, after=1)
 
 
-def _module(name: str, x: Tensor, channels: tuple[int, ...]) -> tuple[list[Layer], Tensor]:
+def _module(name: str, x: FeatureMaps, channels: tuple[int, ...]) -> tuple[list[Layer], FeatureMaps]:
     single, reduced3, wide3, reduced5, wide5, pooled = channels
     one = conv(f"{name}.1x1", x, single, kernel=1)
     reduce3 = conv(f"{name}.3x3.reduce", x, reduced3, kernel=1)

@@ -10,7 +10,7 @@ and the ReLU6, but projections have no ReLU6. The last layer has one, its bias.
 
 from __future__ import annotations
 
-from models.build import Tensor, add, conv, fc, global_pool, image, network, output
+from models.build import FeatureMaps, add, conv, fc, global_pool, image, network, output
 from models.network import Layer, Network
 
 STAGES = (
@@ -42,7 +42,7 @@ def mobilenetv2() -> Network:
     return network("mobilenetv2", [source], layers)
 
 
-def _body(name: str, x: Tensor, widening: int, channels: int, stride: int) -> list[Layer]:
+def _body(name: str, x: FeatureMaps, widening: int, channels: int, stride: int) -> list[Layer]:
     """Return the convolutions of a block; one that does not widen has no first one."""
     layers = []
     if widening > 1:

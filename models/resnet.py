@@ -13,7 +13,7 @@ only one. The last layer has one, its bias.
 
 from __future__ import annotations
 
-from models.build import Tensor, add, conv, fc, global_pool, image, network, output, pool
+from models.build import FeatureMaps, add, conv, fc, global_pool, image, network, output, pool
 from models.network import Layer, Network
 
 
@@ -42,7 +42,7 @@ def _resnet(name: str, stages: tuple[int, ...], expansion: int) -> Network:
     return network(name, [source], layers)
 
 
-def _body(name: str, x: Tensor, channels: int, stride: int, expansion: int) -> list[Layer]:
+def _body(name: str, x: FeatureMaps, channels: int, stride: int, expansion: int) -> list[Layer]:
     """Return the convolutions of a block: two of 3x3, or with an expansion 1x1, 3x3 and 1x1."""
     if expansion == 1:
         first = conv(f"{name}.conv1", x, channels, kernel=3, stride=stride, pad=1)
@@ -52,7 +52,7 @@ def _body(name: str, x: Tensor, channels: int, stride: int, expansion: int) -> l
     return [first, second, conv(f"{name}.conv3", output(second), channels * expansion, kernel=1)]
 
 
-def _projection(name: str, x: Tensor, channels: int, stride: int) -> list[Layer]:
+def _projection(name: str, x: FeatureMaps, channels: int, stride: int) -> list[Layer]:
     """Return the convolution of the shortcut, if the block changes the shape."""
     if stride == 1 and x.channels == channels:
         return []

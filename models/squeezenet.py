@@ -7,7 +7,7 @@ element, its bias and the ReLU. The last one is followed by global pooling only,
 
 from __future__ import annotations
 
-from models.build import Tensor, concat, conv, image, network, output, pool
+from models.build import FeatureMaps, concat, conv, image, network, output, pool
 from models.network import Layer, Network
 
 FIRES = ((16, 64), (16, 64), (32, 128), (32, 128), (48, 192), (48, 192), (64, 256), (64, 256))
@@ -30,12 +30,12 @@ def squeezenet() -> Network:
     return network("squeezenet", [source], layers)
 
 
-def _pool(x: Tensor) -> Tensor:
+def _pool(x: FeatureMaps) -> FeatureMaps:
     """Return the tensor after 3x3 pooling by two, with padding at the far end if there is a rest."""
     return pool(x, kernel=3, stride=2, after=1 - x.size % 2)
 
 
-def _fire(name: str, x: Tensor, squeezed: int, expanded: int) -> list[Layer]:
+def _fire(name: str, x: FeatureMaps, squeezed: int, expanded: int) -> list[Layer]:
     squeeze = conv(f"{name}.squeeze", x, squeezed, kernel=1)
     x = output(squeeze)
     small = conv(f"{name}.expand1x1", x, expanded, kernel=1)

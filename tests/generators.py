@@ -16,7 +16,9 @@ from hypothesis import strategies as st
 
 from hw.hardware import Hardware, Level
 from models.network import AXES, DIMS, OUTPUT_DIMS, AxisAccess, Dim, Layer, Network, Operand
+from solver.maxplus.candidates import Candidate
 from solver.timing.mapping import Loop, Mapping
+from solver.timing.problem import Problem
 from solver.timing.profile import Profile, profile
 from solver.timing.tiles import innermost_read, tiles
 from solver.timing.timeline import order_allowed
@@ -191,6 +193,27 @@ def _order(rng: random.Random, layer: Layer, mapping: Mapping, hardware: Hardwar
     blocks = list(range(profiled.blocks))
     rng.shuffle(blocks)
     return tuple(blocks)
+
+
+# Candidates
+
+CandidateLists = list[list[Candidate]]
+
+
+def draw_candidates(rng: random.Random, problem: Problem, most: int) -> CandidateLists:
+    """Draw at most so many candidates for each layer: mappings, some with another order of their blocks."""
+    pools = []
+    for i, layer in enumerate(problem.layers):
+        own = {}
+        for _ in range(rng.randint(1, most)):
+            mapping = draw_mapping(rng, layer, problem.hardware)
+            profile = problem.profile(i, mapping)
+            order = list(range(profile.blocks))
+            rng.shuffle(order)
+            ordered = order_allowed(profile) and profile.blocks > 1 and rng.random() < 0.3
+            own[mapping] = Candidate(profile, tuple(order) if ordered else None)
+        pools.append(list(own.values()))
+    return pools
 
 
 # Networks

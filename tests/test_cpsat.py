@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
-from generators import draw_hardware, draw_mapping, draw_network
+from generators import CandidateLists, draw_candidates, draw_hardware, draw_network
 from ortools.sat.python.cp_model import OPTIMAL, CpSolver
 
 from hw.library import load_hardware
@@ -20,7 +20,7 @@ from solver.cpsat.banks import add_shared, add_static, hint_banks
 from solver.cpsat.optimise import Optimum, optimise
 from solver.cpsat.packing import packed
 from solver.mapspace.pools import Pools
-from solver.maxplus.candidates import Candidate, block_region, finish_table, first_table
+from solver.maxplus.candidates import Candidate
 from solver.maxplus.heads import lag_graph, reduce
 from solver.schedule.plan import Plan, one_after_another
 from solver.solution import from_plan, verify
@@ -28,24 +28,7 @@ from solver.stop import Stop
 from solver.timing.mapping import Loop, Mapping
 from solver.timing.problem import Problem
 from solver.timing.profile import Profile, profile
-from solver.timing.timeline import LayerTimes, evaluate, order_allowed
-
-CandidateLists = list[list[Candidate]]
-
-
-def draw_candidates(rng: random.Random, problem: Problem, most: int) -> CandidateLists:
-    pools = []
-    for i, layer in enumerate(problem.layers):
-        own = {}
-        for _ in range(rng.randint(1, most)):
-            mapping = draw_mapping(rng, layer, problem.hardware)
-            profile = problem.profile(i, mapping)
-            order = list(range(profile.blocks))
-            rng.shuffle(order)
-            ordered = order_allowed(profile) and profile.blocks > 1 and rng.random() < 0.3
-            own[mapping] = Candidate(profile, tuple(order) if ordered else None)
-        pools.append(list(own.values()))
-    return pools
+from solver.timing.timeline import LayerTimes, evaluate
 
 
 def places(problem: Problem, profile: Profile) -> Iterator[frozenset[int]]:
@@ -217,29 +200,6 @@ def test_times_are_the_same_counted_in_large_units(seed: int, monkeypatch: pytes
     monkeypatch.setattr(cpsat, "RANGE", 64)
     result, _ = search(drawn.problem, drawn.pools, drawn.start, Stop(iterations=20))
     assert result.bound <= best <= result.plan.latency
-
-
-@pytest.mark.parametrize("seed", range(40))
-def test_blocks_read_what_the_tables_say(seed: int) -> None:
-    drawn = draw_instance(seed)
-    for layer, edges in enumerate(drawn.problem.edges):
-        for edge in edges:
-            for candidate in drawn.pools[layer]:
-                producer = drawn.pools[edge.producer][0]
-                first = first_table(candidate, edge, producer.profile)
-                starts = candidate.profile.block_starts
-                order = candidate.blocks or range(candidate.profile.blocks)
-                seen: set[tuple[int, ...]] = set()
-                for start, block in zip(starts.tolist(), order, strict=True):
-                    region = block_region(candidate.profile, edge, producer.profile, block)
-                    for element in itertools.product(*(own.tolist() for own in region)):
-                        if element not in seen:
-                            assert first.largest(tuple(np.array([x]) for x in element)) == start
-                        seen.add(element)
-                finish = finish_table(producer, edge)
-                sizes = [len(finish.slices(group)) for group in range(len(edge.groups))]
-                whole = finish.largest(tuple(np.arange(size) for size in sizes))
-                assert whole == producer.end
 
 
 def shaped(channels: int, banks: int) -> Profile:

@@ -225,6 +225,74 @@ def test_what_is_read_is_added_up(case: str) -> None:
     assert compute(network, drawn)[0].ravel().tolist() == [7 * x for x in expected]
 
 
+PLAIN = {"w": {"terms": {"Q": 1}}}
+RESIDUALS: dict[str, tuple[list[Json], list[list[int]]]] = {
+    "one": ([{"from": "r", "axes": {"n": BATCH, "ch": {"terms": {"K": 1}}, **PLAIN}}], [[10, 20], [30, 40]]),
+    "a sum": (
+        [
+            {"from": "r", "axes": {"n": BATCH, "ch": {"terms": {"K": 1}}, **PLAIN}, "sum": "s"},
+            {"from": "r", "axes": {"n": BATCH, "ch": {"terms": {"K": 1}}}, "sum": "s"},
+        ],
+        [[10 + 10, 20 + 10], [30 + 30, 40 + 30]],
+    ),
+    "a concatenation": (
+        [
+            {"from": "x", "axes": {"n": BATCH, "ch": {"terms": {"K": 1}, "offset": -1}}, "concat": "c"},
+            {"from": "r", "axes": {"n": BATCH, "ch": {"terms": {"K": 1}, "offset": 1}}, "concat": "c"},
+        ],
+        [[30, 30], [0 + 1, 0 + 1]],
+    ),
+    "two": (
+        [
+            {"from": "r", "axes": {"n": BATCH, "ch": {"terms": {"K": 1}}, **PLAIN}},
+            {"from": "x", "axes": {"n": BATCH, **PLAIN}},
+        ],
+        [[10 + 1, 20 + 2], [30 + 1, 40 + 2]],
+    ),
+}
+
+
+@pytest.mark.parametrize("post", [0, 1])
+@pytest.mark.parametrize("case", RESIDUALS)
+def test_residuals_are_added_to_complete_sums(case: str, post: int) -> None:
+    """Worked out by hand, for the network as a whole and for blocks that each do one channel of the sum."""
+    operands, added = RESIDUALS[case]
+    convolution = {"from": "x", "axes": {"n": BATCH, "ch": {"terms": {"C": 1}}, **PLAIN}}
+    layer = {
+        "name": "a",
+        "dims": {"K": 2, "Q": 2, "C": 3},
+        "operands": [convolution, *operands],
+        "post": post,
+    }
+    inputs = [{"name": "x", "shape": [1, 3, 1, 2]}, {"name": "r", "shape": [1, 2, 1, 2]}]
+    network = Network.model_validate(
+        {"format": "overlapim/network/1", "name": "by hand", "inputs": inputs, "layers": [layer]}
+    )
+    x, r = [[1, 2], [3, 4], [5, 6]], [[10, 20], [30, 40]]
+    weights = [[7, 8, 9], [100, 0, 200]]
+    sums = [[7 * 1 + 8 * 3 + 9 * 5, 7 * 2 + 8 * 4 + 9 * 6], [100 * 1 + 200 * 5, 100 * 2 + 200 * 6]]
+    complete = [
+        sum_ + more
+        for own, others in zip(sums, added, strict=True)
+        for sum_, more in zip(own, others, strict=True)
+    ]
+    expected = [3 * y + 1 for y in complete] if post else complete
+
+    drawn = draw_numbers(network, 0)
+    assert [None if own is None else own.shape for own in drawn.weights] == [(1, 2, 3, 1, 1)]
+    drawn = replace(
+        drawn,
+        inputs={"x": np.array(x, np.int16)[None, :, None], "r": np.array(r, np.int16)[None, :, None]},
+        weights=(np.array(weights, np.int16)[None, :, :, None, None],),
+    )
+    assert compute(network, drawn)[0].ravel().tolist() == expected
+    loops = (Loop("C", 3, "temporal"), Loop("Q", 2, "temporal"), Loop("K", 2, "column"))
+    instance = Instance(network, load_hardware("toy"), (Mapping(loops),), (0,), (None,))
+    (found,) = execute(network, instance.hardware, schedules(instance), drawn)
+    assert len(found.starts) == 6
+    assert found.values.ravel().tolist() == expected
+
+
 def test_two_seeds_draw_other_numbers() -> None:
     network = NETWORKS["toy"]()
     first, second = (compute(network, draw_numbers(network, seed))[-1] for seed in (0, 1))

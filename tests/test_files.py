@@ -74,7 +74,7 @@ def test_what_is_not_plain_data_is_refused(text: str, message: str) -> None:
 
 
 def test_too_many_values(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("overlapim_files.MAX_VALUES", 100)
+    monkeypatch.setattr("overlapim_files.plain_yaml.MAX_VALUES", 100)
     assert "more than 100 values" in failure("a: [" + "1," * 200 + "]")
 
 
@@ -271,7 +271,7 @@ def test_failed_write_leaves_nothing(tmp_path: Path) -> None:
 
 
 def test_depth_limit_holds_in_a_small_stack() -> None:
-    code = "from overlapim_files import *; parse('[' * 10**6, BaseModel, 'x')"
+    code = "from overlapim_files import FileModel, parse; parse('[' * 10**6, FileModel, 'x')"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "nested more than 40 deep" in done.stderr

@@ -6,6 +6,7 @@ import re
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from solver.execute.schedule import stated
 from solver.solution import Solution
 from solver.solve import solve
 from solver.stop import Stop
+from solver.timing.infinity import INFINITY
 from tests.onnx_graphs import light
 
 RNG = np.random.default_rng(0)
@@ -67,6 +69,22 @@ def convolutions() -> onnx.ModelProto:
     shapes = {"w1": (8, 3, 3, 3), "b1": (8,), "w2": (8, 8, 3, 3), "w3": (8, 1, 3, 3), "w4": (4, 8, 1, 1)}
     shapes |= {"w5": (108, 10), "b5": (10,)}
     return model(nodes, ["batch", 3, 12, 12], [*limits, *(weight(x, *y) for x, y in shapes.items())])
+
+
+def residuals() -> onnx.ModelProto:
+    """Two residual additions, one of which adds what the other has made."""
+    same = {"pads": [1, 1, 1, 1]}
+    nodes = [
+        ("Conv", "x w1", "conv1", same),
+        ("Conv", "conv1 w2", "conv2", same),
+        ("Add", "conv2 conv1", "sum", {}),
+        ("Relu", "sum", "relu", {}),
+        ("Conv", "relu w3", "conv3", same),
+        ("Add", "conv3 sum", "again", {}),
+        ("Conv", "again w4", "conv4", {}),
+    ]
+    shapes = {"w1": (4, 3, 3, 3), "w2": (4, 4, 3, 3), "w3": (4, 4, 3, 3), "w4": (2, 4, 1, 1)}
+    return model(nodes, [1, 3, 6, 6], [weight(x, *y) for x, y in shapes.items()])
 
 
 def attention() -> onnx.ModelProto:
@@ -111,6 +129,7 @@ def small_squeezenet() -> onnx.ModelProto:
 
 GRAPHS: dict[str, tuple[Callable[[], onnx.ModelProto], dict[str, int]]] = {
     "convolutions": (convolutions, {"batch": 2}),
+    "residuals": (residuals, {}),
     "attention": (attention, {}),
     "squeezenet": (small_squeezenet, {}),
 }
@@ -136,6 +155,13 @@ def test_a_graph(name: str, tmp_path: Path) -> None:
     found = check_execution(solution, 0, lambda text: None, load_model(path, dims, solution.network))
     assert found.differences == ()
     assert all(x.operators is not None and x.operators < 1e-5 for x in found.layers)
+
+
+def test_what_a_residual_addition_adds_is_read_by_the_layer_after_it(tmp_path: Path) -> None:
+    onnx.save(residuals(), tmp_path / "model.onnx")
+    last = import_onnx(tmp_path / "model.onnx").network.layers[-1]
+    assert [x.producer for x in last.operands] == ["conv3", "conv2", "conv1"]
+    assert len({x.sum for x in last.operands}) == 1 and last.operands[0].sum is not None
 
 
 @pytest.mark.parametrize("name", ["convolutions", "attention"])
@@ -173,18 +199,21 @@ def test_without_their_guard_maxima_lose_what_is_missing(
     graph = model(nodes, [1, 1, 2, 2], [weight("w1", 1, 1, 1, 1), weight("w2", 1, 1, 1, 1)])
     path = tmp_path / "model.onnx"
     onnx.save(graph, path)
-    network = import_onnx(path).network
+    solution = solved(path, {})
+    network, hardware = solution.network, solution.hardware
     proto = load_model(path, {}, network)
     values = run_whole(proto, draw_inputs(proto, 0))
-    results = []
-    for maxima in (operators.MAXIMA, frozenset[str]()):
-        monkeypatch.setattr(operators, "MAXIMA", maxima)
-        part, read = operators._part(proto, "second", values)
-        assert read == ["first"]
-        session = operators._session(proto, part, operators.NONE)
-        missing = np.array([[[[np.nan, 1], [2, 3]]]], np.float32)
-        results += operators._run(session, {"first": missing}, ["second"], proto)
-    assert np.isnan(results[0]).all() and not np.isnan(results[1]).any()
+    first, second = execute(network, hardware, stated(solution), draw_numbers(network, 0))
+    loaded = second.loaded["first"].copy()
+    loaded[0, 0, 0, 0] = INFINITY
+    missing = [first, replace(second, loaded={**second.loaded, "first": loaded})]
+    check = partial(
+        run_blocks, proto, network, missing, hardware.cycles.transfer, values, doing=lambda done: None
+    )
+    with pytest.raises(InputError, match=r"layer 'second'.*miss something"):
+        check()
+    monkeypatch.setattr(operators, "MAXIMA", frozenset[str]())
+    check()
 
 
 # The command

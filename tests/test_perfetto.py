@@ -92,7 +92,8 @@ def _append(text: bytes, socket: str) -> None:
             message.request = protos.TraceProcessorRpc.TPM_APPEND_TRACE_DATA
             message.append_trace_data = chunk
         session.transport.send(stream.SerializeToString())
-        reply = protos.TraceProcessorRpc.FromString(session._read_payload())
+        answer = session._read_payload()  # noqa: SLF001 (perfetto has no public way to read one)
+        reply = protos.TraceProcessorRpc.FromString(answer)
         assert not reply.append_result.error
     session.close()
 

@@ -69,7 +69,7 @@ def test_texts_are_those_of_the_plan(solution: Path, tmp_path: Path) -> None:
 def test_bars_are_the_stretches_of_the_account(solution: Path) -> None:
     from matplotlib.figure import Figure
 
-    from cli.gantt import draw_bars
+    from cli.show.gantt import draw_bars
     from solver.solution import read_verified
 
     found, plan = read_verified(solution)

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cli.main import run
-from cli.progress import BARS, MOST, SearchProgress, curve, search_progress
+from cli.show.progress import BARS, MOST, SearchProgress, curve, search_progress
 from solver.run import Improvement
 
 TOY = ["solve", "toy", "--hw", "toy", "--weights", "static", "--deterministic", "-t", "1"]
@@ -102,7 +102,7 @@ def _chunks(terminal: int) -> Iterator[bytes]:
 
 SEARCH = """
 import time
-from cli.progress import moving, search_progress
+from cli.show.progress import moving, search_progress
 from solver.run import Improvement
 with moving(search_progress(time.monotonic(), 20)) as progress:
     progress.doing("walks")

@@ -284,7 +284,7 @@ def test_browser_draws_it_without_errors(browser: Any, tmp_path: Path) -> None:
 
 
 def test_hovering_shows_the_mapping_and_names_as_they_are(browser: Any, hostile: Path) -> None:
-    from cli.html.text import loops
+    from cli.show.html.text import loops
 
     kinds = browser.find_elements("css selector", "[data-figure=layers] .trace.bars")
     bars = [kind.find_elements("css selector", ".point path") for kind in kinds]

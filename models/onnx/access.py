@@ -34,7 +34,7 @@ class Digit:
 
 
 Digits = tuple[Digit, ...]
-Terms = tuple[tuple[Digit, int], ...]
+DigitTerms = tuple[tuple[Digit, int], ...]
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Form:
     A value outside [0, extent) reads nothing. Every window says what it reads (`Window.extent`).
     """
 
-    terms: Terms
+    terms: DigitTerms
     offset: int
     extent: int
     windows: tuple[Window, ...] = ()
@@ -81,7 +81,7 @@ class Part:
         return {digit for form in self.forms for digit, _ in form.terms}
 
 
-Term = tuple[Part, ...]
+Concatenation = tuple[Part, ...]
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ class Tensor:
     """
 
     axes: tuple[Digits, ...]
-    terms: tuple[Term, ...] = ()
+    terms: tuple[Concatenation, ...] = ()
     value: npt.NDArray[np.generic] | None = field(default=None, compare=False)
     folds: bool = False
 
@@ -131,7 +131,7 @@ def constant(shape: Sequence[int], value: npt.NDArray[np.generic] | None = None)
 # Forms
 
 
-def substitute(form: Form, digit: Digit, terms: Terms, shift: int = 0) -> Checked:
+def substitute(form: Form, digit: Digit, terms: DigitTerms, shift: int = 0) -> Checked:
     """Put `sum(terms) + shift` in place of a digit; where that is no value of the digit, nothing is read."""
     c = form.coefficient(digit)
     if c == 0:
@@ -357,7 +357,7 @@ def pruned(tensor: Tensor) -> Tensor:
     return replace(tensor, terms=tuple(dict.fromkeys(term for term in terms if term)))
 
 
-def renamed(tensor: Tensor, names: dict[Digit, Terms]) -> Tensor:
+def renamed(tensor: Tensor, names: dict[Digit, DigitTerms]) -> Tensor:
     """Put for each digit others that have the same values together; axes are left to the caller."""
 
     def change(form: Form) -> Checked:
@@ -372,7 +372,7 @@ def coalesced(tensor: Tensor, only: int | None = None) -> Tensor:
     """Join neighbouring digits of every axis, or of one, that every form uses like one number."""
     forms = [form for part in tensor.parts for form in part.forms]
     axes = []
-    names: dict[Digit, Terms] = {}
+    names: dict[Digit, DigitTerms] = {}
     for axis, digits in enumerate(tensor.axes):
         joined: list[list[Digit]] = []
         for digit in digits:
@@ -396,7 +396,7 @@ def _like_one(forms: Sequence[Form], outer: Digit, inner: Digit) -> bool:
     return all(form.coefficient(outer) == form.coefficient(inner) * inner.extent for form in forms)
 
 
-def _joined(part: Part, names: dict[Digit, Terms]) -> Part:
+def _joined(part: Part, names: dict[Digit, DigitTerms]) -> Part:
     def of(form: Form) -> Form:
         terms = tuple((new, c) for d, c in form.terms for new, _ in names.get(d, ((d, 1),)))
         return replace(form, terms=terms)
@@ -411,7 +411,7 @@ def split(tensor: Tensor, digit: Digit, inner: int) -> tuple[Tensor, Digits]:
     axes = tuple(
         tuple(new for old in digits for new in (pair if old is digit else (old,))) for digits in tensor.axes
     )
-    names: dict[Digit, Terms] = {digit: ((pair[0], inner), (pair[1], 1))}
+    names: dict[Digit, DigitTerms] = {digit: ((pair[0], inner), (pair[1], 1))}
     return replace(renamed(tensor, names), axes=axes), pair
 
 

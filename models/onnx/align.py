@@ -11,10 +11,10 @@ from models.onnx.access import (
     Checked,
     Digit,
     Digits,
+    DigitTerms,
     Form,
     Part,
     Tensor,
-    Terms,
     coalesced,
     cut,
     each_form,
@@ -81,7 +81,7 @@ def _unified(tensors: list[Tensor], axis: int, size: int) -> list[Tensor]:
         if tensor.axes[axis]:
             tensor, _ = _cut_at(tensor, axis, spans)
             pairs = zip(tensor.axes[axis], shared, strict=True)
-            names: dict[Digit, Terms] = {old: ((new, 1),) for old, new in pairs}
+            names: dict[Digit, DigitTerms] = {old: ((new, 1),) for old, new in pairs}
             tensor = renamed(tensor, names)
         result.append(with_axis(tensor, axis, shared))
     return result
@@ -111,7 +111,7 @@ def piece(build: Builder, tensor: Tensor, axis: int, start: int, step: int, coun
     return piece(build, build.single(tensor, axis), axis, start, step, count)
 
 
-def _replaced(tensor: Tensor, digit: Digit, terms: Terms, shift: int) -> Tensor:
+def _replaced(tensor: Tensor, digit: Digit, terms: DigitTerms, shift: int) -> Tensor:
     """Put values of a digit in its place, all of which it has."""
     return each_form(tensor, lambda form: substitute(form, digit, terms, shift))[0]
 

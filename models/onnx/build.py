@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 
 from models.layer import AXES, DIMS, Axes, AxisAccess, AxisName, Dim, Layer, NetworkInput, Operand
 from models.onnx.access import (
+    Concatenation,
     Digit,
     Digits,
     Form,
     Part,
     Tensor,
-    Term,
     coalesced,
     constant,
     each_form,
@@ -306,7 +306,7 @@ def _operands(tensor: Tensor, coefficients: dict[Digit, tuple[Dim, int]], suffix
     return result
 
 
-def _overhangs(term: Term) -> bool:
+def _overhangs(term: Concatenation) -> bool:
     """Return whether images or channels are asked for that are none; only concatenations may do that."""
     return any(form.least < 0 or form.most >= form.extent for part in term for form in part.forms[:2])
 

@@ -73,7 +73,7 @@ class DataSpace(FileModel):
         return term[0], term[1] if len(term) == 2 else None
 
 
-class Shape(FileModel):
+class ProblemShape(FileModel):
     """Dimensions, coefficients and data-spaces."""
 
     name: str = ""
@@ -134,7 +134,7 @@ class TimeloopProblem(FileModel):
     """A shape and its bounds."""
 
     version: Any = None
-    shape: Shape
+    shape: ProblemShape
     instance: Annotated[dict[str, Any], Field(max_length=1024)]
 
     @model_validator(mode="before")

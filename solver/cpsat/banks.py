@@ -78,44 +78,27 @@ def _covers(large: Profile, small: Profile) -> bool:
 
 def add_shared(model: Model) -> list[BankVariables]:
     """Let no bank serve two layers at a time, nor hold more rows than it has; return the new variables."""
-    hardware = model.graph.problem.hardware
-    held = _count(model)
-    if len(held) * hardware.banks > SINGLE:
+    held = held_times(model)
+    count_banks(model, held)
+    if len(held) * model.graph.problem.hardware.banks > SINGLE:
         return held
-    on = [[model.cp.new_bool_var(f"on{i}_{b}") for b in range(hardware.banks)] for i in range(len(held))]
-    within = [
-        [model.cp.new_bool_var(f"in{i}_{c}") for c in range(hardware.channels)] for i in range(len(held))
-    ]
-    rows = _rows(model, on)
-    held = [replace(own, on=on[i], within=within[i], rows=rows[i]) for i, own in enumerate(held)]
-    _shapes(model, held)
-    _one_at_a_time(model, held)
-    _first_banks_first(model, held)
-    _no_circles(model)
+    held = fit_rows(model, held_banks(model, held))
+    match_shapes(model, held)
+    one_at_a_time(model, held)
+    first_banks_first(model, held)
+    no_circles(model)
     return held
 
 
-def _count(model: Model) -> list[BankVariables]:
-    """Let the layers that run at any time have no more banks than there are, and all rows fit in sum."""
-    hardware = model.graph.problem.hardware
-    lengths = [
-        model.cp.new_int_var(0, model.limit // model.unit, f"held{i}") for i in range(len(model.layers))
-    ]
+def held_times(model: Model) -> list[BankVariables]:
+    """Return from when on and for how long each layer holds its banks, and a count that is free."""
+    longest, banks = model.limit // model.unit, model.graph.problem.hardware.banks
+    lengths = [model.cp.new_int_var(0, longest, f"held{i}") for i in range(len(model.layers))]
     starts = [_held_from(model, i) for i in range(len(model.layers))]
     for layer, start, length in zip(model.layers, starts, lengths, strict=True):
         model.cp.add(length == layer.end - start)
-    held, intervals, rows = [], [], []
-    for i, (layer, start, length) in enumerate(zip(model.layers, starts, lengths, strict=True)):
-        intervals.append(model.cp.new_interval_var(start, length, layer.end, f"hold{i}"))
-        count = model.cp.new_int_var(0, hardware.banks, f"banks{i}")
-        model.cp.add(count == _banks(model, i))
-        held.append(BankVariables(start, length, count))
-        needed = [c.profile.rows * c.profile.banks for c in model.graph.candidates[i]]
-        rows.append(LinearExpr.weighted_sum(layer.takes, needed))
-    model.cp.add_cumulative(intervals, [own.count for own in held], hardware.banks)
-    if hardware.weights == "shared":
-        model.cp.add(LinearExpr.sum(rows) <= hardware.rows_per_bank * hardware.banks)
-    return held
+    counts = [model.cp.new_int_var(0, banks, f"banks{i}") for i in range(len(model.layers))]
+    return [BankVariables(*own) for own in zip(starts, lengths, counts, strict=True)]
 
 
 def _held_from(model: Model, layer: int) -> IntVar:
@@ -130,7 +113,29 @@ def _held_from(model: Model, layer: int) -> IntVar:
     return start
 
 
-def _shapes(model: Model, held: Sequence[BankVariables]) -> None:
+def held_banks(model: Model, held: Sequence[BankVariables]) -> list[BankVariables]:
+    """Return the variables with a literal for each bank and for each channel, which nothing binds yet."""
+    hardware, layers = model.graph.problem.hardware, range(len(held))
+    on = [[model.cp.new_bool_var(f"on{i}_{b}") for b in range(hardware.banks)] for i in layers]
+    within = [[model.cp.new_bool_var(f"in{i}_{c}") for c in range(hardware.channels)] for i in layers]
+    return [replace(own, on=on[i], within=within[i]) for i, own in enumerate(held)]
+
+
+def count_banks(model: Model, held: Sequence[BankVariables]) -> None:
+    """Let the layers that run at any time have no more banks than there are, and all rows fit in sum."""
+    hardware = model.graph.problem.hardware
+    intervals, rows = [], []
+    for i, (layer, own) in enumerate(zip(model.layers, held, strict=True)):
+        intervals.append(model.cp.new_interval_var(own.start, own.length, layer.end, f"hold{i}"))
+        model.cp.add(own.count == _banks(model, i))
+        needed = [c.profile.rows * c.profile.banks for c in model.graph.candidates[i]]
+        rows.append(LinearExpr.weighted_sum(layer.takes, needed))
+    model.cp.add_cumulative(intervals, [own.count for own in held], hardware.banks)
+    if hardware.weights == "shared":
+        model.cp.add(LinearExpr.sum(rows) <= hardware.rows_per_bank * hardware.banks)
+
+
+def match_shapes(model: Model, held: Sequence[BankVariables]) -> None:
     """Give each layer as many channels as its mapping says, and in each of them as many banks."""
     width = model.graph.problem.hardware.banks_per_channel
     for i, own in enumerate(held):
@@ -144,24 +149,25 @@ def _shapes(model: Model, held: Sequence[BankVariables]) -> None:
             model.cp.add(LinearExpr.sum(here) == 0).only_enforce_if(~used)
 
 
-def _rows(model: Model, on: Sequence[Sequence[IntVar]]) -> list[list[IntVar]]:
-    """Let the rows of all layers of a bank fit into it, where they might not; return those of each layer."""
+def fit_rows(model: Model, held: Sequence[BankVariables]) -> list[BankVariables]:
+    """Let the rows of all layers of a bank fit into it, where they might not; return them too."""
     hardware = model.graph.problem.hardware
     needed = [[c.profile.rows for c in own] for own in model.graph.candidates]
-    rows: list[list[IntVar]] = [[] for _ in needed]
     if hardware.weights == "reload" or sum(map(max, needed)) <= hardware.rows_per_bank:
-        return rows
+        return list(held)
+    rows: list[list[IntVar]] = [[] for _ in needed]
     for b in range(hardware.banks):
         here = [model.cp.new_int_var(0, max(own), f"rows{i}_{b}") for i, own in enumerate(needed)]
         for i, (own, taken) in enumerate(zip(needed, here, strict=True)):
             chosen = LinearExpr.weighted_sum(model.layers[i].takes, own)
-            model.cp.add(taken >= chosen).only_enforce_if(on[i][b])
+            model.cp.add(taken >= chosen).only_enforce_if(held[i].on[b])
             rows[i].append(taken)
         model.cp.add(LinearExpr.sum(here) <= hardware.rows_per_bank)
-    return rows
+    return [replace(own, rows=rows[i]) for i, own in enumerate(held)]
 
 
-def _one_at_a_time(model: Model, held: Sequence[BankVariables]) -> None:
+def one_at_a_time(model: Model, held: Sequence[BankVariables]) -> None:
+    """Let the times in which layers hold one bank not overlap."""
     for b in range(model.graph.problem.hardware.banks):
         model.cp.add_no_overlap(
             model.cp.new_optional_interval_var(own.start, own.length, layer.end, own.on[b], f"hold{i}_{b}")
@@ -169,7 +175,7 @@ def _one_at_a_time(model: Model, held: Sequence[BankVariables]) -> None:
         )
 
 
-def _first_banks_first(model: Model, held: Sequence[BankVariables]) -> None:
+def first_banks_first(model: Model, held: Sequence[BankVariables]) -> None:
     """Banks of a channel are alike, and so are channels: the first layer takes the first of each."""
     width = model.graph.problem.hardware.banks_per_channel
     first = held[model.graph.problem.network.topological[0]]
@@ -180,7 +186,7 @@ def _first_banks_first(model: Model, held: Sequence[BankVariables]) -> None:
             model.cp.add_implication(first.on[b + 1], first.on[b])
 
 
-def _no_circles(model: Model) -> None:
+def no_circles(model: Model) -> None:
     """A layer ends after what it reads has begun, so that banks cannot go from it to its producer."""
     for link in model.graph.links:
         least = int(link.lags[:, :, START, END].min()) // model.unit

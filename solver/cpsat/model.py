@@ -89,6 +89,19 @@ def build_model(graph: LagGraph, bounds: Bounds, limit: int, anchor: Sequence[in
 
     Its envelopes are exact for the candidates at the places `anchor`, and for one of them with any other.
     """
+    model = unconstrained(graph, bounds, limit)
+    one_candidate(model)
+    within_layers(model)
+    heads_and_tails(model)
+    barred_pairs(model)
+    for link in graph.links:
+        add_envelopes(model, link, anchor[link.producer], anchor[link.consumer])
+    model.cp.minimize(model.latency)
+    return model
+
+
+def unconstrained(graph: LagGraph, bounds: Bounds, limit: int) -> Model:
+    """Return the variables of the plans no later than `limit`, each within its range, and no constraint."""
     cp = CpModel()
     unit = -(-limit // RANGE)
     takes = [
@@ -103,23 +116,16 @@ def build_model(graph: LagGraph, bounds: Bounds, limit: int, anchor: Sequence[in
         ]
         layers.append(LayerVariables(takes[i], passes))
     latency = cp.new_int_var(bounds.latency // unit, limit // unit, "latency")
-    model = Model(graph, bounds, limit, unit, cp, layers, latency)
-    _one_candidate(model)
-    _within_layers(model)
-    _heads_and_tails(model)
-    _barred_pairs(model)
-    for link in graph.links:
-        add_envelopes(model, link, anchor[link.producer], anchor[link.consumer])
-    cp.minimize(latency)
-    return model
+    return Model(graph, bounds, limit, unit, cp, layers, latency)
 
 
-def _one_candidate(model: Model) -> None:
+def one_candidate(model: Model) -> None:
+    """Choose exactly one candidate for each layer."""
     for layer in model.layers:
         model.cp.add_exactly_one(layer.takes)
 
 
-def _within_layers(model: Model) -> None:
+def within_layers(model: Model) -> None:
     """From the start to a checkpoint, and on to the end, it takes at least as long as without waiting."""
     for i, (layer, ideal) in enumerate(zip(model.layers, model.graph.times, strict=True)):
         for q, time in enumerate(layer.passes[1:], 1):
@@ -128,7 +134,8 @@ def _within_layers(model: Model) -> None:
             model.cp.add(layer.end >= time + model.chosen(i, ideal[:, END] - ideal[:, q]))
 
 
-def _heads_and_tails(model: Model) -> None:
+def heads_and_tails(model: Model) -> None:
+    """Pass no checkpoint before its head, and leave from there on at least its tail until the latency."""
     for i, layer in enumerate(model.layers):
         for q, time in enumerate(layer.passes):
             model.cp.add(time >= model.chosen(i, model.bounds.heads[i][:, q]))
@@ -154,7 +161,7 @@ def _add_envelope(model: Model, link: Link, q: int, r: int, envelope: Envelope) 
     model.cp.add(consumer.passes[r] >= producer.passes[q] + asked)
 
 
-def _barred_pairs(model: Model) -> None:
+def barred_pairs(model: Model) -> None:
     """Do not choose pairs that no plan within the limit has."""
     for link in model.graph.links:
         barred = link.lags[:, :, START, END] > model.limit

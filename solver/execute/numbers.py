@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from models.network import DIMS, OUTPUT_DIMS, REDUCTION_DIMS, Dim, Layer, Network
+from models.network import DIMS, OUTPUT_DIMS, REDUCTION_DIMS, Dim, Layer, Network, Operand
 
 Numbers = npt.NDArray[np.float64]
 """Residues as floating-point numbers, which can be not-a-number."""
@@ -47,19 +47,10 @@ def draw_numbers(network: Network, seed: int) -> Drawn:
     inputs = {x.name: rng.integers(0, PRIME, x.shape, np.int16) for x in network.inputs}
     shapes = [tuple([layer.bound(dim) for dim in WEIGHT_DIMS]) for layer in network.layers]
     weights = [
-        rng.integers(0, PRIME, shape, np.int16) if len(factors(layer)) == 1 else None
+        rng.integers(0, PRIME, shape, np.int16) if len(layer.factors) == 1 else None
         for layer, shape in zip(network.layers, shapes, strict=True)
     ]
     return Drawn(inputs, tuple(weights))
-
-
-def factors(layer: Layer) -> list[list[int]]:
-    """Return the factors of a layer's products: positions of operands that are added or joined."""
-    found: dict[tuple[str, str | int], list[int]] = {}
-    for i, operand in enumerate(layer.operands):
-        own = ("concat", operand.concat) if operand.concat else ("", i)
-        found.setdefault(("sum", operand.sum) if operand.sum else own, []).append(i)
-    return list(found.values())
 
 
 def products(
@@ -69,16 +60,39 @@ def products(
 
     Parameters
     ----------
+    operands : what each operand of the layer reads.
     weights : None if the layer multiplies activations only.
     sizes : of the dims; sums run over all of a reduction dim, even if nothing depends on it.
+
+    Returns
+    -------
+    (n, g, k, p, q), an axis being 1 long if nothing depends on it.
     """
-    terms = [sum((operands[i] for i in members), np.zeros(())) % PRIME for members in factors(layer)]
+    terms = [_added(layer, members, operands) for members in layer.factors]
     if weights is not None:
         terms.append(weights)
     first = np.ones((1,) * len(DIMS))
     for term in terms[:-1]:
         first = first * term % PRIME
     return contract(first, terms[-1], sizes)
+
+
+def residuals(layer: Layer, operands: Sequence[Numbers]) -> Numbers:
+    """Return what is added to the complete sums: all that is no factor; shape as for `products`, or ()."""
+    multiplied = [x for members in layer.factors for x in members]
+    total = _added(layer, [x for x in layer.operands if not _among(x, multiplied)], operands)
+    return total.reshape(total.shape[: len(OUTPUT_DIMS)])
+
+
+def _added(layer: Layer, members: Sequence[Operand], operands: Sequence[Numbers]) -> Numbers:
+    """Add up what some of a layer's operands read."""
+    read = (x for operand, x in zip(layer.operands, operands, strict=True) if _among(operand, members))
+    return sum(read, np.zeros(())) % PRIME
+
+
+def _among(operand: Operand, members: Sequence[Operand]) -> bool:
+    """Whether an operand itself is there: two that are equal are still multiplied with each other."""
+    return any(operand is x for x in members)
 
 
 def contract(a: Numbers, b: Numbers, sizes: Sequence[int]) -> Numbers:

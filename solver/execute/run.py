@@ -17,7 +17,7 @@ import numpy.typing as npt
 from hw.hardware import Hardware
 from models.network import DIMS, FORMAT, OUTPUT_DIMS, Layer, Network, NetworkInput
 from overlapim_files import InputError
-from solver.execute.numbers import PRIME, Drawn, Numbers, output, products
+from solver.execute.numbers import PRIME, Drawn, Numbers, output, products, residuals
 from solver.execute.reading import Cycles, Indices, Reader, Tensor
 from solver.execute.schedule import LayerSchedule
 from solver.reference import Coordinates, SimulatedLayer, simulate
@@ -93,7 +93,7 @@ def _alone(layer: Layer, mapping: Mapping, tensors: dict[str, Tensor], hardware:
 
 
 class _Run:
-    """One layer that is executed: its partial sums, and what of it is finished."""
+    """One layer that is executed: its partial sums, what is added to them at the end, what is finished."""
 
     def __init__(
         self,
@@ -113,6 +113,7 @@ class _Run:
         self.completed = _Completed(clock)
         self.lengths = np.diff(clock.block_starts, append=clock.end)
         self.sums: Numbers = np.zeros(layer.bounds[: len(OUTPUT_DIMS)])
+        self.residuals: Numbers = np.zeros_like(self.sums)
         self.finish: Cycles = np.full(self.sums.size, -1)
         self.needs: list[int] = []
         self.ready = 0
@@ -130,7 +131,7 @@ class _Run:
             raise InputError(f"{self._name(position)} {error}") from None
         places, offsets = self.completed.of(block)
         self.finish[places] = start + offsets
-        values = output(self.layer, self.sums.ravel()[places])
+        values = output(self.layer, self.sums.ravel()[places] + self.residuals.ravel()[places])
         self.tensor.write(places, values, start + offsets + self.transfer)
 
     def _compute(self, digits: tuple[int, ...], start: int) -> int:
@@ -144,8 +145,10 @@ class _Run:
             _, g, k, _, _, c, r, s = coordinates
             weights = self.weights[np.ix_(g, k, c, r, s)].astype(np.float64)[None, :, :, None, None]
         outputs = np.ix_(*coordinates[: len(OUTPUT_DIMS)])
-        more = products(self.layer, [x for x, _ in found], weights, [len(x) for x in coordinates])
+        read = [x for x, _ in found]
+        more = products(self.layer, read, weights, [len(x) for x in coordinates])
         self.sums[outputs] = (self.sums[outputs] + more) % PRIME
+        self.residuals[outputs] = residuals(self.layer, read)
         return max(need for _, need in found)
 
     def _name(self, position: int) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from models.network import DIMS, Dim, Layer, Network
 from overlapim_files import InputError
-from solver.execute.numbers import MAX_TERMS, WEIGHT_DIMS, factors
+from solver.execute.numbers import MAX_TERMS, WEIGHT_DIMS
 from solver.execute.run import block_digits
 from solver.execute.schedule import LayerSchedule
 from solver.reference import Coordinates
@@ -15,8 +15,8 @@ from solver.reference import Coordinates
 MAX_STEPS = 2**24
 MAX_PRODUCTS = 2**37
 MAX_BYTES = 2**32
-ELEMENT_BYTES = 72
-"""For each element of a tensor: its values and those it is compared with, its times, places and sums."""
+ELEMENT_BYTES = 80
+"""For each element of a tensor: its values and those compared with, its times, place, sum and residual."""
 COPIES = 4
 """Arrays as large as what is read at once that are there at the same time."""
 
@@ -59,6 +59,6 @@ def _reading(layer: Layer, schedule: LayerSchedule) -> int:
 def _numbers(layer: Layer, size: Callable[[Dim], int]) -> int:
     """Return how many numbers a layer reads and computes at once if it has this many coordinates of a dim."""
     read = [x.dims for x in layer.operands] + [frozenset(DIMS[:5])]
-    if len(factors(layer)) == 1:
+    if len(layer.factors) == 1:
         read.append(frozenset(WEIGHT_DIMS))
     return sum(math.prod(size(dim) for dim in dims) for dims in read)

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from models.network import AXES, DIMS, OUTPUT_DIMS, AxisAccess, Dim, Flatten, Layer, Network, Operand
-from solver.execute.numbers import PRIME, Drawn, Numbers, output, products
+from solver.execute.numbers import PRIME, Drawn, Numbers, output, products, residuals
 from solver.execute.reading import Indices, ranges
 
 KERNEL: tuple[Dim, ...] = ("R", "S")
@@ -39,7 +39,8 @@ def _layer(layer: Layer, tensors: dict[str, Numbers], weights: npt.NDArray[np.in
         if weights is not None:
             own = weights[None, :, :, None, None, :, r : r + 1, s : s + 1].astype(np.float64)
         sums = (sums + products(layer, read, own, sizes)) % PRIME
-    return output(layer, sums).reshape(layer.shape)
+    # No residual depends on the place of the kernel, so any place tells what is added.
+    return output(layer, sums + residuals(layer, read)).reshape(layer.shape)
 
 
 def _view(operand: Operand, tensor: Numbers) -> Numbers:

@@ -112,10 +112,11 @@ def first_table(candidate: Candidate, edge: Edge, producer: Profile) -> ElementT
         parts = tuple(_group_first(*_group_key(group, profile, producer)) for group in edge.groups)
         return ElementTimes(_first_finishing(profile) if edge.residual else 0, parts)
     dense = np.full(group_sizes(edge, producer), INFINITY, np.int64)
-    starts = profile.block_starts
+    starts, idle = profile.block_starts, profile.idle_blocks()
     for position in range(profile.blocks - 1, -1, -1):
-        region = block_region(profile, edge, producer, int(candidate.order[position]))
-        dense[np.ix_(*region)] = starts[position]
+        block = int(candidate.order[position])
+        if idle is None or not idle[block]:
+            dense[np.ix_(*block_region(profile, edge, producer, block))] = starts[position]
     return ElementTimes(0, (dense,))
 
 
@@ -175,7 +176,7 @@ def _widened(first: Cycles, size: int, interval: Interval | None) -> Cycles:
 
 
 def block_region(consumer: Profile, edge: Edge, producer: Profile, block: int) -> Region:
-    """Return what one block of a consumer reads; empty in some group if it reads nothing."""
+    """Return what a block that is not idle reads of one operand; empty in some group if it is nothing."""
     digits = np.unravel_index(block, consumer.block_shape) if consumer.block_shape else ()
     unfinished = consumer.unfinished_blocks() if edge.residual else None
     if unfinished is not None and np.broadcast_to(unfinished, consumer.block_shape)[digits]:

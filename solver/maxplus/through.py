@@ -17,20 +17,25 @@ NOBODY = np.zeros(0, np.int64)
 
 
 class Remaining:
-    """What is left to do after each moment of each layer of a timeline."""
+    """What is left to do after each moment of each layer of a timeline.
+
+    Attributes
+    ----------
+    tails : for each layer the ideal times that its readers need, in rising order, shape (needs,), and the
+        cycles that are left, at least, after a delay at none, or the first, .. of them, shape (needs + 1,).
+    """
 
     def __init__(self, problem: Problem, timeline: Timeline, previous: Remaining | None = None) -> None:
         """Look at a timeline: all of it, or what differs from another one and what comes before that."""
         self.problem = problem
         self.timeline = timeline
         self._transfer = problem.hardware.cycles.transfer
-        self._needed: dict[int, Cycles] = {}
-        self._left: dict[int, Cycles] = {}
+        self.tails: dict[int, tuple[Cycles, Cycles]] = {}
         changed: set[int] = set()
         for i in reversed(problem.network.topological):
             same = previous is not None and _same(previous.timeline.layers[i], timeline.layers[i])
             if previous is not None and same and changed.isdisjoint(problem.network.consumers[i]):
-                self._needed[i], self._left[i] = previous._needed[i], previous._left[i]
+                self.tails[i] = previous.tails[i]
             else:
                 changed.add(i)
                 self._add(i, as_candidate(timeline.layers[i]))
@@ -40,8 +45,7 @@ class Remaining:
         needed, left = self._after(layer, candidate)
         by_need = np.argsort(needed, kind="stable")
         latest_first = np.append(left[by_need], candidate.end)[::-1]
-        self._needed[layer] = needed[by_need]
-        self._left[layer] = np.maximum.accumulate(latest_first)[::-1]
+        self.tails[layer] = needed[by_need], np.maximum.accumulate(latest_first)[::-1]
 
     def _after(self, layer: int, candidate: Candidate) -> tuple[Cycles, Cycles]:
         """Return what readers need of a layer, ideally, and how long after a delay of that all ends."""
@@ -54,7 +58,8 @@ class Remaining:
 
     def left(self, layer: int, steps: Cycles) -> Cycles:
         """Return how long after delays, from these ideal times of a layer on, the network ends at least."""
-        return self._left[layer][self._needed[layer].searchsorted(steps, side="right")]
+        needed, left = self.tails[layer]
+        return left[needed.searchsorted(steps, side="right")]
 
     def through(self, layer: int, profile: Profile) -> int:
         """Return how late what depends on a layer ends if it takes another mapping, in the loops' order.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -25,6 +24,7 @@ class Ledger:
     """
 
     def __init__(self, hardware: Hardware) -> None:
+        self._hardware = hardware
         self._shape = (hardware.channels, hardware.banks_per_channel)
         self._keeps = hardware.weights != "reload"
         self._rows = np.full(self._shape, hardware.rows_per_bank, np.int64)
@@ -32,7 +32,7 @@ class Ledger:
 
     def copy(self) -> Ledger:
         """Return another ledger in which the same layers hold the same banks."""
-        other = copy.copy(self)
+        other = Ledger(self._hardware)
         other._rows, other._held = self._rows.copy(), self._held.copy()
         return other
 

@@ -5,7 +5,7 @@ here. All entries of a function are dropped together when its limit is reached, 
 computation each.
 
 Threads may share a cache: looking up is one operation of a dictionary, and storing holds a lock. Two threads
-that miss the same entry at the same time both compute it, with the same result.
+that miss the same entry at the same time both compute it; the first table is kept, and counted once.
 """
 
 from __future__ import annotations
@@ -55,6 +55,8 @@ def cached(compute: Callable[Arguments, Table]) -> Callable[Arguments, Table]:
         except KeyError:
             table = compute(*key, **named)
         with lock:
+            if entry in tables:
+                return tables[entry]
             size += _size(table)
             if size > LIMIT:
                 tables.clear()

@@ -1,0 +1,223 @@
+"""`overlapim solve`: find mappings, starts and banks for a network."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperCommand
+
+from cli.answers import answer, answering
+from cli.interrupt import Interrupt, interruptible
+from cli.networks import AxisExtent, Extents, Strict, given_network
+from cli.options import (
+    ALL_CORES,
+    DEFAULT_HARDWARE,
+    DEFAULT_SECONDS,
+    HardwareName,
+    NetworkName,
+    OutDirectory,
+    Seed,
+    TimeLimit,
+    Workers,
+    one_of,
+)
+
+if TYPE_CHECKING:
+    from hw.hardware import Hardware
+    from models.network import Network
+    from solver.params import Strategy
+    from solver.schedule.plan import Plan
+    from solver.stop import Stop
+
+MARGIN = 0.5
+"""Seconds of the time limit that are kept for the last check, the table and the files."""
+
+
+class SolveCommand(TyperCommand):
+    """Names the methods in its help; they are looked up only then, because that imports the solver."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Write the help."""
+        from solver.solve import DEFAULT_METHOD, METHODS
+
+        option: Any = next(parameter for parameter in self.params if parameter.name == "method")
+        option.help = f"{option.help} One of {', '.join(METHODS)}; {DEFAULT_METHOD} unless given."
+        super().format_help(ctx, formatter)
+
+
+Method = Annotated[str | None, typer.Option("--method", "-m", metavar="METHOD", help="How to search.")]
+WeightsOption = Annotated[
+    str | None,
+    typer.Option(
+        "--weights",
+        parser=one_of("static", "shared"),
+        metavar="static|shared",
+        help="Whether a bank serves one layer only or several; as the chip's file says unless given.",
+    ),
+]
+WALKS = ("forward", "backward", "middle", "best")
+StrategyOption = Annotated[
+    str | None,
+    typer.Option(
+        "--strategy",
+        parser=one_of(*WALKS),
+        metavar="|".join(WALKS),
+        help="Which way the method layerwise walks: from the first layer, the last one, or the one with the "
+        "largest output; or all three, which is what it does unless given.",
+    ),
+]
+WarmStart = Annotated[
+    Path | None,
+    typer.Option(
+        "--warm-start",
+        "-W",
+        metavar="SOLUTION",
+        help="Go on from the solution in this file, whichever method it is from.",
+    ),
+]
+Deterministic = Annotated[
+    bool,
+    typer.Option(
+        "--deterministic",
+        "-D",
+        help="Give the same solution for the same seed on any machine: in one process, and with a time "
+        "limit that counts work, in nominal seconds.",
+    ),
+]
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is to be solved, how, and from which plan on."""
+
+    network: Network
+    hardware: Hardware
+    method: str
+    warm_start: Plan | None
+    seed: int
+    workers: int
+    strategy: Strategy
+
+
+@answering
+def solve_command(
+    context: typer.Context,
+    network: NetworkName,
+    hw: HardwareName = DEFAULT_HARDWARE,
+    weights: WeightsOption = None,
+    dim: Extents = None,
+    strict: Strict = False,
+    method: Method = None,
+    strategy: StrategyOption = None,
+    time_limit: TimeLimit = DEFAULT_SECONDS,
+    seed: Seed = 0,
+    workers: Workers = None,
+    deterministic: Deterministic = False,
+    warm_start: WarmStart = None,
+    out: OutDirectory = None,
+) -> None:
+    """Map a network onto a chip so that its layers overlap and it ends as early as possible.
+
+    The table shows for each layer its banks; the share of their lanes' time, from start to end, that goes
+    into multiply-accumulates; when it starts and ends; how long it held its banks and waited for data; and
+    for which layer it waited longest. All times are in cycles.
+
+    Ctrl-C ends the search with the best answer so far; a second Ctrl-C gives up. Nothing is written without
+    --out.
+
+    Examples:
+
+      overlapim solve resnet18
+      overlapim solve resnet18 --hw reram-aritpim -t 60 -o results
+      overlapim solve resnet18 --hw reram-aritpim -t 600 -W results/solution.yaml -o better
+      overlapim solve net.onnx --dim batch=1
+      overlapim solve net.yaml --hw chip.yaml --method layerwise --weights static
+    """
+    if deterministic and (workers or 1) > 1:
+        raise typer.BadParameter(f"--deterministic takes one process, not --workers {workers}")
+    with interruptible() as interrupt:
+        processes = workers or (1 if deterministic else ALL_CORES)
+        task = _task(network, dim, strict, hw, weights, method, strategy, warm_start, seed, processes)
+        stop = _stop(deterministic, time_limit, interrupt, context.obj)
+        limit = None if deterministic else time_limit
+        _solve(task, stop, limit, out, interrupt)
+
+
+def _task(
+    network: str,
+    extents: Sequence[AxisExtent] | None,
+    strict: bool,
+    hw: str,
+    weights: str | None,
+    method: str | None,
+    strategy: str | None,
+    warm_start: Path | None,
+    seed: int,
+    workers: int,
+) -> Task:
+    from hw.library import load_hardware
+    from overlapim_files import InputError, nearest
+    from solver.params import STRATEGIES
+    from solver.solution import read_plan
+    from solver.solve import DEFAULT_METHOD, METHODS
+
+    if method is not None and method not in METHODS:
+        raise InputError(f"--method: there is no method '{method}'{nearest(method, list(METHODS))}")
+    if strategy is not None and method != "layerwise":
+        raise InputError(f"--strategy: only the method layerwise walks, not '{method or DEFAULT_METHOD}'")
+    chip = load_hardware(hw)
+    if weights is not None:
+        chip = chip.with_weights("static" if weights == "static" else "shared")
+    loaded = given_network(network, extents, strict)
+    plan = None if warm_start is None else read_plan(warm_start, loaded, chip)
+    walk = next(x for x in STRATEGIES if x == (strategy or "best"))
+    return Task(loaded, chip, method or DEFAULT_METHOD, plan, seed, workers, walk)
+
+
+def _stop(deterministic: bool, seconds: float, interrupt: Interrupt, started: float) -> Stop:
+    from solver.stop import Stop
+
+    if deterministic:
+        return Stop.deterministic(seconds, interrupt, started)
+    return Stop(seconds=max(seconds - MARGIN, 0.0), interrupt=interrupt, started=started)
+
+
+def _solve(task: Task, stop: Stop, limit: float | None, out: Path | None, interrupt: Interrupt) -> None:
+    from cli.output import output_directory
+    from cli.records.result_file import write_run
+    from cli.records.solution import run_record
+    from cli.show.console import say
+    from cli.show.progress import moving, search_progress
+    from cli.show.tables import show_result
+    from solver.account.plan import account
+    from solver.solve import solve
+    from solver.timing.problem import Problem
+
+    network, hardware = task.network, task.hardware
+    with output_directory(out):
+        with moving(search_progress(stop.started, limit)) as progress:
+            result = solve(
+                network,
+                hardware,
+                task.method,
+                stop,
+                task.seed,
+                task.workers,
+                task.warm_start,
+                progress,
+                task.strategy,
+            )
+        found = account(Problem(network, hardware), result.plan)
+        record = run_record(result, found, time.monotonic() - stop.started, interrupt.is_set())
+        if out is not None:
+            write_run(out, result.solution, record)
+    answer(record, lambda: show_result(found, result))
+    if interrupt.is_set():
+        say(f"interrupted by {interrupt.name}: this is the best answer up to then")
+    if out is not None:
+        say(f"written: {out / 'solution.yaml'}, {out / 'result.json'}")

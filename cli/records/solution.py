@@ -1,0 +1,163 @@
+"""What a run found, and what is so of a solution file, as records for scripts to read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pydantic import BaseModel, ConfigDict
+
+from cli.process import COMMAND
+from cli.records.versions import versions
+from overlapim_files import digest
+from solver.account.cycles import Spent
+from solver.account.plan import Account
+from solver.solution import Solution
+from solver.solve import Result
+
+
+@dataclass(frozen=True)
+class LayerLine:
+    """One layer of a plan.
+
+    Attributes
+    ----------
+    banks : how many it has.
+    busy : share of its lanes' time that goes into its multiply-accumulates.
+    waited_for : cycles for each layer that it waits for, the longest first.
+    spent : where the cycles from start to end go.
+    """
+
+    name: str
+    banks: int
+    busy: float
+    start: int
+    end: int
+    waited: int
+    waited_for: dict[str, int]
+    spent: Spent
+
+
+def layer_lines(account: Account) -> tuple[LayerLine, ...]:
+    """Return a line for each layer of a plan."""
+    return tuple(
+        LayerLine(
+            name=layer.name,
+            banks=len(layer.banks),
+            busy=layer.busy,
+            start=layer.start,
+            end=layer.end,
+            waited=layer.waited,
+            waited_for={account.layers[i].name: cycles for i, cycles in layer.waited_for.items()},
+            spent=layer.spent,
+        )
+        for layer in account.layers
+    )
+
+
+class InputDigests(BaseModel):
+    """What the network and the chip of a solution were, as `digest` has it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    network: str
+    hardware: str
+
+
+def input_digests(solution: Solution) -> InputDigests:
+    """Return the digests of what was solved."""
+    return InputDigests(network=digest(solution.network), hardware=digest(solution.hardware))
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """What a run found and how: `result.json`, and what `solve --json` prints."""
+
+    latency: int
+    bound: int | None
+    bound_scope: str
+    gap: float | None
+    pool_bound: int | None
+    pool_gap: float | None
+    candidates: int | None
+    status: str
+    method: str
+    seed: int
+    wall_s: float
+    interrupted: bool
+    sequential: int
+    bottleneck: int
+    utilisation: float
+    layers: tuple[LayerLine, ...]
+    trace: tuple[tuple[float, int, int | None], ...]
+    inputs: InputDigests
+    versions: dict[str, str | None]
+    command: str
+
+
+def run_record(result: Result, account: Account, wall_s: float, interrupted: bool) -> RunRecord:
+    """Return the record of a run."""
+    solution = result.solution
+    return RunRecord(
+        latency=solution.latency,
+        bound=result.bound,
+        bound_scope=solution.bound_scope,
+        gap=result.gap,
+        pool_bound=result.candidate_bound,
+        pool_gap=result.candidate_gap,
+        candidates=result.candidates,
+        status=solution.status,
+        method=solution.method,
+        seed=solution.seed,
+        wall_s=round(wall_s, 3),
+        interrupted=interrupted,
+        sequential=result.sequential,
+        bottleneck=account.bottleneck,
+        utilisation=account.utilisation,
+        layers=layer_lines(account),
+        trace=tuple((step.seconds, step.latency, step.bound) for step in result.trace),
+        inputs=input_digests(solution),
+        versions=versions(),
+        command=COMMAND.get(),
+    )
+
+
+@dataclass(frozen=True)
+class FileRecord:
+    """What is so of a solution file: as recomputed, apart from its bound, which is what the file states."""
+
+    latency: int
+    bound: int | None
+    bound_scope: str
+    status: str
+    method: str
+    seed: int
+    bottleneck: int
+    utilisation: float
+    layers: tuple[LayerLine, ...]
+    differences: tuple[str, ...]
+
+
+def file_record(solution: Solution, account: Account, differences: Sequence[str] = ()) -> FileRecord:
+    """Return the record of a solution file, with every way in which it disagrees with what was recomputed."""
+    return FileRecord(
+        latency=account.latency,
+        bound=solution.bound,
+        bound_scope=solution.bound_scope,
+        status=solution.status,
+        method=solution.method,
+        seed=solution.seed,
+        bottleneck=account.bottleneck,
+        utilisation=account.utilisation,
+        layers=layer_lines(account),
+        differences=tuple(differences),
+    )
+
+
+@dataclass(frozen=True)
+class WrittenPicture:
+    """A picture of a solution that was written."""
+
+    file: str
+    bytes: int
+    latency: int

@@ -1,0 +1,66 @@
+"""Facts: lines of a name and what is so, about solutions, chips and networks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from cli.records.catalogue import NetworkSummary, chip_summary
+from cli.show.console import console, printable
+from hw.hardware import Hardware
+
+Fact = tuple[str, str]
+"""What a line is about, and what is so."""
+
+
+def fact_lines(facts: Iterable[Fact]) -> str:
+    """Return facts as text, a line each."""
+    return "\n".join(f"{name:<12}{text}" for name, text in facts)
+
+
+def show_facts(facts: Iterable[Fact]) -> None:
+    """Print facts; what is in them may come from files."""
+    console().print(fact_lines((name, printable(text, 400)) for name, text in facts), soft_wrap=True)
+
+
+def chip_facts(chip: Hardware) -> list[Fact]:
+    """Return what a chip adds up to, a line each."""
+    banks = f"{chip.banks:,} ({chip.channels:,} channels of {chip.banks_per_channel:,})"
+    summary = chip_summary(chip)
+    return [
+        ("name", chip.name),
+        ("banks", banks),
+        ("lanes", f"{chip.lanes:,} ({chip.columns_per_bank:,} a bank)"),
+        ("capacity", f"{summary.capacity_bits:,} bits ({chip.rows_per_bank:,} a lane)"),
+        ("MAC", f"{chip.mac_cycles:,} cycles of {chip.clock_ns:g} ns"),
+        ("peak", f"{summary.peak:.4g} MAC/s"),
+        ("weights", chip.weights),
+    ]
+
+
+def cost_facts(chip: Hardware) -> list[Fact]:
+    """Return the bits, costs and bandwidths of a chip, a line each."""
+    costs = [f"{key} {value}" for key, value in chip.cycles.model_dump().items()]
+    widths = [f"{key} {value}" for key, value in chip.bits_per_cycle.model_dump().items()]
+    return [
+        ("bits", ", ".join(f"{key} {value}" for key, value in chip.bits.model_dump().items())),
+        ("cycles", ", ".join(costs)),
+        ("bits/cycle", ", ".join(widths)),
+        ("sync blocks", f"{chip.sync_blocks:,}"),
+    ]
+
+
+def network_facts(network: NetworkSummary) -> list[Fact]:
+    """Return what a network adds up to, a line each."""
+
+    def tensors(shapes: Mapping[str, tuple[int, ...]]) -> str:
+        shown = (f"{printable(name)} {' x '.join(map(str, shape))}" for name, shape in shapes.items())
+        return ", ".join(shown) or "none"
+
+    return [
+        ("name", network.name),
+        ("layers", f"{network.layers:,}"),
+        ("MACs", f"{network.macs:,}"),
+        ("weights", f"{network.weights:,}"),
+        ("inputs", tensors(network.inputs)),
+        ("outputs", tensors(network.outputs)),
+    ]

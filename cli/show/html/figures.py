@@ -1,0 +1,434 @@
+"""The charts of a report, as Plotly figures in the form of plain data."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+
+from cli.show.colours import BLUE, GREEN, INK, ORANGE, PALE, PURPLE, SKY, VERMILION, YELLOW
+from cli.show.console import printable
+from cli.show.html.text import LABEL, layer_text, safe, stretch_text
+from cli.show.tables import number
+from solver.account.blocks import Stretch, drawable
+from solver.account.edges import decimated
+from solver.account.plan import Account, LayerAccount, runs
+from solver.timing.profile import Cycles
+
+Figure = dict[str, Any]
+"""`data` and `layout`, as plotly.js takes them."""
+
+BARS = 5000
+POINTS = 160
+ROW = 18
+TALLEST = 12_000
+
+
+@dataclass(frozen=True)
+class Look:
+    """How one kind of time is drawn: the pattern tells it apart where colours do not."""
+
+    name: str
+    colour: str
+    pattern: str = ""
+    stripes: str = INK
+
+    @property
+    def marker(self) -> Figure:
+        """As Plotly's `marker`."""
+        pattern = {"shape": self.pattern, "fgcolor": self.stripes, "size": 6, "solidity": 0.25}
+        return {"color": self.colour, "line": {"width": 0}, "pattern": {**pattern, "fillmode": "overlay"}}
+
+
+STRETCHES = {
+    "compute": Look("computes", BLUE),
+    "wait": Look("waits", ORANGE, "/"),
+    "both": Look("computes and waits in turn", SKY, "\\", ORANGE),
+}
+PARTS = {
+    "multiply": Look("multiply", BLUE),
+    "load": Look("load", GREEN, "."),
+    "reduce": Look("reduce", PURPLE, "x"),
+    "drain": Look("drain", SKY, "-"),
+    "post": Look("post-operations", YELLOW, "|"),
+    "wait": Look("wait", ORANGE, "/"),
+}
+IDLE = Look("no layer", PALE)
+
+
+def _figure(traces: Sequence[Any], **layout: Any) -> Figure:
+    """Return a figure with the look that all of them have."""
+    axis = {"gridcolor": "#E0E0E0", "zerolinecolor": "#BBBBBB", "linecolor": "#888888", "automargin": True}
+    base: Figure = {
+        "template": None,
+        "font": {"family": "system-ui, sans-serif", "size": 12, "color": INK},
+        "margin": {"l": 60, "r": 20, "t": 34, "b": 46},
+        "legend": {"orientation": "h", "x": 0, "y": 1, "yanchor": "bottom", "traceorder": "normal"},
+        "hoverlabel": {"align": "left", "bgcolor": "#FFFFFF", "font": {"size": 12, "color": INK}},
+        "hovermode": "closest",
+        "dragmode": "zoom",
+        "paper_bgcolor": "#FFFFFF",
+        "plot_bgcolor": "#FFFFFF",
+    }
+    for name in [name for name in layout if name.startswith(("xaxis", "yaxis"))]:
+        layout[name] = {**axis, **layout[name]}
+    figure = go.Figure(traces, {**base, **layout})
+    plain: Figure = json.loads(figure.to_json())
+    return plain
+
+
+def _time_axis(account: Account) -> Figure:
+    return {
+        "title": {"text": "cycles"},
+        "range": [0, account.latency],
+        "tickformat": "~s",
+        "hoverformat": ",d",
+    }
+
+
+def _rows(account: Account) -> Figure:
+    """Return the axis with a row for each layer, the first at the top."""
+    count = len(account.layers)
+    size = 11 if count <= 60 else 9
+    return {
+        "tickvals": list(range(count)),
+        "ticktext": [safe(line.name, LABEL) for line in account.layers],
+        "tickfont": {"size": size},
+        "range": [count - 0.5, -0.5],
+        "showgrid": False,
+        "zeroline": False,
+        "automargin": False,
+    }
+
+
+def _margin(account: Account) -> Figure:
+    """Return the margins of charts over time: the same for all, so that they stand below each other."""
+    longest = max(len(printable(line.name, LABEL)) for line in account.layers)
+    return {"l": max(70, 14 + 7 * longest), "r": 20, "t": 34, "b": 46}
+
+
+def _height(account: Account) -> int:
+    count = len(account.layers)
+    return min(100 + count * (ROW if count <= 60 else 13), TALLEST)
+
+
+@dataclass(frozen=True)
+class Cut:
+    """The time of all layers, cut into stretches that are drawn as one bar each."""
+
+    resolution: int
+    stretches: list[list[Stretch]]
+
+    def each(self, account: Account) -> Iterator[tuple[LayerAccount, Stretch, str]]:
+        """Yield every stretch with its layer and what hovering tells."""
+        for line, own in zip(account.layers, self.stretches, strict=True):
+            about = layer_text(account, line)
+            for stretch in own:
+                yield line, stretch, stretch_text(account, line, stretch, about)
+
+
+def cut(account: Account, most: int = BARS) -> Cut:
+    """Return the stretches of a plan, few enough to be drawn."""
+    return Cut(*drawable([line.blocks for line in account.layers], most))
+
+
+def layers(account: Account, pieces: Cut) -> Figure:
+    """Return the layers over time, a row each."""
+    traces = []
+    every = list(pieces.each(account))
+    for kind, look in STRETCHES.items():
+        bars = [bar for bar in every if bar[1].kind == kind]
+        traces.append(
+            go.Bar(
+                name=look.name,
+                orientation="h",
+                y=[line.index for line, _, _ in bars],
+                base=[stretch.start for _, stretch, _ in bars],
+                x=[stretch.end - stretch.start for _, stretch, _ in bars],
+                hovertext=[text for _, _, text in bars],
+                hoverinfo="text",
+                marker=look.marker,
+            )
+        )
+    return _figure(
+        traces,
+        barmode="overlay",
+        bargap=0.25,
+        height=_height(account),
+        margin=_margin(account),
+        xaxis=_time_axis(account),
+        yaxis=_rows(account),
+    )
+
+
+def banks(account: Account, pieces: Cut) -> Figure:
+    """Return the banks over time: every layer's stretches on the runs of its banks, and its name."""
+    traces = []
+    every = [(bar, run) for bar in pieces.each(account) for run in runs(bar[0].banks.tolist())]
+    for kind, look in STRETCHES.items():
+        bars = [(bar, run) for bar, run in every if bar[1].kind == kind]
+        traces.append(
+            go.Bar(
+                name=look.name,
+                orientation="h",
+                y=[(first + last) / 2 for _, (first, last) in bars],
+                width=[last - first + 1 for _, (first, last) in bars],
+                base=[stretch.start for (_, stretch, _), _ in bars],
+                x=[stretch.end - stretch.start for (_, stretch, _), _ in bars],
+                hovertext=[text for (_, _, text), _ in bars],
+                hoverinfo="text",
+                marker=look.marker,
+            )
+        )
+    top = account.hardware.banks - 0.5
+    return _figure(
+        [*traces, _outlines(account)],
+        barmode="overlay",
+        height=min(120 + 5 * account.hardware.banks, 760),
+        margin=_margin(account),
+        xaxis=_time_axis(account),
+        yaxis={
+            "title": {"text": "bank"},
+            "range": [top, -0.5],
+            "tickformat": ",d",
+            "showgrid": False,
+            "zeroline": False,
+            "automargin": False,
+        },
+        uniformtext={"minsize": 8, "mode": "hide"},
+        plot_bgcolor=IDLE.colour,
+    )
+
+
+def _outlines(account: Account) -> Any:
+    """Return a frame with the layer's name around every run of banks that it holds."""
+    held = [(line, run) for line in account.layers for run in runs(line.banks.tolist())]
+    return go.Bar(
+        orientation="h",
+        y=[(first + last) / 2 for _, (first, last) in held],
+        width=[last - first + 1 for _, (first, last) in held],
+        base=[line.start for line, _ in held],
+        x=[line.held for line, _ in held],
+        text=[safe(line.name, LABEL) for line, _ in held],
+        textposition="inside",
+        insidetextanchor="middle",
+        textangle=0,
+        textfont={"color": "#FFFFFF", "size": 11},
+        hoverinfo="skip",
+        showlegend=False,
+        marker={"color": "rgba(0,0,0,0)", "line": {"color": INK, "width": 0.8}},
+    )
+
+
+def whole_chip(account: Account) -> Figure:
+    """Return where the bank-cycles of the whole chip go up to the latency, as one bar."""
+    values = [(look, getattr(account.spent, part)) for part, look in PARTS.items()]
+    total = account.hardware.banks * account.latency
+    traces = [
+        go.Bar(
+            name=look.name,
+            orientation="h",
+            y=[0],
+            x=[value / total],
+            text=[f"{value / total:.1%}" if value / total > 0.03 else ""],
+            textposition="inside",
+            insidetextanchor="middle",
+            textangle=0,
+            insidetextfont={"color": "#FFFFFF"},
+            hovertext=[f"{look.name}: {number(value)} bank-cycles, {value / total:.2%}"],
+            hoverinfo="text",
+            marker=look.marker,
+        )
+        for look, value in [*values, (IDLE, account.idle)]
+    ]
+    return _figure(
+        traces,
+        barmode="stack",
+        height=150,
+        xaxis={"tickformat": ".0%", "range": [0, 1], "showgrid": False},
+        yaxis={"visible": False},
+    )
+
+
+def cycles(account: Account) -> Figure:
+    """Return where the cycles of each layer go from its start to its end."""
+    traces = []
+    for part, look in PARTS.items():
+        values = [getattr(line.spent, part) for line in account.layers]
+        texts = [
+            f"<b>{safe(line.name)}</b><br>{look.name}: {number(value)} of {number(line.held)} cycles "
+            f"({value / line.held:.1%})<br>on {len(line.banks)} banks"
+            for line, value in zip(account.layers, values, strict=True)
+        ]
+        traces.append(
+            go.Bar(
+                name=look.name,
+                orientation="h",
+                y=[line.index for line in account.layers],
+                x=values,
+                hovertext=texts,
+                hoverinfo="text",
+                marker=look.marker,
+            )
+        )
+    return _figure(
+        traces,
+        barmode="stack",
+        bargap=0.25,
+        height=_height(account),
+        margin=_margin(account),
+        xaxis={"title": {"text": "cycles for which the layer holds its banks"}, "tickformat": "~s"},
+        yaxis=_rows(account),
+    )
+
+
+def bank_use(account: Account) -> Figure:
+    """Return for how long each bank is held, and how many of its rows are used."""
+    hardware = account.hardware
+    numbers = np.arange(hardware.banks)
+    texts = [
+        f"bank {bank}: held {number(time)} cycles ({time / account.latency:.1%}), "
+        f"{number(rows)} of {number(hardware.rows_per_bank)} rows"
+        for bank, time, rows in zip(
+            numbers.tolist(), account.bank_times.tolist(), account.bank_rows.tolist(), strict=True
+        )
+    ]
+    step: Figure = {"x": numbers, "line": {"shape": "hvh", "width": 1}, "fill": "tozeroy", "mode": "lines"}
+    hover: Figure = {"hovertext": texts, "hoverinfo": "text"}
+    counts: Figure = {"rangemode": "tozero", "tickformat": "~s"}
+    return _figure(
+        [
+            go.Scatter(name="cycles held", y=account.bank_times, line_color=BLUE, **step, **hover),
+            go.Scatter(
+                name="rows used", y=account.bank_rows, line_color=VERMILION, yaxis="y2", **step, **hover
+            ),
+        ],
+        height=380,
+        hovermode="x",
+        showlegend=False,
+        xaxis={"title": {"text": "bank"}, "tickformat": ",d", "anchor": "y2"},
+        yaxis={"title": {"text": "cycles held"}, "domain": [0.56, 1], **counts},
+        yaxis2={"title": {"text": "rows used"}, "domain": [0, 0.44], **counts},
+    )
+
+
+def search(trace: Sequence[tuple[float, int, int | None]]) -> Figure:
+    """Return latency and bound over the seconds of the search."""
+    seconds = [step[0] for step in trace]
+    curves = [go.Scatter(name="latency", x=seconds, y=[step[1] for step in trace], line_color=BLUE)]
+    if any(step[2] is not None for step in trace):
+        bound = [step[2] for step in trace]
+        curves.append(go.Scatter(name="bound", x=seconds, y=bound, line={"color": VERMILION, "dash": "dash"}))
+    for curve in curves:
+        curve.update(mode="lines+markers", line_shape="hv", hovertemplate="%{y:,d} cycles at %{x:.1f} s")
+    return _figure(
+        curves,
+        height=300,
+        showlegend=True,
+        xaxis={"title": {"text": "seconds"}, "rangemode": "tozero"},
+        yaxis={"title": {"text": "cycles"}, "rangemode": "tozero", "tickformat": "~s"},
+    )
+
+
+def edge() -> Figure:
+    """Return the chart of one edge without its curves: `EdgeCurves` of the edge that is chosen go into it."""
+    looks = (
+        (
+            "done by the producer",
+            "its block %{customdata:,d} of %{meta:,d} is done: %{x:,d}",
+            "#777777",
+            "dot",
+        ),
+        ("ready", "data of block %{customdata:,d} of %{meta:,d} is there: %{x:,d}", GREEN, "dash"),
+        ("needed", "block %{customdata:,d} of %{meta:,d} begins: %{x:,d}", BLUE, "solid"),
+    )
+    curves = [
+        go.Scatter(
+            name=name,
+            mode="lines",
+            line={"shape": "hv", "color": colour, "dash": dash, "width": 2},
+            hovertemplate=f"{text}<extra></extra>",
+        )
+        for name, text, colour, dash in looks
+    ]
+    waits = go.Scatter(
+        name="waits for it",
+        mode="lines",
+        line={"color": ORANGE, "width": 5},
+        hovertemplate="waits %{customdata[1]:,d} cycles before block %{customdata[0]:,d}<extra></extra>",
+    )
+    return _figure(
+        [*curves, waits],
+        height=420,
+        xaxis={"title": {"text": "cycles"}, "tickformat": "~s"},
+        yaxis={"title": {"text": "share of blocks"}, "tickformat": ".0%", "range": [-0.02, 1.03]},
+    )
+
+
+@dataclass(frozen=True)
+class Curve:
+    """How many of `count` blocks are reached at rising times."""
+
+    times: list[int]
+    blocks: list[int]
+    count: int
+
+
+@dataclass(frozen=True)
+class EdgeCurves:
+    """One operand of a layer.
+
+    Attributes
+    ----------
+    waited : cycles that the reader, once started, waits for this operand.
+    span : the cycles that its chart shows.
+    done, ready, needed : blocks of the producer; blocks of the reader whose data is there, and that begin.
+    waits : (block, cycles, end) of the longest waits.
+    """
+
+    reader: str
+    producer: str
+    waited: int
+    slack: int
+    span: tuple[int, int]
+    done: Curve
+    ready: Curve
+    needed: Curve
+    waits: list[tuple[int, int, int]]
+
+
+def edges(account: Account) -> list[EdgeCurves]:
+    """Return every operand that reads a layer, those that are waited for longest first."""
+    found = [
+        _curves(account, line, operand, account.layers[edge.producer])
+        for line, operands in zip(account.layers, account.problem.edges, strict=True)
+        for operand, edge in enumerate(operands)
+    ]
+    return sorted(found, key=lambda edge: -edge.waited)
+
+
+def _curves(account: Account, line: LayerAccount, operand: int, producer: LayerAccount) -> EdgeCurves:
+    times = account.readiness(line.index, operand)
+    waits = sorted((wait for wait in line.waits if wait.operand == operand), key=lambda wait: -wait.cycles)
+    starts = line.blocks.starts
+    return EdgeCurves(
+        reader=line.name,
+        producer=producer.name,
+        waited=sum(wait.cycles for wait in waits),
+        slack=times.slack,
+        span=(min(producer.start, line.start), line.end),
+        done=_curve(producer.blocks.starts + producer.blocks.lengths),
+        ready=_curve(np.maximum.accumulate(times.ready)),
+        needed=_curve(times.needed),
+        waits=[(wait.block + 1, wait.cycles, int(starts[wait.block])) for wait in waits[:POINTS]],
+    )
+
+
+def _curve(times: Cycles) -> Curve:
+    count = len(times)
+    kept = decimated(times, np.arange(count), POINTS)
+    return Curve(times[kept].tolist(), (kept + 1).tolist(), count)

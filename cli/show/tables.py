@@ -1,0 +1,110 @@
+"""How answers look on a screen."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from rich import box
+from rich.table import Table
+
+from cli.show.console import console, printable
+from cli.show.facts import Fact, fact_lines
+from hw.hardware import Hardware
+from models.layer import Dim
+from solver.account.plan import Account
+from solver.solution import Solution
+from solver.solve import Result
+
+SCOPES = {"mapspace": "all valid solutions", "pool": "the mappings that were considered"}
+"""What a bound holds for, in words."""
+
+
+def number(value: int) -> str:
+    """Return an integer with its thousands set apart."""
+    return f"{value:,}"
+
+
+def duration(cycles: int, hardware: Hardware) -> str:
+    """Return how long so many cycles of a chip take."""
+    ms = cycles * hardware.clock_ns * 1e-6
+    return f"{ms:.4g} ms" if ms < 1000 else f"{ms / 1000:,.4g} s"
+
+
+def table(columns: Sequence[str], left: Sequence[str] = ()) -> Table:
+    """Return an empty table whose columns are numbers, apart from those named in `left`."""
+    result = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    for name in columns:
+        result.add_column(name, justify="left" if name in left else "right", overflow="fold")
+    return result
+
+
+def dims(bounds: Mapping[Dim, int]) -> str:
+    """Return the dims of a layer that are more than 1, with their bounds."""
+    return " ".join(f"{dim}{bound}" for dim, bound in bounds.items() if bound > 1) or "1"
+
+
+def layer_table(account: Account) -> Table:
+    """Return the table of a plan, a row for each layer."""
+    columns = ("layer", "banks", "lanes busy", "start", "end", "waited", "for")
+    result = table(columns, left=("layer", "for"))
+    for line in account.layers:
+        times = (number(line.start), number(line.end), number(line.waited))
+        waited_for = next((printable(account.layers[i].name) for i in line.waited_for), "-")
+        result.add_row(printable(line.name), str(len(line.banks)), f"{line.busy:.1%}", *times, waited_for)
+    return result
+
+
+def summary(account: Account, hardware: Hardware, known: Sequence[Fact], faster: str = "") -> str:
+    """Return the lines that stand below the table of a plan.
+
+    Parameters
+    ----------
+    known : what is known of how much better a solution could be.
+    faster : a comparison to stand behind the latency.
+    """
+    facts = (
+        ("latency", f"{number(account.latency)} cycles = {duration(account.latency, hardware)}{faster}"),
+        *known,
+        ("bottleneck", f"{number(account.bottleneck)} cycles is the longest that one bank is held"),
+        ("utilisation", f"{account.utilisation:.2%} of all lanes' time is multiply-accumulates"),
+    )
+    return fact_lines(facts)
+
+
+def proved(result: Result) -> list[Fact]:
+    """Return what a run has proved of how much better a solution could be."""
+    known = [("bound", f"no bound yet: method '{result.solution.method}' has proved none")]
+    if result.bound is not None:
+        rest = "the latency is optimal" if result.status == "optimal" else f"the gap is {result.gap:.1%}"
+        known = [("bound", f"{number(result.bound)} cycles: no valid solution is faster; {rest}")]
+    if result.candidate_bound is not None and result.candidates is not None:
+        over = f"over {number(result.candidates)} candidate mappings, gap {result.candidate_gap:.1%}"
+        known.append(("candidates", f"bound {number(result.candidate_bound)} {over}"))
+    return known
+
+
+def stated(solution: Solution) -> list[Fact]:
+    """Return what a solution file says of how much better a solution could be, which cannot be recomputed."""
+    if solution.bound is None:
+        return [("bound", "the file states none")]
+    return [("bound", f"{number(solution.bound)} cycles over {SCOPES[solution.bound_scope]}, says the file")]
+
+
+def show_result(account: Account, result: Result) -> None:
+    """Print what a run has found: its layers, then what it adds up to."""
+    faster = (
+        f", {result.sequential / result.latency:.2f}x as fast as sequential ({number(result.sequential)})"
+    )
+    _show(account, summary(account, result.solution.hardware, proved(result), faster))
+
+
+def show_solution(account: Account, solution: Solution) -> None:
+    """Print the solution of a file as it was recomputed."""
+    _show(account, summary(account, solution.hardware, stated(solution)))
+
+
+def _show(account: Account, text: str) -> None:
+    answers = console()
+    answers.print(layer_table(account))
+    answers.print()
+    answers.print(text, soft_wrap=True)

@@ -1,0 +1,70 @@
+"""Files read into records: the text becomes plain data, and pydantic makes a record of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from overlapim_files.disk import read_text
+from overlapim_files.errors import InputError, shorten
+from overlapim_files.model import FROM_FILE
+from overlapim_files.plain_yaml import parse_yaml
+from overlapim_files.wording import check_format, dotted, explain, sentence
+
+M = TypeVar("M", bound=BaseModel)
+F = TypeVar("F", bound=BaseModel)
+
+
+def load(path: str | Path, model: type[M]) -> M:
+    """Read a YAML (or JSON) file into a record.
+
+    Raises
+    ------
+    InputError
+        if the file cannot be read, is not plain YAML or does not fit the record; names the line and the key.
+    """
+    return parse(read_text(Path(path)), model, str(path))
+
+
+def load_either(path: str | Path, foreign: type[F], model: type[M]) -> F | M:
+    """Read a file into `foreign`, a record of one field, if the file has that key, else into `model`."""
+    root, data = parse_yaml(read_text(Path(path)), str(path))
+    (key,) = foreign.model_fields
+    if isinstance(data, dict) and key in data:
+        return _record(root, data, foreign, str(path))
+    return _record(root, data, model, str(path))
+
+
+def parse(text: str, model: type[M], name: str) -> M:
+    """Read the text of a YAML file into a record; `name` stands for the file in errors. Raises InputError."""
+    root, data = parse_yaml(text, name)
+    return _record(root, data, model, name)
+
+
+def _record(root: yaml.Node, data: Any, model: type[M], name: str) -> M:
+    check_format(data, root, model, name)
+    try:
+        return model.model_validate(data, context=FROM_FILE)
+    except ValidationError as error:
+        raise InputError(explain(error, root, name)) from None
+
+
+def load_json(path: str | Path, model: type[M]) -> M:
+    """Read a record from JSON that a program wrote: much faster than `load`, and errors name no line.
+
+    Raises
+    ------
+    InputError
+        if the file cannot be read, is not JSON or does not fit the record; names the key.
+    """
+    try:
+        return model.model_validate_json(read_text(Path(path)))
+    except ValidationError as error:
+        details = error.errors(include_url=False)[0]
+    where = [*details["loc"], *details.get("ctx", {}).get("at", [])]
+    invalid = details["type"] == "json_invalid"
+    text = f"not valid JSON: {details['ctx']['error']}" if invalid else sentence(details)
+    raise InputError(f"{path}: " + (f"{dotted(where)}: " if where else "") + shorten(text, 600))

@@ -1,0 +1,418 @@
+"""Each family of constraints of the bound's model, and each term behind it, with numbers worked out by hand.
+
+What a family forbids is infeasible although everything else would allow it, and what it allows is feasible.
+Real plans satisfy all of them; together they prove no bound above the latency.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import pytest
+from generators import draw_hardware, draw_mapping, draw_network
+from ortools.sat.python.cp_model import FEASIBLE, INFEASIBLE, OPTIMAL, CpSolver, IntVar
+
+from hw.hardware import Hardware
+from hw.library import load_hardware
+from models.network import Layer, Network
+from solver.bench.small import draw_small
+from solver.bound import model as bound_model
+from solver.bound.durations import block_tail, useful_cycles
+from solver.bound.model import BoundModel, bank_numbers
+from solver.bound.reading import enabled, needed, needed_by_shares
+from solver.bound.relaxation import linear_bound
+from solver.reference import simulate
+from solver.timing.mapping import Loop, Mapping
+from solver.timing.problem import Edge, Problem
+from solver.timing.timeline import evaluate
+
+Json = dict[str, Any]
+Fixed = Iterable[tuple[IntVar, int]]
+
+ROWS = 56
+"""As many as the model tells shares of a layer apart, so that one share is one row."""
+
+
+def chip(**changes: Any) -> Hardware:
+    """Return the toy chip, with static weights: 12 cycles for a product, 9 to load, 5 to transfer."""
+    return load_hardware("toy").model_copy(update={"weights": "static", **changes})
+
+
+def rows_layer(name: str, read: str, **keys: Any) -> Json:
+    """Return a layer whose every row reads the same row, and nothing else."""
+    axes = {"n": {"terms": {"N": 1}}, "h": {"terms": {"P": 1}}}
+    return {"name": name, "dims": {"P": ROWS}, "operands": [{"from": read, "axes": axes}], **keys}
+
+
+def network(*layers: Json) -> Network:
+    inputs = [{"name": "x", "shape": [1, 1, ROWS, 1]}]
+    tree = {"format": "overlapim/network/1", "name": "rows", "inputs": inputs, "layers": list(layers)}
+    return Network.model_validate(tree)
+
+
+def one_layer(**changes: Any) -> BoundModel:
+    """Return the model of one layer."""
+    return BoundModel(Problem(network(rows_layer("a", "x")), chip(**changes)), 1000)
+
+
+def two_layers(**changes: Any) -> BoundModel:
+    """Return the model of two layers; the second one reads the first row by row."""
+    rows = network(rows_layer("a", "x"), rows_layer("b", "a"))
+    return BoundModel(Problem(rows, chip(**changes)), 1000)
+
+
+def feasible(made: BoundModel, *fixed: tuple[IntVar, int]) -> bool:
+    """Whether the model has a solution in which these variables have these values."""
+    made.model.clear_hints()
+    for variable, value in fixed:
+        made.model.add_hint(variable, value)
+    solver = CpSolver()
+    solver.parameters.num_workers = 1
+    solver.parameters.fix_variables_to_their_hinted_value = True
+    status = solver.solve(made.model)
+    assert status in (OPTIMAL, FEASIBLE, INFEASIBLE), made.model.validate()
+    return status != INFEASIBLE
+
+
+def taken(made: BoundModel, layer: int, banks: int) -> list[tuple[IntVar, int]]:
+    """Take a number of banks for a layer."""
+    variables = made.layers[layer]
+    assert banks in variables.numbers
+    return [(x, number == banks) for number, x in zip(variables.numbers, variables.chosen, strict=True)]
+
+
+# What a layer takes at least
+
+TIMES = {1: 87, 2: 43, 3: 29, 4: 24, 6: 23, 8: 22}
+"""56 rows in as many steps as 16 lanes of each bank need, each 12 + 9 + 4 cycles, or less with idle lanes.
+
+With 4 banks and more one step does them all, and each bank drains 56 / banks * 8 bits at 32 a cycle.
+"""
+
+
+def test_times_of_rows() -> None:
+    (layer,) = network(rows_layer("a", "x")).layers
+    for banks, cycles in TIMES.items():
+        step = 12 + 9 + min(16, ROWS / banks) * 8 / 32
+        assert cycles == math.floor(ROWS / min(16 * banks, ROWS) * step)
+        assert useful_cycles(layer, chip(), [banks]).tolist() == [cycles]
+
+
+CHANNELS = {"n": {"terms": {"N": 1}}, "ch": {"terms": {"C": 1}}, "h": {"terms": {"P": 1}}}
+SUM: Json = {"name": "a", "dims": {"P": 2, "C": 4}, "operands": [{"from": "x", "axes": CHANNELS}]}
+"""Two sums of four products; a lane needs 32 bits for one, 16 for two tiles, and 8 for each weight."""
+
+OF_ONE_BANK = [
+    # One step for all: 12 + 9, then two levels of 2 + 4, and 2 * 8 bits drained at 32 a cycle.
+    ({"columns_per_bank": 16}, 21 + 12 + 0.5, {}),
+    # One lane for each sum: 4 steps, and nothing to reduce.
+    ({"columns_per_bank": 2}, 4 * 21 + 0.5, {}),
+    # Rows for one weight only: two sums one after the other.
+    ({"columns_per_bank": 4, "rows_per_bank": 56}, 2 * (21 + 12 + 0.25), {}),
+    # No row for a weight: it cannot be done.
+    ({"columns_per_bank": 16, "rows_per_bank": 55}, math.inf, {}),
+    # Two post-operations of 2 cycles.
+    ({"columns_per_bank": 16}, 21 + 12 + 0.5 + 4, {"post": 2}),
+    # A second operand is loaded in 9 cycles, and added in 4.
+    (
+        {"columns_per_bank": 16},
+        21 + 9 + 4 + 12 + 0.5,
+        {
+            "operands": [
+                {"from": "x", "axes": CHANNELS, "sum": "s"},
+                {"from": "y", "axes": CHANNELS, "sum": "s"},
+            ]
+        },
+    ),
+]
+
+
+@pytest.mark.parametrize(("changes", "cycles", "keys"), OF_ONE_BANK)
+def test_times_of_sums(changes: Json, cycles: float, keys: Json) -> None:
+    layer = Layer.model_validate({**SUM, **keys})
+    expected = math.inf if math.isinf(cycles) else math.floor(cycles)
+    assert useful_cycles(layer, chip(**changes), [1]).tolist() == [expected]
+
+
+def test_times_of_sums_over_banks() -> None:
+    """One sum of four on four banks of one lane: two levels between at least three banks, in one step.
+
+    Each bank then has 3/4 of the output to pass on, 32 bits of it, twice, and 8 to drain.
+    """
+    layer = Layer.model_validate({**SUM, "dims": {"C": 4}})
+    between = 21 + 2 * (4 + 3 / 4 * 32 / 32) + 3 / 4 * 8 / 32
+    assert useful_cycles(layer, chip(columns_per_bank=1), [4]).tolist() == [math.floor(between)]
+
+
+def test_times_where_not_every_output_dim_is_read() -> None:
+    """Four outputs at once: either all 4 steps load, 9 cycles each, or all 4 drain and read back, 1 and 4.
+
+    The second is 4 * (12 + 1 + 4) = 68 exactly, and stays below that for the sake of rounding.
+    """
+    layer = Layer.model_validate({**SUM, "dims": {"P": 2, "K": 2, "C": 4}})
+    assert useful_cycles(layer, chip(columns_per_bank=4), [1]).tolist() == [67]
+
+
+def test_times_where_not_every_dim_is_read() -> None:
+    """Steps over what is not read, 4 rows of a kernel, share a load and a drain."""
+    layer = Layer.model_validate({**SUM, "dims": {"P": 2, "R": 4}})
+    assert useful_cycles(layer, chip(columns_per_bank=2), [1]).tolist() == [math.floor(4 * 12 + 2 * 8 / 32)]
+
+
+def test_tail_of_a_block() -> None:
+    layer = Layer.model_validate({**SUM, "post": 3, "operands": [*OF_ONE_BANK[-1][2]["operands"]]})
+    assert block_tail(layer, chip()) == 2 * 9 + 4 + 12 + 3 * 2
+
+
+# The families
+
+
+def test_one_number_of_banks() -> None:
+    made = one_layer()
+    (layer,) = made.layers
+    assert dict(zip(layer.numbers, layer.units, strict=True)) == TIMES
+    assert feasible(made, *taken(made, 0, 4))
+    assert not feasible(made, *((x, 0) for x in layer.chosen))
+    both = [(x, number in (1, 2)) for number, x in zip(layer.numbers, layer.chosen, strict=True)]
+    assert not feasible(made, *both)
+
+
+def test_numbers_that_take_longer_than_what_is_known_are_left_out() -> None:
+    rows = network(rows_layer("a", "x"))
+    assert BoundModel(Problem(rows, chip()), 25).layers[0].numbers == (4, 6, 8)
+
+
+def test_every_number_of_banks_is_in_a_range() -> None:
+    ranges = bank_numbers(chip(), 8)
+    assert ranges == [(x, x) for x in (1, 2, 3, 4, 6, 8)]
+
+
+def test_work_is_that_of_the_banks() -> None:
+    made = one_layer()
+    for work, allowed in ((42, False), (43, True), (44, False)):
+        assert feasible(made, *taken(made, 0, 2), (made.layers[0].work, work)) == allowed
+
+
+@pytest.mark.parametrize("share", [1, 28, ROWS])
+def test_a_share_of_the_outputs_takes_its_share_of_the_work(share: int) -> None:
+    made = one_layer()
+    least = math.ceil(share * 87 / ROWS - 1)
+    for time, allowed in ((least, True), (least - 1, False)):
+        assert feasible(made, *taken(made, 0, 1), (made.layers[0].finished[share], time)) == allowed
+
+
+@pytest.mark.parametrize("share", [1, 28, ROWS])
+def test_work_that_waits_is_done_later(share: int) -> None:
+    made = one_layer()
+    (layer,) = made.layers
+    least = 100 + math.ceil(share * 87 / ROWS - 1)
+    for time, allowed in ((least, True), (least - 1, False)):
+        fixed = (layer.idle[share], 100), (layer.finished[share], time)
+        assert feasible(made, *taken(made, 0, 1), *fixed) == allowed
+
+
+def test_shares_are_finished_one_after_the_other() -> None:
+    made = one_layer()
+    (layer,) = made.layers
+    for variables in (layer.finished, layer.idle):
+        assert feasible(made, (variables[5], 300), (variables[6], 300))
+        assert not feasible(made, (variables[5], 300), (variables[6], 299))
+
+
+def test_the_end_is_that_of_the_last_share() -> None:
+    made = one_layer()
+    last = made.layers[0].finished[ROWS]
+    assert feasible(made, (last, 500), (made.end, 500))
+    assert not feasible(made, (last, 500), (made.end, 499))
+
+
+def test_static_layers_share_out_the_banks() -> None:
+    made = two_layers()
+    assert feasible(made, *taken(made, 0, 4), *taken(made, 1, 4))
+    assert not feasible(made, *taken(made, 0, 4), *taken(made, 1, 6))
+
+
+def test_a_static_layer_leaves_a_bank_for_each_other_one() -> None:
+    assert max(two_layers().layers[0].numbers) == 6
+    assert max(two_layers(weights="shared").layers[0].numbers) == 8
+
+
+def test_shared_layers_hold_banks_for_as_long_as_they_work() -> None:
+    """24 cycles on 4 banks and 22 on 8 are 272 bank-cycles, as many as 8 banks have in 33 + 1 cycles."""
+    apart = network(rows_layer("a", "x"), rows_layer("b", "x"))
+    made = BoundModel(Problem(apart, chip(weights="shared")), 1000)
+    for end, allowed in ((33, True), (32, False)):
+        assert feasible(made, *taken(made, 0, 4), *taken(made, 1, 8), (made.end, end)) == allowed
+
+
+@pytest.mark.parametrize("share", [1, 28, ROWS])
+def test_outputs_are_finished_after_what_they_read(share: int) -> None:
+    """So many rows need as many: 5 cycles to transfer the last, 9 to load it and 12 to multiply it."""
+    made = two_layers()
+    first, second = made.layers
+    for time, allowed in ((200 + 5 + 9 + 12, True), (200 + 5 + 9 + 12 - 1, False)):
+        assert feasible(made, (first.finished[share], 200), (second.finished[share], time)) == allowed
+
+
+@pytest.mark.parametrize("share", [1, 28, ROWS])
+def test_work_waits_for_what_it_reads(share: int) -> None:
+    """Before the share is finished, one row less can be worked on: idle until 200 + 5, less that work.
+
+    Shares are rounded up to thousandths, times down to units of one cycle.
+    """
+    made = two_layers()
+    first, second = made.layers
+    done = math.ceil(1000 * (share - 1) / ROWS + 1e-9) if share > 1 else 1
+    idle = math.ceil(200 + 5 - 1 - done / 1000 * 87)
+    for time, allowed in ((idle, True), (idle - 1, False)):
+        fixed = (first.finished[share], 200), (second.idle[share], time)
+        assert feasible(made, *taken(made, 1, 1), *fixed) == allowed
+
+
+# Their bounds, before anything else is known
+
+
+def least(made: BoundModel) -> int:
+    """Return the optimum of the model."""
+    solver = CpSolver()
+    solver.parameters.num_workers = 1
+    assert solver.solve(made.model) == OPTIMAL
+    return round(solver.objective_value)
+
+
+def test_the_bound_of_one_layer_is_its_time_on_all_banks() -> None:
+    made = one_layer()
+    assert least(made) == linear_bound(made, None) == TIMES[8] - 1
+
+
+@pytest.mark.parametrize(("weights", "bound"), [("static", 23 - 1 + 26), ("shared", 22 - 1 + 26)])
+def test_the_bound_of_two_layers(weights: str, bound: int) -> None:
+    """The second ends 26 cycles after the first, which has six of eight banks, or all of them in turn."""
+    made = two_layers(weights=weights)
+    assert least(made) == bound
+
+
+# What is read
+
+
+def convolution() -> tuple[Layer, Edge]:
+    """Return a layer of 3 x 3 positions that each read 2 x 2 of two channels, of 4 x 4 each."""
+    axes = {
+        "n": {"terms": {"N": 1}},
+        "ch": {"terms": {"C": 1}},
+        "h": {"terms": {"P": 1, "R": 1}},
+        "w": {"terms": {"Q": 1, "S": 1}},
+    }
+    dims = {"K": 1, "P": 3, "Q": 3, "C": 2, "R": 2, "S": 2}
+    pixels = {"name": "a", "dims": {"K": 2, "P": 4, "Q": 4}, "operands": [{"from": "x"}]}
+    drawn = network(pixels, {"name": "b", "dims": dims, "operands": [{"from": "a", "axes": axes}]})
+    return drawn.layers[1], Problem(drawn, chip()).edges[1][0]
+
+
+def test_needed() -> None:
+    """Positions next to each other: the first, then a row, a square, two rows, all."""
+    one_channel = [0, 4, 6, 8, 9, 11, 12, 14, 15, 16]
+    assert needed(*convolution()).tolist() == [2 * x for x in one_channel]
+
+
+def test_needed_by_shares() -> None:
+    assert needed_by_shares(*convolution(), 3).tolist() == [0, 16, 24, 32]
+    assert needed_by_shares(*convolution(), 18).tolist()[:4] == [0, 8, 8, 12]
+
+
+def test_enabled() -> None:
+    """Two rows of two channels that are all read alike: as much of the work as there is of the elements."""
+    pixels = {"name": "a", "dims": {"K": 2, "P": 2}, "operands": [{"from": "x"}]}
+    layer = {"name": "b", "dims": {"P": 2, "C": 2}, "operands": [{"from": "a", "axes": CHANNELS}]}
+    drawn = network(pixels, layer)
+    edge = Problem(drawn, chip()).edges[1][0]
+    assert enabled(drawn.layers[1], edge, np.arange(5.0)).tolist() == [0, 0.25, 0.5, 0.75, 1]
+
+
+# Real plans
+
+
+def draw_problem(rng: random.Random) -> Problem:
+    """Draw a network, small or varied, on a chip where all its layers may run at the same time."""
+    if rng.random() < 0.5:
+        drawn, hardware = draw_small(rng)
+    else:
+        drawn = draw_network(rng, rng.randint(1, 3))
+        hardware = draw_hardware(rng, drawn)
+    return Problem(drawn, hardware)
+
+
+def draw_mappings(rng: random.Random, problem: Problem) -> list[Mapping] | None:
+    """Draw mappings that leave each layer banks of its own; None if there are none among a few."""
+    for _ in range(20):
+        mappings = [draw_mapping(rng, layer, problem.hardware) for layer in problem.layers]
+        if sum(mapping.banks for mapping in mappings) <= problem.hardware.banks:
+            return mappings
+    return None
+
+
+def values(made: BoundModel, mappings: list[Mapping], latency: int) -> list[tuple[IntVar, int]]:
+    """Return what a plan in which no layer is released late says of the model's variables."""
+    problem = made.problem
+    free = [0] * len(mappings)
+    simulated = simulate(problem.network, problem.hardware, mappings, free, [None] * len(mappings))
+    assert max(x.end for x in simulated) == latency
+    fixed = [(made.end, latency // made.unit)]
+    for variables, mapping, times in zip(made.layers, mappings, simulated, strict=True):
+        finish = np.sort(times.finish.ravel())
+        for i in range(1, made.grid + 1):
+            last = int(finish[-(-i * len(finish) // made.grid) - 1])
+            fixed.append((variables.finished[i], last // made.unit))
+        range_ = max(number for number in variables.numbers if number <= mapping.banks)
+        fixed += [(x, n == range_) for n, x in zip(variables.numbers, variables.chosen, strict=True)]
+    return fixed
+
+
+def satisfied(problem: Problem, mappings: list[Mapping]) -> BoundModel:
+    """Return the model of a problem, having checked that a plan without releases satisfies it."""
+    profiles = [problem.profile(i, mapping) for i, mapping in enumerate(mappings)]
+    latency = evaluate(problem, profiles, [0] * len(profiles)).latency
+    made = BoundModel(problem, latency)
+    assert feasible(made, *values(made, mappings, latency))
+    assert linear_bound(made, None) <= latency
+    return made
+
+
+@pytest.mark.parametrize("resolution", [None, 40])
+@pytest.mark.parametrize("first", range(0, 200, 20))
+def test_every_plan_satisfies_the_model(
+    first: int, resolution: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where times are counted in coarse units."""
+    if resolution is not None:
+        monkeypatch.setattr(bound_model, "RESOLUTION", resolution)
+    checked = 0
+    for seed in range(first, first + 20):
+        rng = random.Random(seed)
+        problem = draw_problem(rng)
+        mappings = draw_mappings(rng, problem)
+        if mappings is not None:
+            satisfied(problem, mappings)
+            checked += 1
+    assert checked >= 10
+
+
+@pytest.mark.parametrize("weights", ["static", "shared"])
+@pytest.mark.parametrize("layers", [1, 2])
+def test_plans_that_leave_nothing_to_gain_satisfy_the_model(layers: int, weights: str) -> None:
+    """Each layer has all the banks there are for it, takes one step, loads and drains in 1 cycle each.
+
+    Its rows are just enough, and it takes 9 + 12 + 1 cycles. That is an integer, so it stays 1 below.
+    """
+    count = 32 // layers
+    made = [{**rows_layer(*pair), "dims": {"P": count}} for pair in ("ax", "ba")[:layers]]
+    problem = Problem(network(*made), chip(weights=weights, rows_per_bank=8 + 16 + 32))
+    spread = Loop("P", 2 // layers, "channel"), Loop("P", 4, "bank"), Loop("P", 4, "column")
+    model = satisfied(problem, [Mapping(spread)] * layers)
+    assert model.horizon - 1 == (22 if layers == 1 else 22 + 5 + 22)
+    for layer in model.layers:
+        assert layer.units[layer.numbers.index(8 // layers)] == 21
