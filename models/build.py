@@ -1,9 +1,9 @@
 """Building networks: convolutions and matrix products over square images, with what lies between them.
 
-A `FeatureMaps` is what a layer may read. It is not always the output of one layer: a concatenation puts several
-behind each other, and pooling reads them through windows. So it is a list of parts, and every layer that
-reads it gets one operand for each part. An addition is a residual of the layer that computes one of its
-sides.
+`FeatureMaps` are what a layer may read. They are not always the output of one layer: a concatenation puts
+several behind each other, and pooling reads them through windows. So they are a list of parts, and every
+layer that reads them gets one operand for each part. An addition is a residual of the layer that computes one
+of its sides.
 """
 
 from __future__ import annotations
