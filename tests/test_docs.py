@@ -1,4 +1,4 @@
-"""The README and the pages of docs/: what they show is what commands print, and what they name is there.
+"""The pages for readers: what they show is what commands print, and what they name is there.
 
 docs/architecture.md, "Documentation", says how console blocks are written.
 """
@@ -20,7 +20,7 @@ from markdown_it.token import Token
 import overlapim
 
 ROOT = Path(__file__).parent.parent
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 SLOW = "<!-- slow -->"
 CHECKER = doctest.OutputChecker()
 
@@ -119,7 +119,7 @@ def test_only_console_blocks_show_commands(page: Path) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_files_that_are_named_are_there(page: Path) -> None:
     text = page.read_text()
-    named = re.findall(r"`((?:solver|cli|models|hw|tests|docs)/[\w./-]*)`", text)
+    named = re.findall(r"`((?:solver|cli|models|hw|overlapim_files|tests|docs)/[\w./-]*)`", text)
     linked = re.findall(r"\]\((?!https?:|#)([^)#]+)", text)
     missing = [name for name in named if not (ROOT / name).exists()]
     missing += [name for name in linked if not (page.parent / name).exists()]
