@@ -371,56 +371,6 @@ def test_names_from_files_are_not_markup(
     assert r"[bold]h\n" in capsys.readouterr().out
 
 
-# The README
-
-README = Path(__file__).parent.parent / "README.md"
-
-
-def _examples(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", README.read_text(), re.DOTALL)
-
-
-def _shown(command: str) -> str:
-    """Return the output that the README shows for a command."""
-    blocks = [block for block in _examples("") if f"$ {command}\n" in block]
-    return blocks[0].partition(f"$ {command}\n")[2].partition("$ ")[0]
-
-
-def _same(printed: str, shown: str) -> bool:
-    return [line.rstrip() for line in printed.splitlines()] == shown.splitlines()
-
-
-def test_readme_files_are_valid(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    network, hardware, _ = _examples("yaml")
-    Path("net.yaml").write_text(network)
-    Path("chip.yaml").write_text(hardware)
-    assert call("models", "check", "net.yaml") == 0
-    assert _same(capsys.readouterr().out, _shown("overlapim models check net.yaml"))
-    assert call("solve", "net.yaml", "--hw", "chip.yaml", "-m", "sequential") == 0
-
-
-@pytest.mark.parametrize("command", ["hw list", "models list"])
-def test_readme_lists_what_there_is(command: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert call(*command.split()) == 0
-    printed = [line.split() for line in capsys.readouterr().out.splitlines()]
-    shown = [line.split() for line in _shown(f"overlapim {command}").splitlines()[2:]]
-    assert shown and all(row in printed for row in shown)
-
-
-def test_readme_names_every_method() -> None:
-    from solver.solve import METHODS
-
-    assert all(f"| `{method}` |" in README.read_text() for method in METHODS)
-
-
-def test_readme_python() -> None:
-    (program,) = _examples("python")
-    exec(program.replace("seconds=5", "seconds=0.5"), {})
-
-
 # Signals
 
 
