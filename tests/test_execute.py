@@ -19,7 +19,7 @@ from cli.main import run
 from hw.library import load_hardware
 from models import build, transformer
 from models.library import NETWORKS, SEQUENCES
-from models.network import Network
+from models.network import Network, NetworkInput
 from overlapim_files import InputError, dump
 from solver.execute import size
 from solver.execute.check import check_execution
@@ -291,6 +291,26 @@ def test_residuals_are_added_to_complete_sums(case: str, post: int) -> None:
     (found,) = execute(network, instance.hardware, schedules(instance), drawn)
     assert len(found.starts) == 6
     assert found.values.ravel().tolist() == expected
+
+
+def test_a_residual_is_read_only_by_the_blocks_that_complete_sums() -> None:
+    """Its producer begins late, when most blocks are done; each of them multiplies one channel."""
+    _, x = build.image(4, 2, "x")
+    slow, a = build.conv("slow", x, 2, kernel=1), build.conv("a", x, 2, kernel=1)
+    source = NetworkInput(name="x", shape=(1, 4, 2, 2))
+    network = build.network("late", [source], [slow, build.add(a, build.output(slow))])
+    loops = (Loop("C", 4, "temporal"), Loop("P", 2, "temporal"), Loop("Q", 2, "temporal"))
+    mapping = Mapping((*loops, Loop("K", 2, "column")))
+    instance = Instance(network, load_hardware("toy"), (mapping, mapping), (500, 0), (None, None))
+    _, second = executed(instance, given := schedules(instance))
+    assert np.array_equal(second.values, compute(network, draw_numbers(network, 1))[1])
+    assert [need > 0 for need in second.needs] == [False] * 12 + [True] * 4
+    assert second.starts[11] < 500 < second.starts[12] == second.needs[12]
+
+    early = given[1].starts.copy()
+    early[12] -= 1
+    with pytest.raises(InputError, match=r"^layer 'a': block 13 of 16 reads element \(0, 0, 0, 0\) of"):
+        executed(instance, [given[0], replace(given[1], starts=early)])
 
 
 def test_two_seeds_draw_other_numbers() -> None:

@@ -266,7 +266,7 @@ def test_a_branch_reads_the_nearest_that_fits_and_the_rest_an_input(tmp_path: Pa
 
 def test_what_is_built_in_comes_back() -> None:
     layers = [layer for name in BUILT_IN for layer in load_network(name).layers]
-    single = [layer for layer in layers if len(layer.distinct_operands) == 1]
+    single = [layer for layer in layers if len(layer.factors) == 1]
     for layer in {str((several(x), read(x))): x for x in single}.values():
         found = contraction(problem_text(layer))
         assert found.dims == several(layer)
@@ -293,10 +293,10 @@ def test_problems_of_random_layers_say_what_the_layer_reads(seed: int) -> None:
         try:
             found = contraction(text)
         except InputError as error:
-            assert len(layer.distinct_operands) > 1 or "stands in outputs only" in str(error), text
+            assert len(layer.factors) > 1 or "stands in outputs only" in str(error), text
             continue
         assert {found.names[dim]: bound for dim, bound in found.dims.items()} == several(layer)
-        if len(layer.distinct_operands) == 1:
+        if len(layer.factors) == 1:
             renamed = [{found.names[d]: c for d, c in terms.items()} for terms in found.forms.values()]
             assert sorted(map(sorted_items, renamed)) == sorted(map(sorted_items, read(layer)))
 
