@@ -117,6 +117,10 @@ def it_is_read_twice(net: Net, x: str) -> str:
     return str(net.add("Sum", a, x, net.add("Softmax", a, axis=1)))
 
 
+def it_is_read_twice_in_what_is_added_to(net: Net, x: str) -> str:
+    return str(net.add("Add", it_is_read_twice(net, x), mean(net, x)))
+
+
 def it_is_pooled_before(net: Net, x: str) -> str:
     return str(net.add("Add", mean(net, conv(net, x)), x))
 
@@ -137,6 +141,7 @@ def its_channels_are_in_another_order(net: Net, x: str) -> str:
 SUMS = {
     another_layer_reads_it: [-1, 0],
     it_is_read_twice: [-1, 0, 0],
+    it_is_read_twice_in_what_is_added_to: [-1, -1, 0, 0],
     it_is_pooled_before: [-1, 0],
     it_is_cut_before: [-1, 0],
     it_adds_nothing_up: [-1, 0],

@@ -171,7 +171,7 @@ class Builder:
         slots, gone = self._assign(body)
         products = [pruned(without(product, gone)) for product in body.products]
         coefficients = {d: (slot.dim, c) for slot in slots for d, c in number(slot.digits).terms}
-        dim_of = {digit: dim for digit, (dim, _) in coefficients.items()}
+        dim_of = {digit: slot.dim for slot in slots for digit in slot.digits}
         operands = [
             operand
             for i, product in enumerate(products)

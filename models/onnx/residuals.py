@@ -6,7 +6,17 @@ from collections import Counter
 from dataclasses import replace
 
 from models.layer import AXIS_DIMS, Dim, Layer
-from models.onnx.access import Concatenation, Digit, Digits, DigitTerms, Part, Tensor, coalesced, renamed
+from models.onnx.access import (
+    Concatenation,
+    Digit,
+    Digits,
+    DigitTerms,
+    Form,
+    Part,
+    Tensor,
+    coalesced,
+    renamed,
+)
 from models.onnx.build import Builder, number
 
 
@@ -31,7 +41,8 @@ def _made(build: Builder, total: Tensor, term: Concatenation) -> Layer | None:
     if layer is None or any(form.windows or form.offset for form in term[0].forms):
         return None
     used = Counter(digit for form in term[0].forms for digit, _ in form.terms)
-    return layer if used == Counter(digit for digits in total.axes for digit in digits) else None
+    every = used == Counter(digit for digits in total.axes for digit in digits)
+    return layer if every and [part.producer for part in total.parts].count(layer.name) == 1 else None
 
 
 def _in_dims(
@@ -43,16 +54,20 @@ def _in_dims(
     names: dict[Digit, DigitTerms] = {}
     dim_of: dict[Digit, Dim] = {}
     for form, digits, dims in zip(joined.parts[0].forms, joined.axes, AXIS_DIMS, strict=True):
-        new = {Digit(layer.bound(dim)): dim for dim in dims if layer.bound(dim) > 1}
-        dim_of |= new
-        found, made = [(d.extent, form.coefficient(d)) for d in digits], number([*new]).terms
-        if found == [(d.extent, stride) for d, stride in made]:
-            names |= {old: ((digit, 1),) for old, digit in zip(digits, new, strict=True)}
-        elif found == [(form.extent, 1)]:
-            names[digits[0]] = made
-        else:
+        own_dims = {Digit(layer.bound(dim)): dim for dim in dims if layer.bound(dim) > 1}
+        of_axis = _names(form, digits, tuple(own_dims))
+        if of_axis is None:
             return None
+        names, dim_of = names | of_axis, dim_of | own_dims
     return renamed(replace(joined, terms=joined.terms[1:]), names), dim_of
+
+
+def _names(form: Form, digits: Digits, dims: Digits) -> dict[Digit, DigitTerms] | None:
+    """Return the digits of an axis in terms of its dims, if they are these or one number of all of them."""
+    found, terms = [(d.extent, form.coefficient(d)) for d in digits], number(dims).terms
+    if found == [(d.extent, stride) for d, stride in terms]:
+        return {digit: ((dim, 1),) for digit, dim in zip(digits, dims, strict=True)}
+    return {digits[0]: terms} if found == [(form.extent, 1)] else None
 
 
 def _outermost_first(terms: DigitTerms) -> Digits:
