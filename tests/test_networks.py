@@ -383,6 +383,7 @@ def test_residuals_are_added_after_bert_and_before_gpt2_normalises(name: str, no
     assert last.factors == ((factor,),)
     assert (residual.producer, residual.axes.ch.terms) == ("block3.out", {"K": 1})
     assert bool(residual.axes.ch.windows) == normalised
+    assert last.post == 3  # a bias and a normalisation; the addition is the residual's
     assert last.weights == 768 * 3072
 
 
