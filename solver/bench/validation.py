@@ -208,13 +208,10 @@ def measure_gemv(gemv: Gemv, chip: Hardware, stop: Stop) -> Validated | None:
     """Return our cycles of a GEMV, searching from the simulator's own mapping; None if interrupted."""
     problem, plan = own_plan(gemv, chip)
     best = solve(problem.network, chip, METHOD, stop, warm_start=plan).latency
-    return (
-        None
-        if stop.interrupt.is_set()
-        else Validated(
-            own=with_refresh(plan.latency, chip), best=with_refresh(best, chip), parts=parts(plan, chip)
-        )
-    )
+    if stop.interrupt.is_set():
+        return None
+    own = with_refresh(plan.latency, chip)
+    return Validated(own=own, best=with_refresh(best, chip), parts=parts(plan, chip))
 
 
 def with_refresh(cycles: int, chip: Hardware) -> float:
