@@ -35,14 +35,14 @@ def _bandwidth(given: Any) -> Fraction:
     return value
 
 
-def _written(value: Fraction) -> int | float | str:
+def written(value: Fraction) -> int | float | str:
     """Return a bandwidth as it stands in a file, so that reading it gives the same number."""
     if value.denominator == 1:
         return value.numerator
     return float(value) if Fraction(str(float(value))) == value else str(value)
 
 
-Bandwidth = Annotated[Fraction, BeforeValidator(_bandwidth), PlainSerializer(_written)]
+Bandwidth = Annotated[Fraction, BeforeValidator(_bandwidth), PlainSerializer(written)]
 """Bits per cycle; fractions are exact."""
 
 
