@@ -12,6 +12,7 @@ from generators import draw_instance
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hw.hardware import Hardware
 from hw.library import load_hardware
 from models.library import load_network
 from models.network import DIMS, Dim, Layer
@@ -103,8 +104,16 @@ def test_the_text_is_the_mapping_and_takes_its_time(seed: int) -> None:
         assert loops(statements)[1] == mapped.mapping.loops
         assert sum(statement.time() for statement in statements) == mapped.total
         assert enclosing(statements, "wait") == mapped.blocks
-        for text, depth in (("load", mapped.ji), ("multiply", len(mapped.temporal))):
-            assert enclosing(statements, text) == math.prod(loop.bound for loop in mapped.temporal[:depth])
+        for text, depth in (
+            ("open a row", mapped.open_depth),
+            ("load", mapped.load_depth),
+            ("multiply", len(mapped.temporal)),
+        ):
+            outside = None if depth is None else [loop.bound for loop in mapped.temporal[:depth]]
+            assert enclosing(statements, text) == (None if outside is None else math.prod(outside))
+        lines = [statement.text for statement in flat(statements)]
+        assert ("write weights" in lines) == (mapped.t_weights > 0)
+        assert any("add residuals" in line for line in lines) == bool(mapped.layer.residuals)
 
 
 @settings(max_examples=50)
@@ -152,6 +161,28 @@ def test_one_layer_line_by_line() -> None:
         "        parallel for q in [0:4)             column",
         "          multiply-accumulate                                  12",
         "    read partial sums back, drain outputs                      19",
+    ]
+
+
+def test_what_the_second_version_of_the_model_adds_line_by_line() -> None:
+    chip = load_hardware("toy").model_dump()
+    chip["cycles"] |= {"load": 100, "drain": 200, "open": 60}
+    chip |= {"steps_per_row": 16, "reduction": "host", "weights": "reload"}
+    operands = [{"from": "x", "axes": {"ch": {"terms": {"C": 1}}}}, {"from": "y"}]
+    layer = Layer.model_validate({"name": "one", "dims": {"C": 16, "K": 8}, "operands": operands})
+    loops = (Loop("K", 8, "temporal"), Loop("C", 2, "column"), Loop("C", 8, "temporal"))
+    mapped = profile(layer, Mapping(loops, 0), Hardware.model_validate(chip))
+    _, statements = parsed(loop_nest(mapped))
+    assert [(x.text, x.cycles) for x in flat(statements)] == [
+        ("write weights", mapped.t_weights),
+        ("wait for data: a block begins", None),
+        ("load inputs", mapped.t_in),
+        ("for k in [0:8)", 60 + 8 * 12 + mapped.t_out),
+        ("open a row of weights", 60),
+        ("parallel for c1 in [0:2)", None),
+        ("for c0 in [0:8)", 12),
+        ("multiply-accumulate", 12),
+        ("add residuals, drain outputs", mapped.t_out),
     ]
 
 
