@@ -75,7 +75,6 @@ class Walk:
         numbers = [math.prod(loop.bound for loop in temporal[:depth]) for depth in range(loading + 1)]
         self.blocks = max(number for number in numbers if number <= chip.sync_blocks)
         self.steps = self.opens = self.loads = self.drains = opens = loads = drains = 0
-        in_row = 0
         for done, digits in enumerate(steps(mapping, self.blocks, order), 1):
             loads += not any(digits[loading:])
             if chip.steps_per_row is not None and layer.weights:
