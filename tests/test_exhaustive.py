@@ -124,7 +124,7 @@ def test_a_count_of_mappings_that_all_fit_is_exact_but_for_load_depths() -> None
     """By hand: two loops of 2 in time, in two orders, or one or both of them over columns."""
     layer = network([rows("a", "x", 2) | {"dims": {"P": 2, "K": 2}}], [1, 1, 2, 1]).layers[0]
     hardware = chip(banks_per_channel=1, columns_per_bank=4)
-    # P outside K and K outside P read at depth 1 or 2, P alone at 1, and each may load once: 2 + 3 + 2 + 1 + 1.
+    # P outside K loads at 0 or 1, K outside P at 0, 1 or 2, P alone at 0 or 1; K alone and none at 0.
     assert sum(1 for _ in mappings(layer, hardware)) == 9
     # No loop or one counts as if it read: 1 + 2 * 2 + 2 * 3.
     assert count(layer, hardware).most == 11
@@ -240,8 +240,9 @@ def rows(name: str, producer: str, bound: int = 2, offset: int = 0) -> Json:
         # A row takes 9 + 7 + 1 = 17; each layer has one bank, so rows of `a` are finished at 17 and 34. `b`
         # waits for the first until 17 + 7 = 24, is at 41 = 34 + 7 when the second may be used: 41 + 17 = 58.
         ({}, 58),
-        # One bank for both: `b` begins when `a` ends, at 34, and waits for nothing: 51, 68.
-        ({"banks_per_channel": 1, "weights": "shared"}, 68),
+        # One bank for both: `b` begins when `a` ends. `a` loads both rows at once, 1 + 2 * 8 cycles, and
+        # takes 17 + 2 * (7 + 1) = 33. `b` would wait for both until 40; row by row it waits for none: 67.
+        ({"banks_per_channel": 1, "weights": "shared"}, 67),
         # Both rows at once, on two banks in turn or in two columns: 17, then 17 + 7 = 24 until 41.
         ({"weights": "shared"}, 41),
         ({"columns_per_bank": 2}, 41),
@@ -357,7 +358,7 @@ def test_exhaustive_is_what_trying_everything_finds() -> None:
         assert found.plan is not None and found.plan.latency == least_latency(problem), seed
         tried.add(problem.hardware.weights)
         number += 1
-    assert number >= 25 and tried == {"static", "shared", "reload"}
+    assert number >= 20 and tried == {"static", "shared", "reload"}
 
 
 def test_too_many_combinations_are_refused_with_the_largest_layer() -> None:
@@ -367,7 +368,7 @@ def test_too_many_combinations_are_refused_with_the_largest_layer() -> None:
     ):
         exhaustive(problem, 3, Stop())
     toy = Problem(load_network("toy"), load_hardware("toy"))
-    with pytest.raises(InputError, match=r"layer 'stem' has \d+ mappings"):
+    with pytest.raises(InputError, match=r"layer 'stem' has up to \d+ mappings"):
         exhaustive(toy, LIMIT, Stop())
     blocks = Problem(network([rows("a", "x", 30)], [1, 1, 30, 1]), chip())
     with pytest.raises(InputError, match=r"layer 'a' has more than .* orders"):
@@ -403,10 +404,10 @@ class AfterSome:
 
 
 def test_a_search_that_is_stopped_keeps_its_best() -> None:
-    problem = small_problem(2)
+    problem = small_problem(0)
     whole = exhaustive(problem, LIMIT, Stop())
     # It listens once for each mapping, and then before each layer that it places.
-    listed = sum(count(layer, problem.hardware).most for layer in problem.layers)
+    listed = sum(1 for layer in problem.layers for _ in mappings(layer, problem.hardware))
     ended: list[Exhausted] = [
         exhaustive(problem, LIMIT, Stop(interrupt=AfterSome(times)))
         for times in (0, listed // 2, *range(listed, listed + 50, 5))
