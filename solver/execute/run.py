@@ -23,6 +23,8 @@ from solver.execute.schedule import LayerSchedule
 from solver.reference import Coordinates, SimulatedLayer, simulate
 from solver.timing.mapping import Mapping
 
+NOT_READ: Numbers = np.zeros(())
+
 
 @dataclass(frozen=True, eq=False)
 class Executed:
@@ -33,6 +35,7 @@ class Executed:
     values, finish : each output and the cycle in which it was finished; shape (n, ch, h, w).
     starts, needs : of each block, in the order of execution, its start and when all that it read was there.
     loaded : for each tensor that is read, in its shape, when a block read an element first.
+    lead : cycles from the start of the layer to that of its first block.
     """
 
     values: Numbers
@@ -40,6 +43,12 @@ class Executed:
     starts: Cycles
     needs: Cycles
     loaded: dict[str, Cycles]
+    lead: int
+
+    @property
+    def start(self) -> int:
+        """The cycle from which on it holds its banks."""
+        return int(self.starts[0]) - self.lead
 
     @property
     def end(self) -> int:
@@ -111,6 +120,7 @@ class _Run:
         self.blocks = block_digits(self.coordinates, len(schedule.starts))
         self.order = range(len(self.blocks)) if schedule.order is None else schedule.order
         self.completed = _Completed(clock)
+        self.lead = clock.block_starts[0] - clock.start
         self.lengths = np.diff(clock.block_starts, append=clock.end)
         self.sums: Numbers = np.zeros(layer.bounds[: len(OUTPUT_DIMS)])
         self.residuals: Numbers = np.zeros_like(self.sums)
@@ -135,21 +145,39 @@ class _Run:
         self.tensor.write(places, values, start + offsets + self.transfer)
 
     def _compute(self, digits: tuple[int, ...], start: int) -> int:
-        """Add the products of a block to the sums; return when all that it reads was there."""
-        coordinates = [np.array(self.coordinates.touched(dim, digits), np.int64) for dim in DIMS]
-        if not all(map(len, coordinates)):
-            return 0
-        found = [reader.read(digits, start) for reader in self.readers]
-        weights = None
-        if self.weights is not None:
-            _, g, k, _, _, c, r, s = coordinates
-            weights = self.weights[np.ix_(g, k, c, r, s)].astype(np.float64)[None, :, :, None, None]
-        outputs = np.ix_(*coordinates[: len(OUTPUT_DIMS)])
-        read = [x for x, _ in found]
-        more = products(self.layer, read, weights, [len(x) for x in coordinates])
-        self.sums[outputs] = (self.sums[outputs] + more) % PRIME
-        self.residuals[outputs] = residuals(self.layer, read)
-        return max(need for _, need in found)
+        """Add up what a block reads; return when all of it was there.
+
+        Products go to the sums in every block, residuals to what is finished, only in the last one.
+        """
+        touched = [np.array(self.coordinates.touched(dim, digits), np.int64) for dim in DIMS]
+        outputs = np.ix_(*touched[: len(OUTPUT_DIMS)])
+        need = 0
+        if all(map(len, touched)):
+            read, need = self._read(digits, start, residual=False)
+            weights = None
+            if self.weights is not None:
+                _, g, k, _, _, c, r, s = touched
+                weights = self.weights[np.ix_(g, k, c, r, s)].astype(np.float64)[None, :, :, None, None]
+            more = products(self.layer, read, weights, [len(x) for x in touched])
+            self.sums[outputs] = (self.sums[outputs] + more) % PRIME
+        if self._finishes(digits) and all(map(len, touched[: len(OUTPUT_DIMS)])):
+            read, added = self._read(digits, start, residual=True)
+            self.residuals[outputs] = residuals(self.layer, read)
+            need = max(need, added)
+        return need
+
+    def _read(self, digits: tuple[int, ...], start: int, residual: bool) -> tuple[list[Numbers], int]:
+        """Read either sort of operand; return a number for each operand, 0 for the others, and the need."""
+        found = [
+            reader.read(digits, start) if own == residual else (NOT_READ, 0)
+            for reader, own in zip(self.readers, self.layer.is_residual, strict=True)
+        ]
+        return [numbers for numbers, _ in found], max(need for _, need in found)
+
+    def _finishes(self, digits: tuple[int, ...]) -> bool:
+        """Whether a block is the last to add to the results that it works on."""
+        pairs = zip(digits, self.coordinates.temporal, strict=False)
+        return all(loop.dim in OUTPUT_DIMS or digit == loop.bound - 1 for digit, loop in pairs)
 
     def _name(self, position: int) -> str:
         return f"layer '{self.layer.name}': block {position + 1} of {len(self.blocks)}"
@@ -161,7 +189,9 @@ class _Run:
         for reader in self.readers:
             name = reader.tensor.name
             loaded[name] = np.minimum(loaded.get(name, reader.loaded), reader.loaded)
-        return Executed(self.tensor.values, finish, self.schedule.starts, np.array(self.needs), loaded)
+        return Executed(
+            self.tensor.values, finish, self.schedule.starts, np.array(self.needs), loaded, self.lead
+        )
 
 
 class _Completed:
