@@ -36,6 +36,7 @@ class Executed:
     values, finish : each output and the cycle in which it was finished; shape (n, ch, h, w).
     starts, needs : of each block, in the order of execution, its start and when all that it read was there.
     loaded : for each tensor that is read, in its shape, when a block read an element first.
+    lead : cycles from the start of the layer to that of its first block.
     """
 
     values: Numbers
@@ -43,6 +44,12 @@ class Executed:
     starts: Cycles
     needs: Cycles
     loaded: dict[str, Cycles]
+    lead: int
+
+    @property
+    def start(self) -> int:
+        """The cycle from which on it holds its banks."""
+        return int(self.starts[0]) - self.lead
 
     @property
     def end(self) -> int:
@@ -114,6 +121,7 @@ class _Run:
         self.blocks = block_digits(self.coordinates, len(schedule.starts))
         self.order = range(len(self.blocks)) if schedule.order is None else schedule.order
         self.completed = _Completed(clock)
+        self.lead = clock.block_starts[0] - clock.start
         self.lengths = np.diff(clock.block_starts, append=clock.end)
         self.sums: Numbers = np.zeros(layer.bounds[: len(OUTPUT_DIMS)])
         self.residuals: Numbers = np.zeros_like(self.sums)
@@ -177,7 +185,9 @@ class _Run:
         for reader in self.readers:
             name = reader.tensor.name
             loaded[name] = np.minimum(loaded.get(name, reader.loaded), reader.loaded)
-        return Executed(self.tensor.values, finish, self.schedule.starts, np.array(self.needs), loaded)
+        return Executed(
+            self.tensor.values, finish, self.schedule.starts, np.array(self.needs), loaded, self.lead
+        )
 
 
 class _Completed:

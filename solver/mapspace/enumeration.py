@@ -84,8 +84,7 @@ def count(layer: Layer, hardware: Hardware) -> MapspaceSize:
                 further[left, loops + more] += number * math.comb(loops + more, more)
         complete &= budget.left > 0
         table = further
-    loads = Counter({loops: number for (_, loops), number in table.items()})
-    return MapspaceSize(sum(number * (loops + 1) for loops, number in loads.items()), complete)
+    return MapspaceSize(sum(number * (loops + 1) for (_, loops), number in table.items()), complete)
 
 
 def mappings(layer: Layer, hardware: Hardware) -> Iterator[Mapping]:

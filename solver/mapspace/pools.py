@@ -191,12 +191,19 @@ def _column_choices(work: tuple[int, ...], columns: int) -> Ints:
 
 
 def _ways(layer: Layer, hardware: Hardware, shape: Shape) -> Batch | None:
-    """Return the mappings with few steps on at most `shape` of banks; None if none keeps to the rows."""
-    batches = (_batch(layer, hardware, arrays) for arrays in _arrays(np.array(layer.bounds), hardware, shape))
+    """Return the mappings with few steps on at most `shape` of banks; None if none fits."""
+    arrays = list(_arrays(np.array(layer.bounds), hardware, shape))
+    batches = (_batch(layer, hardware, own, most) for most in _lanes(hardware) for own in arrays)
     return next((batch for batch in batches if batch.temporal.size), None)
 
 
-def _batch(layer: Layer, hardware: Hardware, arrays: Sequence[tuple[Ints, Ints]]) -> Batch:
+def _lanes(hardware: Hardware) -> list[int]:
+    """Return how many columns to fill: all, or ever fewer where a buffer has no room for what they read."""
+    columns = hardware.columns_per_bank
+    return [columns >> i for i in range(columns.bit_length() if hardware.buffered else 1)]
+
+
+def _batch(layer: Layer, hardware: Hardware, arrays: Sequence[tuple[Ints, Ints]], columns: int) -> Batch:
     """Return the mappings with few steps and few enough rows on any of some arrays of banks."""
     bounds = np.array(layer.bounds, np.int64)
     needed = bounds[:, None]
@@ -205,7 +212,7 @@ def _batch(layer: Layer, hardware: Hardware, arrays: Sequence[tuple[Ints, Ints]]
     for channel, bank in arrays:
         array = (channel * bank)[:, None]
         work = _over(ceil_divide(bounds, channel * bank), hardware, "column")
-        column = _column_choices(tuple(work.tolist()), hardware.columns_per_bank)
+        column = _column_choices(tuple(work.tolist()), columns)
         temporal = ceil_divide(needed, array * column)
         steps = temporal.prod(axis=0)
         whole = np.ones_like(array)

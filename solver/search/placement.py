@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
@@ -15,6 +16,7 @@ from solver.schedule.banks import Banks, pack
 from solver.timing.mapping import Loop, Mapping
 from solver.timing.problem import Problem
 from solver.timing.profile import Profile
+from solver.timing.validity import problems
 
 TRIES = 20
 """Orders in which layers are placed: first the largest first, then more and more at random."""
@@ -31,7 +33,7 @@ class Placement:
     def __init__(self, problem: Problem, rng: random.Random) -> None:
         self.problem = problem
         self.random = rng
-        self._cut: dict[tuple[Profile, int], Profile] = {}
+        self._cut: dict[tuple[Profile, int], Profile | None] = {}
 
     def place(self, profiles: Sequence[Profile]) -> Placed | None:
         """Return the profiles with banks for each; None if no way was found.
@@ -59,10 +61,10 @@ class Placement:
         chosen = list(profiles)
         given: dict[int, Banks] = {}
         for i in order:
-            channels = _channels(free, profiles[i], self.problem.hardware)
-            if not channels:
+            best = self._fullest(free, i, profiles[i])
+            if best is None:
                 return None
-            chosen[i] = self.with_channels(i, profiles[i], len(channels))
+            chosen[i], channels = best
             banks = profiles[i].banks // len(channels)
             first = np.array([(c + 1) * width - free[c] for c in channels])
             given[i] = (first[:, None] + np.arange(banks)).ravel()
@@ -70,14 +72,27 @@ class Placement:
                 free[c] -= banks
         return chosen, tuple(given[i] for i in range(len(profiles)))
 
-    def with_channels(self, layer: int, profile: Profile, channels: int) -> Profile:
-        """Return a profile with its array cut into so many channels, a divisor of its number of banks."""
+    def _fullest(self, free: Sequence[int], layer: int, profile: Profile) -> tuple[Profile, list[int]] | None:
+        """Return the cut of a layer that fills channels best, and these; None if there is no room for any."""
+        for channels in _channels(free, profile, self.problem.hardware):
+            cut = self.with_channels(layer, profile, len(channels))
+            if cut is not None:
+                return cut, channels
+        return None
+
+    def with_channels(self, layer: int, profile: Profile, channels: int) -> Profile | None:
+        """Return a profile with its array cut into so many channels, a divisor of its number of banks.
+
+        None if that is not valid: dims may not be spread over each level, and tiles take other room.
+        """
         if profile.mapping.channels == channels:
             return profile
         if len(self._cut) > MEMORY:
             self._cut.clear()
         if (profile, channels) not in self._cut:
-            self._cut[profile, channels] = self.problem.profile(layer, cut(profile.mapping, channels))
+            mapping, hardware = cut(profile.mapping, channels), self.problem.hardware
+            valid = not problems(self.problem.layers[layer], mapping, hardware)
+            self._cut[profile, channels] = self.problem.profile(layer, mapping) if valid else None
         return self._cut[profile, channels]
 
 
@@ -88,19 +103,18 @@ def _cuts(banks: int, hardware: Hardware) -> list[int]:
     return [c for c in range(1, most + 1) if banks % c == 0 and banks // c <= hardware.banks_per_channel]
 
 
-def _channels(free: Sequence[int], profile: Profile, hardware: Hardware) -> list[int]:
-    """Return the channels that a layer fills best; none if there are too few free banks."""
+def _channels(free: Sequence[int], profile: Profile, hardware: Hardware) -> list[list[int]]:
+    """Return the channels that a layer might fill, the best first; none if there are too few free banks."""
     fullest = sorted((left, c) for c, left in enumerate(free) if left)
-    best: tuple[int, bool, int] | None = None
-    chosen: list[int] = []
+    ranked: list[tuple[tuple[int, bool, int], list[int]]] = []
     for channels in _cuts(profile.banks, hardware):
         banks = profile.banks // channels
         fitting = [(left, c) for left, c in fullest if left >= banks][:channels]
         rest = sum(left > banks for left, _ in fitting)
-        rank = (rest, channels != profile.mapping.channels, channels)
-        if len(fitting) == channels and (best is None or rank < best):
-            best, chosen = rank, sorted(c for _, c in fitting)
-    return chosen
+        if len(fitting) == channels:
+            rank = rest, channels != profile.mapping.channels, channels
+            ranked.append((rank, sorted(c for _, c in fitting)))
+    return [chosen for _, chosen in sorted(ranked)]
 
 
 def cut(mapping: Mapping, channels: int) -> Mapping:
@@ -115,4 +129,4 @@ def cut(mapping: Mapping, channels: int) -> Mapping:
         channels //= part
         outer.append(Loop(dim, part, "channel"))
         inner.append(Loop(dim, bound // part, "bank"))
-    return Mapping((*others[:place], *outer, *inner, *others[place:]))
+    return replace(mapping, loops=(*others[:place], *outer, *inner, *others[place:]))

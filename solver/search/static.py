@@ -17,7 +17,7 @@ from solver.search.state import HISTORY, REORDERINGS, State, cost, critical_laye
 from solver.stop import Stop
 from solver.timing.infinity import INFINITY
 from solver.timing.profile import Profile
-from solver.timing.timeline import LayerTimes, Order, Timeline, evaluate
+from solver.timing.timeline import Order, Timeline, evaluate
 
 LAGS = ((64, 3), (16, 0), (4, 1), (16, 3), (1, 3), (64, 1), (4, 0), (1, 1))
 """Weights of lags in the balances to begin with, see `Balance`."""
@@ -110,9 +110,12 @@ class StaticMoves:
         return changed if changed.cost <= limit else None
 
     def _evaluate(self, profiles: Sequence[Profile], previous: Timeline | None) -> Timeline:
-        """Return when all layers run, in the orders that they had unless their loops in time are others."""
-        orders = [None] * len(profiles) if previous is None else map(_kept, profiles, previous.layers)
-        return evaluate(self.problem, profiles, [0] * len(profiles), list(orders), previous)
+        """Return when all layers run, in the orders that they had unless their blocks are others."""
+        orders: list[Order | None] = [None] * len(profiles)
+        if previous is not None:
+            pairs = zip(previous.layers, profiles, strict=True)
+            orders = [old.order_under(profile) for old, profile in pairs]
+        return evaluate(self.problem, profiles, [0] * len(profiles), orders, previous)
 
     def _with(self, layer: int, profile: Profile, timeline: Timeline, limit: float) -> Timeline | None:
         """Return a timeline in which one layer has another profile; None if it costs more than the limit."""
@@ -161,7 +164,3 @@ class StaticMoves:
             by_harm = sorted(close, key=lambda p: impact(self.problem, layer, p, timeline))
             self._ranked[key] = by_harm[:RANKED]
         return self._ranked[key]
-
-
-def _kept(profile: Profile, old: LayerTimes) -> Order | None:
-    return None if old.order is None or profile.temporal != old.profile.temporal else old.order

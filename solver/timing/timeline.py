@@ -81,6 +81,11 @@ class LayerTimes:
         """Return the times with a later release."""
         return _times(self.profile, release, self.waits, self.order)
 
+    def order_under(self, profile: Profile) -> Order | None:
+        """Return the order if the layer has the same blocks under another profile, None if it has others."""
+        same = profile.temporal == self.profile.temporal and profile.depth == self.profile.depth
+        return self.order if same else None
+
     @property
     def waited(self) -> int:
         """Cycles that the layer waits after its first block has started."""
