@@ -84,7 +84,7 @@ def test_no_order_of_one_layer_is_better_than_the_ready_one(seed: int) -> None:
 
 def plans(weights: str) -> list[tuple[Problem, Plan]]:
     found = []
-    for seed in range(200):
+    for seed in range(300):
         problem, profiles, _ = drawn(seed, weights)
         rng = random.Random(seed)
         if weights == "static":

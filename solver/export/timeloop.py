@@ -20,6 +20,7 @@ from models.network import DIMS, Dim, Layer
 from models.timeloop.write import problem_dims
 from overlapim_files import FileModel, InputError, Step, dump, fault, load, shorten
 from solver.timing.mapping import SPATIAL, Kind, Loop, Mapping
+from solver.timing.tiles import innermost_read, load_depth
 
 UNSPREAD = ("time", "lane")
 """Names of levels below which nothing is spread: one inside the nest, and the innermost."""
@@ -86,7 +87,10 @@ class ArchitectureText(BaseModel):
 
 
 def mapping_text(layer: Layer, mapping: Mapping) -> str:
-    """Return the text of a mapping file, outermost level first; `read_mapping` reads it back."""
+    """Return the text of a mapping file, outermost level first; `read_mapping` reads its loops back.
+
+    Where inputs are not loaded at the innermost loop that reads them, a comment says so: the levels cannot.
+    """
     dims, found = problem_dims(layer), levels(mapping)
     rests = iter(_remainders(layer, mapping))
     directives = []
@@ -95,7 +99,12 @@ def mapping_text(layer: Layer, mapping: Mapping) -> str:
         if level.spatial:
             spread = _directive(name, "spatial", level.spatial, dims, rests)
             directives.append({**spread, "split": len(dims)})
-    return dump(MappingText(mapping=directives))
+    text, depth = dump(MappingText(mapping=directives)), load_depth(layer, mapping)
+    if depth == innermost_read(layer, mapping):
+        return text
+    return (
+        f"# Inputs are loaded inside the {depth} outermost loops in time; the levels do not say so.\n{text}"
+    )
 
 
 def _remainders(layer: Layer, mapping: Mapping) -> list[int]:

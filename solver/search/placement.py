@@ -39,7 +39,7 @@ class Placement:
         """Return the profiles with banks for each; None if no way was found.
 
         Where they do not fit as they are, the arrays of some are cut otherwise, into as many banks as before.
-        That changes their times only if they reduce over banks.
+        That changes their times if they reduce over banks, or if banks of a channel share inputs.
         """
         banks = pack(self.problem.hardware, profiles)
         if banks is not None:
