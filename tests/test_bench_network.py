@@ -15,7 +15,7 @@ from hw.library import load_hardware
 from models.library import load_network
 from solver.bench.network import COLUMNS, METHODS, ORIGINAL, WHOLE_CHIP, Setting, budgeted, walked
 from solver.bench.runtime import measure_walk
-from solver.params import WALKS
+from solver.params import STRATEGIES, WALKS, LayerwiseParams, Params
 from solver.solve import solve
 from solver.stop import Stop
 from solver.timing.problem import Problem
@@ -28,14 +28,15 @@ def test_columns_are_as_defined(setting: Setting, weights: Weights) -> None:
     chip = budgeted(network, load_hardware("toy").with_weights(weights), setting)
     found = walked(network, chip, threading.Event())
     assert set(found) == set(COLUMNS) - set(METHODS) | set(WALKS)
-    assert found[ORIGINAL] == solve(network, chip, "sequential").latency
+    assert found[ORIGINAL] == solve(network, chip, method="sequential").latency
     assert found["best original overlap"] <= found[ORIGINAL]
     assert found["best overlap"] == min(found[walk] for walk in WALKS)
-    for walk in (*WALKS, "best"):
-        own = solve(network, chip, "layerwise", Stop(), strategy=walk).latency  # type: ignore[arg-type]
+    for walk in STRATEGIES:
+        params = Params(layerwise=LayerwiseParams(walk))
+        own = solve(network, chip, method="layerwise", params=params, stop=Stop()).latency
         assert own == found["best overlap" if walk == "best" else walk]
     whole = load_hardware("toy").with_weights("shared")
-    assert found[WHOLE_CHIP] == solve(network, whole, "sequential").latency
+    assert found[WHOLE_CHIP] == solve(network, whole, method="sequential").latency
 
 
 @pytest.mark.parametrize("method", ["sequential", "random", "layerwise", "descent", "cpsat"])
@@ -44,7 +45,7 @@ def test_every_method_keeps_to_equal_banks(method: str, weights: Weights) -> Non
     network = load_network("toy")
     chip = budgeted(network, load_hardware("toy").with_weights(weights), "equal")
     assert chip.most_banks == 2
-    result = solve(network, chip, method, Stop.deterministic(1))
+    result = solve(network, chip, method=method, stop=Stop.deterministic(1))
     assert max(profile.banks for profile in result.plan.profiles) <= 2
 
 

@@ -17,6 +17,7 @@ from models.library import load_network, network_names
 from models.network import OUTPUT_DIMS
 from overlapim_files import InputError, dump
 from solver.mapspace.pools import Pools
+from solver.params import LayerwiseParams, Params
 from solver.reference import simulate
 from solver.run import Improvement, Observer
 from solver.schedule.banks import Ledger, pack
@@ -34,6 +35,7 @@ def few_steps(count: int = 60) -> Stop:
     return Stop(iterations=count)
 
 
+FORWARD = Params(layerwise=LayerwiseParams("forward"))
 HEURISTICS = ("sequential", "layerwise", "descent")
 QUICK = [("toy", preset) for preset in preset_names()]
 QUICK += [("resnet18", "hbm2-bitsimd"), ("resnet18", "toy")]
@@ -50,7 +52,7 @@ def test_every_method_verifies_or_refuses(network: str, hardware: str, weights: 
     latencies = {}
     try:
         for method in HEURISTICS:
-            result = solve(load_network(network), chip, method, few_steps(20), strategy="forward")
+            result = solve(load_network(network), chip, method=method, stop=few_steps(20), params=FORWARD)
             verify(result.solution)
             latencies[method] = result.latency
     except InputError as error:
@@ -69,7 +71,7 @@ PAIRS = [(name, weights) for name in SIMULATED for weights in ("static", "shared
 )
 def test_built_in_networks_agree_with_the_simulator(name: str, weights: str) -> None:
     network, chip = load_network(name), load_hardware("hbm2-bitsimd").with_weights(weights)  # type: ignore[arg-type]
-    result = solve(network, chip, "layerwise", strategy="forward")
+    result = solve(network, chip, method="layerwise", params=FORWARD)
     plan = result.plan
     simulated = simulate(network, chip, result.solution.mappings, plan.releases, [None] * len(plan.banks))
     assert [(x.start, x.end) for x in simulated] == [(x.start, x.end) for x in plan.timeline.layers]
@@ -84,7 +86,7 @@ def test_random_networks_verify_and_agree_with_the_simulator(seed: int, weights:
     best = None
     for method in HEURISTICS:
         try:
-            result = solve(network, chip, method, few_steps(40), seed=seed, strategy="forward")
+            result = solve(network, chip, method=method, stop=few_steps(40), seed=seed, params=FORWARD)
         except InputError as error:
             assert "\n" not in str(error)
             return
@@ -97,7 +99,7 @@ def test_random_networks_verify_and_agree_with_the_simulator(seed: int, weights:
 
 
 def test_sequential_does_not_overlap() -> None:
-    result = solve(load_network("resnet18"), load_hardware("hbm2-bitsimd"), "sequential")
+    result = solve(load_network("resnet18"), load_hardware("hbm2-bitsimd"), method="sequential")
     order = Problem(load_network("resnet18"), load_hardware("hbm2-bitsimd")).network.topological
     times = [result.plan.timeline.layers[i] for i in order]
     assert all(a.end <= b.start for a, b in pairwise(times))
@@ -106,15 +108,15 @@ def test_sequential_does_not_overlap() -> None:
 
 def test_the_same_seed_and_iterations_give_the_same_solution() -> None:
     network, chip = load_network("toy"), load_hardware("toy").with_weights("static")
-    first = solve(network, chip, "descent", Stop(iterations=2000), seed=3)
-    again = solve(network, chip, "descent", Stop(iterations=2000), seed=3)
+    first = solve(network, chip, method="descent", stop=Stop(iterations=2000), seed=3)
+    again = solve(network, chip, method="descent", stop=Stop(iterations=2000), seed=3)
     assert first.solution == again.solution
 
 
 def test_workers_find_a_verified_plan() -> None:
     network, chip = load_network("toy"), load_hardware("toy")
-    result = solve(network, chip, "descent", Stop(iterations=300), workers=2)
-    assert result.latency <= solve(network, chip, "layerwise").latency
+    result = solve(network, chip, method="descent", stop=Stop(iterations=300), workers=2)
+    assert result.latency <= solve(network, chip, method="layerwise").latency
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -129,14 +131,19 @@ def test_an_interrupt_keeps_the_best_so_far(workers: int) -> None:
 
     stop = Stop(interrupt=interrupt)
     result = solve(
-        load_network("toy"), load_hardware("toy"), "descent", stop, workers=workers, observer=Listener()
+        load_network("toy"),
+        load_hardware("toy"),
+        method="descent",
+        stop=stop,
+        workers=workers,
+        observer=Listener(),
     )
     verify(result.solution)
     assert heard[-1].latency == result.latency
 
 
 def test_the_trace_falls() -> None:
-    result = solve(load_network("toy"), load_hardware("toy"), "descent", few_steps(3000))
+    result = solve(load_network("toy"), load_hardware("toy"), method="descent", stop=few_steps(3000))
     latencies = [entry.latency for entry in result.trace]
     assert latencies == sorted(set(latencies), reverse=True)
     assert latencies[-1] == result.latency
@@ -156,7 +163,7 @@ def test_banks_are_shared_out_as_well_as_by_trying_everything(seed: int) -> None
         for c in options[2]
         if a.banks + b.banks + c.banks <= capacity
     ]
-    chosen = share_out(options, capacity, 0.0)
+    chosen = share_out(options, capacity)
     assert (None if chosen is None else sum(p.total for p in chosen)) == min(costs, default=None)
 
 
@@ -166,15 +173,15 @@ def small_chip(**changes: object) -> Hardware:
 
 def test_what_does_not_fit_is_refused_with_limit_layer_and_amount() -> None:
     with pytest.raises(InputError, match=r"layer 'conv1' needs 1224 rows.*1194 more than the 30"):
-        solve(load_network("resnet18"), small_chip(rows_per_bank=30, columns_per_bank=8), "sequential")
+        solve(load_network("resnet18"), small_chip(rows_per_bank=30, columns_per_bank=8), method="sequential")
     with pytest.raises(InputError, match=r"need 21 banks together, 13 more than there are.*layer '"):
         chip = small_chip(rows_per_bank=2**30).with_weights("static")
-        solve(load_network("resnet18"), chip, "sequential")
+        solve(load_network("resnet18"), chip, method="sequential")
 
 
 def test_unknown_method_names_the_nearest() -> None:
     with pytest.raises(InputError, match="did you mean 'descent'"):
-        solve(load_network("toy"), load_hardware("toy"), "decent")
+        solve(load_network("toy"), load_hardware("toy"), method="decent")
 
 
 def test_pack_and_ledger_give_shapes_without_overlap() -> None:
@@ -238,7 +245,7 @@ def test_a_balance_needs_a_bank_for_each_layer() -> None:
 @pytest.fixture(scope="module")
 def solution() -> Solution:
     chip = load_hardware("toy").with_weights("shared")
-    return solve(load_network("toy"), chip, "descent", few_steps(300)).solution
+    return solve(load_network("toy"), chip, method="descent", stop=few_steps(300)).solution
 
 
 def test_a_solution_reads_back(solution: Solution, tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ Tree = dict[str, Any]
 @pytest.fixture(scope="module")
 def text() -> str:
     chip = load_hardware("toy").with_weights("static")
-    return dump(solve(load_network("toy"), chip, "descent", Stop(iterations=50)).solution)
+    return dump(solve(load_network("toy"), chip, method="descent", stop=Stop(iterations=50)).solution)
 
 
 def at(tree: Tree, *path: object) -> Tree:

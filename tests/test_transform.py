@@ -123,7 +123,7 @@ def test_improved_plans_are_valid_and_no_later(weights: str) -> None:
 def tokens() -> tuple[Problem, Plan]:
     """Two branches that end at different times, the late one first in what reads both."""
     chip = load_hardware("toy").with_weights("static")
-    result = solve(load_network(str(EXAMPLE)), chip, "layerwise")
+    result = solve(load_network(str(EXAMPLE)), chip, method="layerwise")
     problem = Problem(result.solution.network, chip)
     profiles = result.plan.profiles
     plan = overlap_static(problem, profiles)
@@ -162,7 +162,9 @@ def test_improvement_stops_when_told(tokens: tuple[Problem, Plan]) -> None:
 
 def test_descent_finds_orders(tokens: tuple[Problem, Plan]) -> None:
     problem, plan = tokens
-    result = solve(problem.network, problem.hardware, "descent", Stop(iterations=300), warm_start=plan)
+    result = solve(
+        problem.network, problem.hardware, method="descent", stop=Stop(iterations=300), warm_start=plan
+    )
     assert result.latency <= improve(problem, plan, Stop()).latency
     assert any(order is not None for order in result.plan.orders)
 

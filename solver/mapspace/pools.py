@@ -22,6 +22,7 @@ import numpy as np
 from hw.hardware import Hardware
 from models.network import DIMS, OUTPUT_DIMS, REDUCTION_DIMS, Dim, Layer
 from solver.mapspace.estimate import WEIGHT_POSITIONS, Batch, Ints, ceil_divide
+from solver.params import PoolParams
 from solver.timing.infinity import INFINITY
 from solver.timing.mapping import Kind, Loop, Mapping
 from solver.timing.problem import Problem
@@ -30,13 +31,6 @@ from solver.timing.profile import Profile
 Shape = tuple[int, int]
 """Channels, and banks in each of them."""
 
-ARRAYS = 6
-COLUMN_OPTIONS = 3000
-SPLITS = 3
-MOST_STEPS = 1.5
-FAVOURITES = 8
-FINER = 1.4
-SLOWEST = 1.5
 POSITIONS = ("P", "Q")
 INNER_ORDERS: tuple[tuple[Dim, ...], ...] = (("K", "C", "R", "S"), ("C", "R", "S", "K"))
 
@@ -118,7 +112,7 @@ def _spread(count: int, bounds: tuple[int, ...]) -> Ints:
     return np.array(sorted(ways), np.int64)
 
 
-def _arrays(bounds: Ints, shape: Shape) -> Iterator[list[tuple[Ints, Ints]]]:
+def _arrays(bounds: Ints, shape: Shape, params: PoolParams) -> Iterator[list[tuple[Ints, Ints]]]:
     """Yield ways to spread a shape over the dims, as (channel bounds, bank bounds).
 
     First the most even ones; then, should none of these keep to the rows, those that leave the fewest weights
@@ -130,19 +124,21 @@ def _arrays(bounds: Ints, shape: Shape) -> Iterator[list[tuple[Ints, Ints]]]:
     used = pairs.prod(axis=-1)
     waste = (ceil_divide(bounds, pairs) * pairs / bounds).prod(axis=-1) * (shape[0] * shape[1] / used)
     reduction = len(OUTPUT_DIMS)
-    waste *= 1 + 0.01 * np.log2(pairs[..., reduction:].prod(axis=-1))
-    yield _first(np.argsort(waste, axis=None, kind="stable"), channels, banks, pairs)
+    waste *= 1 + params.reduction_waste * np.log2(pairs[..., reduction:].prod(axis=-1))
+    even = np.argsort(waste, axis=None, kind="stable")
+    yield _first(even, channels, banks, pairs, params.arrays)
     weights = ceil_divide(bounds, pairs)[..., WEIGHT_POSITIONS].prod(axis=-1)
-    yield _first(np.lexsort((waste.ravel(), weights.ravel())), channels, banks, pairs)
+    light = np.lexsort((waste.ravel(), weights.ravel()))
+    yield _first(light, channels, banks, pairs, params.arrays)
 
 
-def _first(best: Ints, channels: Ints, banks: Ints, pairs: Ints) -> list[tuple[Ints, Ints]]:
-    """Return the first few that differ in their products, given the order of all pairs."""
+def _first(best: Ints, channels: Ints, banks: Ints, pairs: Ints, most: int) -> list[tuple[Ints, Ints]]:
+    """Return the first so many that differ in their products, given the order of all pairs."""
     chosen: dict[tuple[int, ...], tuple[Ints, Ints]] = {}
     for flat in best.tolist():
         c, b = divmod(flat, len(banks))
         chosen.setdefault(tuple(pairs[c, b].tolist()), (channels[c], banks[b]))
-        if len(chosen) == ARRAYS:
+        if len(chosen) == most:
             break
     return list(chosen.values())
 
@@ -162,11 +158,11 @@ def _options(bound: int, most: int) -> list[int]:
 
 
 @lru_cache(maxsize=2**10)
-def _column_choices(work: tuple[int, ...], columns: int) -> Ints:
-    """Return ways to fill at least half of the columns that can be filled; shape (dims, ways)."""
+def _column_choices(work: tuple[int, ...], columns: int, count: int) -> Ints:
+    """Return about so many ways to fill at least half of the columns that can be; shape (dims, ways)."""
     bounds = np.array(work)
     active = np.flatnonzero(bounds > 1).tolist()
-    most = max(6, int(COLUMN_OPTIONS ** (1 / max(len(active), 1))))
+    most = max(6, int(count ** (1 / max(len(active), 1))))
     reachable = np.append(np.cumprod(np.minimum(bounds, columns)[::-1].astype(float))[::-1], 1.0)
     target = min(columns, reachable[0]) / 2
     ways: list[Ints] = []
@@ -183,13 +179,16 @@ def _column_choices(work: tuple[int, ...], columns: int) -> Ints:
     return choices
 
 
-def _ways(layer: Layer, hardware: Hardware, shape: Shape) -> Batch | None:
+def _ways(layer: Layer, hardware: Hardware, shape: Shape, params: PoolParams) -> Batch | None:
     """Return the mappings with few steps on at most `shape` of banks; None if none keeps to the rows."""
-    batches = (_batch(layer, hardware, arrays) for arrays in _arrays(np.array(layer.bounds), shape))
+    arrays = _arrays(np.array(layer.bounds), shape, params)
+    batches = (_batch(layer, hardware, own, params) for own in arrays)
     return next((batch for batch in batches if batch.temporal.size), None)
 
 
-def _batch(layer: Layer, hardware: Hardware, arrays: Sequence[tuple[Ints, Ints]]) -> Batch:
+def _batch(
+    layer: Layer, hardware: Hardware, arrays: Sequence[tuple[Ints, Ints]], params: PoolParams
+) -> Batch:
     """Return the mappings with few steps and few enough rows on any of some arrays of banks."""
     bounds = np.array(layer.bounds, np.int64)
     needed = bounds[:, None]
@@ -197,14 +196,13 @@ def _batch(layer: Layer, hardware: Hardware, arrays: Sequence[tuple[Ints, Ints]]
     fewest = INFINITY
     for channel, bank in arrays:
         array = (channel * bank)[:, None]
-        column = _column_choices(
-            tuple(ceil_divide(bounds, channel * bank).tolist()), hardware.columns_per_bank
-        )
+        work = tuple(ceil_divide(bounds, channel * bank).tolist())
+        column = _column_choices(work, hardware.columns_per_bank, params.column_options)
         temporal = ceil_divide(needed, array * column)
         steps = temporal.prod(axis=0)
         fits = Batch(layer, hardware, array, array, column, temporal).rows <= hardware.rows_per_bank
         fewest = min(fewest, steps[fits].min(initial=INFINITY))
-        temporal = temporal[:, fits & (steps <= MOST_STEPS * fewest)]
+        temporal = temporal[:, fits & (steps <= params.most_steps * fewest)]
         # The smallest bounds that still cover, so that the mapping is valid.
         column = ceil_divide(needed, temporal * array)
         banks = ceil_divide(needed, temporal * column * channel[:, None])
@@ -212,21 +210,23 @@ def _batch(layer: Layer, hardware: Hardware, arrays: Sequence[tuple[Ints, Ints]]
     return Batch(layer, hardware, *(np.concatenate(part, axis=1) for part in zip(*parts, strict=True)))
 
 
-def pool_mappings(layer: Layer, hardware: Hardware, shape: Shape) -> Iterator[Mapping]:
+def pool_mappings(
+    layer: Layer, hardware: Hardware, shape: Shape, params: PoolParams = PoolParams()
+) -> Iterator[Mapping]:
     """Yield good mappings of a layer on at most a shape of banks, those of least own latency first."""
-    batch = _ways(layer, hardware, shape)
+    batch = _ways(layer, hardware, shape, params)
     if batch is None:
         return
     orders = temporal_orders(layer)
     total = np.min([batch.total(order) for order in orders[:2]], axis=0)
     by_total = np.argsort(total, kind="stable")
-    best = by_total[:SPLITS].tolist()
+    best = by_total[: params.splits].tolist()
     least = np.minimum.accumulate(batch.rows[by_total])
     frugal = by_total[np.unique(least, return_index=True)[1]].tolist()
     ways = itertools.chain(
         ((i, order) for i in best for order in orders),
         ((i, order) for i in frugal for order in orders[:2]),
-        _streaming(batch),
+        _streaming(batch, params),
     )
     seen = set()
     for i, order in ways:
@@ -236,7 +236,7 @@ def pool_mappings(layer: Layer, hardware: Hardware, shape: Shape) -> Iterator[Ma
             yield mapping
 
 
-def _streaming(batch: Batch) -> Iterator[tuple[int, tuple[Dim, ...]]]:
+def _streaming(batch: Batch, params: PoolParams) -> Iterator[tuple[int, tuple[Dim, ...]]]:
     """Yield the fastest mappings (number, order) for each number of steps along rows and columns.
 
     Left out are those for which a faster one makes about as many steps along both.
@@ -247,12 +247,12 @@ def _streaming(batch: Batch) -> Iterator[tuple[int, tuple[Dim, ...]]]:
         totals = np.array([batch.total(order) for order in orders])
         total = totals.min(axis=0)
         by_total = np.argsort(total, kind="stable")
-        by_total = by_total[total[by_total] <= SLOWEST * total[by_total[0]]]
+        by_total = by_total[total[by_total] <= params.slowest * total[by_total[0]]]
         steps = rows[by_total] * (columns.max() + 1) + columns[by_total]
         found: list[tuple[int, int]] = []
         for i in by_total[np.sort(np.unique(steps, return_index=True)[1])].tolist():
             p, q = int(rows[i]), int(columns[i])
-            if not any(FINER * a >= p and FINER * b >= q for a, b in found):
+            if not any(params.finer * a >= p and params.finer * b >= q for a, b in found):
                 found.append((p, q))
                 yield i, orders[totals[:, i].argmin()]
 
@@ -272,13 +272,14 @@ class Pools:
     """The pools of a problem, made when they are first asked for; layers that look the same share them."""
 
     problem: Problem
+    params: PoolParams = PoolParams()
     _alike: dict[tuple[str, Shape, int | None], list[Profile]] = field(default_factory=dict)
     _pools: dict[tuple[int, Shape], tuple[Profile, ...]] = field(default_factory=dict)
     _close: dict[tuple[int, Shape], tuple[Profile, ...]] = field(default_factory=dict)
 
-    def __reduce__(self) -> tuple[type[Pools], tuple[Problem]]:
+    def __reduce__(self) -> tuple[type[Pools], tuple[Problem, PoolParams]]:
         """Leave the pools out on the way to another process: it makes its own sooner."""
-        return Pools, (self.problem,)
+        return Pools, (self.problem, self.params)
 
     def pool(self, layer: int, shape: Shape) -> tuple[Profile, ...]:
         """Return profiles of good mappings on at most `shape`, the fastest first; empty if none fits."""
@@ -307,14 +308,15 @@ class Pools:
 
     def favourites(self, layer: int, shape: Shape) -> tuple[Profile, ...]:
         """Return the profiles of the pool that were estimated best, the fastest first; soon made."""
-        return self._profiles(layer, shape, FAVOURITES)
+        return self._profiles(layer, shape, self.params.favourites)
 
     def _profiles(self, layer: int, shape: Shape, most: int | None) -> tuple[Profile, ...]:
         record = self.problem.layers[layer]
         look = record.model_dump_json(exclude={"name": True, "operands": {"__all__": {"producer"}}})
         key = (look, shape, most)
         if key not in self._alike:
-            found = itertools.islice(pool_mappings(record, self.problem.hardware, shape), most)
+            good = pool_mappings(record, self.problem.hardware, shape, self.params)
+            found = itertools.islice(good, most)
             profiles = [self.problem.profile(layer, mapping) for mapping in found]
             self._alike[key] = sorted(profiles, key=lambda p: (p.total, p.banks, p.rows))
         return tuple([replace(profile, layer=record) for profile in self._alike[key]])
