@@ -30,7 +30,7 @@ class Flag(Protocol):
 
 
 @dataclass
-class Spent:
+class Progress:
     """What a search has done so far; a stop and its parts count together.
 
     Attributes
@@ -71,7 +71,7 @@ class Stop:
     interrupt: Flag = field(default_factory=threading.Event)
     started: float = field(default_factory=time.monotonic)
     pace: int | None = None
-    spent: Spent = field(default_factory=Spent)
+    progress: Progress = field(default_factory=Progress)
 
     @classmethod
     def deterministic(
@@ -103,12 +103,12 @@ class Stop:
 
         It cannot see what the others find: whoever does sets its interrupt.
         """
-        return replace(self, gap=None, patience=None, interrupt=interrupt, spent=Spent())
+        return replace(self, gap=None, patience=None, interrupt=interrupt, progress=Progress())
 
     @property
     def steps(self) -> int:
         """Steps so far."""
-        return self.spent.steps
+        return self.progress.steps
 
     def wall(self) -> float:
         """Seconds of wall time since it was made: for people to read, never to decide anything by."""
@@ -116,7 +116,7 @@ class Stop:
 
     def elapsed(self) -> float:
         """Seconds that count against the limit."""
-        return self.wall() if self.pace is None else self.spent.work + self.spent.steps / self.pace
+        return self.wall() if self.pace is None else self.progress.work + self.progress.steps / self.pace
 
     def remaining(self) -> float:
         """Seconds that are left; infinity without a limit."""
@@ -124,7 +124,7 @@ class Stop:
 
     def count(self, steps: int) -> None:
         """Count steps."""
-        self.spent.steps += steps
+        self.progress.steps += steps
 
     def step(self) -> bool:
         """Count one step and return whether to stop."""
@@ -133,33 +133,33 @@ class Stop:
 
     def worked(self, seconds: float) -> None:
         """Count work that is not done in steps, in nominal seconds."""
-        self.spent.work += seconds
+        self.progress.work += seconds
 
     def improved(self, gap: float | None) -> None:
-        """Hear of a better plan or a higher bound, and stop if what is proved is enough.
+        """Note a better plan or a higher bound, and stop if what is proved is enough.
 
         Parameters
         ----------
         gap : the share of the latency by which the bound now falls short of it; None without a bound.
         """
-        self.spent.improved = self.elapsed()
+        self.progress.improved = self.elapsed()
         if gap == 0:
-            self.spent.ending = "optimal"
+            self.progress.ending = "optimal"
         elif gap is not None and self.gap is not None and gap <= self.gap:
-            self.spent.ending = "gap"
+            self.progress.ending = "gap"
 
     def ending(self) -> Ending | None:
         """Return why to stop; None while there is no reason."""
-        if self.spent.ending is not None:
-            return self.spent.ending
+        if self.progress.ending is not None:
+            return self.progress.ending
         if self.interrupt.is_set():
             return "interrupt"
         if self.remaining() <= 0:
             return "time"
         if self.iterations is not None and self.steps > self.iterations:
             return "iterations"
-        if self.patience is not None and self.spent.improved is not None:
-            return "patience" if self.elapsed() - self.spent.improved >= self.patience else None
+        if self.patience is not None and self.progress.improved is not None:
+            return "patience" if self.elapsed() - self.progress.improved >= self.patience else None
         return None
 
     def reached(self) -> bool:

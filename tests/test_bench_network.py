@@ -13,7 +13,7 @@ from cli.main import app
 from hw.hardware import Weights
 from hw.library import load_hardware
 from models.library import load_network
-from solver.bench.network import COLUMNS, METHODS, ORIGINAL, WHOLE_CHIP, Setting, budgeted, walked
+from solver.bench.network import COLUMNS, COMPARED, ORIGINAL, WHOLE_CHIP, Setting, budgeted, walked
 from solver.bench.runtime import measure_walk
 from solver.params import STRATEGIES, WALKS, LayerwiseParams, Params
 from solver.solve import solve
@@ -27,7 +27,7 @@ def test_columns_are_as_defined(setting: Setting, weights: Weights) -> None:
     network = load_network("toy")
     chip = budgeted(network, load_hardware("toy").with_weights(weights), setting)
     found = walked(network, chip, threading.Event())
-    assert set(found) == set(COLUMNS) - set(METHODS) | set(WALKS)
+    assert set(found) == set(COLUMNS) - set(COMPARED) | set(WALKS)
     assert found[ORIGINAL] == solve(network, chip, method="sequential").latency
     assert found["best original overlap"] <= found[ORIGINAL]
     assert found["best overlap"] == min(found[walk] for walk in WALKS)
@@ -54,7 +54,7 @@ def test_a_run_goes_on_where_it_was(tmp_path: Path) -> None:
     first = CliRunner().invoke(app, [*common, "--seeds", "0", "--weights", "static", "--banks", "equal"])
     assert first.exit_code == 0
     kept = json.loads((tmp_path / "network.json").read_text())["cases"]
-    assert [case["what"]["method"] for case in kept] == ["columns", *METHODS]
+    assert [case["what"]["method"] for case in kept] == ["columns", *COMPARED]
     again = CliRunner().invoke(app, [*common, "--seeds", "0,1", "--weights", "static", "--banks", "equal"])
     assert again.exit_code == 0 and "4 of 7 cases are there already" in again.stderr
     assert json.loads((tmp_path / "network.json").read_text())["cases"][:4] == kept

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from cli.main import run
 from overlapim_files import InputError
 from solver.account.plan import Account, account
-from solver.export.trace import LIMIT, MOST_CYCLES, tile, trace
+from solver.export.trace import MOST_BYTES, MOST_CYCLES, tile, trace
 from solver.reference import simulate
 from solver.schedule.plan import Plan
 from solver.solution import read_verified
@@ -312,4 +312,4 @@ def test_mistakes(solution: Path, tmp_path: Path, capsys: pytest.CaptureFixture[
 
 
 def test_the_limit_is_what_was_promised() -> None:
-    assert LIMIT == 50 * 10**6
+    assert MOST_BYTES == 50 * 10**6

@@ -104,7 +104,7 @@ def _changes(
     """Yield plans with one change, those first that cost little to find."""
     for layer in path:
         yield from _replanned(problem, base, layer, "loops", _other_loops(base.profiles[layer].mapping))
-    pools = Pools(problem)
+    pools = Pools(problem, params.pools)
     for layer in path:
         if not stop.reached():
             yield from _more_banks(pools, base, layer, path, params)

@@ -37,7 +37,8 @@ SETTINGS: tuple[Setting, ...] = get_args(Setting)
 WALKED = "columns"
 """The method of the case that measures all columns without random choices."""
 
-METHODS = ("random", "descent", "cpsat")
+COMPARED = ("random", "descent", "cpsat")
+"""Methods that are columns of their own, each with every seed."""
 
 ORIGINAL = "best original"
 WHOLE_CHIP = "whole chip"
@@ -48,7 +49,7 @@ COLUMNS = (
     "original transform",
     "overlap transform",
     "best transform",
-    *METHODS,
+    *COMPARED,
     WHOLE_CHIP,
 )
 
@@ -121,7 +122,7 @@ def network_cases(
 ) -> Iterator[Case[NetworkCase, NetworkRun]]:
     """Yield for each network and chip the columns without random choices, then each method with each seed."""
     for network, chip, setting in product(networks, chips, settings):
-        for method, seed in [(WALKED, 0), *product(METHODS, seeds)]:
+        for method, seed in [(WALKED, 0), *product(COMPARED, seeds)]:
             what = NetworkCase(
                 on=Subject.of(network, chip),
                 setting=setting,

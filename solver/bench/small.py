@@ -11,7 +11,7 @@ from models.network import Network
 from solver.mapspace.enumeration import count
 
 Json = dict[str, Any]
-Shape = tuple[int, int, int]
+TensorShape = tuple[int, int, int]
 """Channels, rows and columns."""
 
 MAX_MAPPINGS = 400
@@ -56,7 +56,7 @@ def _hardware(rng: random.Random) -> Hardware:
 
 def _network(rng: random.Random) -> Network:
     shape = rng.randint(1, 2), rng.randint(2, 4), rng.choice((1, 1, 2))
-    tensors: list[tuple[str, Shape]] = [("image", shape)]
+    tensors: list[tuple[str, TensorShape]] = [("image", shape)]
     layers: list[Json] = []
     for i in range(rng.choice((2, 2, 3, 3, 4))):
         # Mostly the tensors that were made last, so that there are chains as well as branches.
@@ -80,11 +80,11 @@ def _reads(name: str, **axes: Json) -> Json:
     return {"from": name, "axes": axes}
 
 
-Drawn = tuple[Json, Shape]
-Tensors = list[tuple[str, Shape]]
+DrawnLayer = tuple[Json, TensorShape]
+Tensors = list[tuple[str, TensorShape]]
 
 
-def _convolution(rng: random.Random, name: str, shape: Shape, tensors: Tensors) -> Drawn:
+def _convolution(rng: random.Random, name: str, shape: TensorShape, tensors: Tensors) -> DrawnLayer:
     """A kernel of two or three rows, perhaps with padding and a stride."""
     c, height, width = shape
     kernel = min(rng.choice((2, 3)), height)
@@ -96,14 +96,14 @@ def _convolution(rng: random.Random, name: str, shape: Shape, tensors: Tensors) 
     return {"dims": dims, "operands": [operand]}, made
 
 
-def _pointwise(rng: random.Random, name: str, shape: Shape, tensors: Tensors) -> Drawn:
+def _pointwise(rng: random.Random, name: str, shape: TensorShape, tensors: Tensors) -> DrawnLayer:
     k = rng.randint(1, 3)
     dims = {"K": k, "C": shape[0], "P": shape[1], "Q": shape[2]}
     operand = _reads(name, ch={"terms": {"C": 1}}, h={"terms": {"P": 1}}, w={"terms": {"Q": 1}})
     return {"dims": dims, "operands": [operand]}, (k, *shape[1:])
 
 
-def _sum(rng: random.Random, name: str, shape: Shape, tensors: Tensors) -> Drawn:
+def _sum(rng: random.Random, name: str, shape: TensorShape, tensors: Tensors) -> DrawnLayer:
     """Add the last tensor of the same shape, as a residual connection does; then a pointwise convolution."""
     layer, made = _pointwise(rng, name, shape, tensors)
     others = [other for other, its in tensors if its == shape and other != name]
@@ -113,7 +113,7 @@ def _sum(rng: random.Random, name: str, shape: Shape, tensors: Tensors) -> Drawn
     return {**layer, "operands": operands}, made
 
 
-def _pooled(rng: random.Random, name: str, shape: Shape, tensors: Tensors) -> Drawn:
+def _pooled(rng: random.Random, name: str, shape: TensorShape, tensors: Tensors) -> DrawnLayer:
     """A pointwise convolution behind pooling over two rows."""
     height = max(shape[1] // 2, 1)
     layer, made = _pointwise(rng, name, (shape[0], height, shape[2]), tensors)
@@ -122,7 +122,7 @@ def _pooled(rng: random.Random, name: str, shape: Shape, tensors: Tensors) -> Dr
     return layer, made
 
 
-def _vector(rng: random.Random, name: str, shape: Shape, tensors: Tensors) -> Drawn:
+def _vector(rng: random.Random, name: str, shape: TensorShape, tensors: Tensors) -> DrawnLayer:
     """A matrix product with the whole tensor as one vector."""
     k = rng.randint(1, 3)
     flat = shape[0] * shape[1] * shape[2]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, get_args
+
+from solver.params.mapspace import PoolParams
 
 Walk = Literal["forward", "backward", "middle"]
 Strategy = Literal["forward", "backward", "middle", "best"]
@@ -220,6 +222,7 @@ class ExhaustiveParams:
 class RemedyParams:
     """Which changes of a plan are tried when it is explained."""
 
+    pools: PoolParams = field(default_factory=PoolParams)
     placement: PlacementParams = PlacementParams()
     layers: int = 12
     """Layers of a critical path that are looked at, those with the largest shares."""

@@ -33,7 +33,7 @@ from solver.timing.problem import Problem
 from solver.timing.profile import Cycles
 from solver.timing.timeline import evaluate
 
-ENTRIES = 2**26
+MOST_LAGS = 2**26
 """Lags of all options of one layer that are kept at most."""
 
 SEEN = 2**20
@@ -118,7 +118,7 @@ class _Table:
 
 def _tables(options: Sequence[Response]) -> tuple[_Table, ...]:
     entries = sum(lag.size for lag in options[0].lags) * len(options)
-    if entries > ENTRIES:
+    if entries > MOST_LAGS:
         name = options[0].profile.layer.name
         raise InputError(f"layer '{name}': {len(options)} options with {entries} lags are too many")
     tables = []
