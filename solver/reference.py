@@ -20,7 +20,7 @@ from overlapim_files import InputError
 from solver.timing.mapping import Kind, Mapping
 
 Stamps = npt.NDArray[np.int64]
-Indices = npt.NDArray[np.int64]
+ElementPlaces = npt.NDArray[np.int64]
 OuterDigits = Sequence[int]
 """Digits of the outermost temporal loops, outermost first; the others run over all of theirs."""
 
@@ -158,7 +158,7 @@ class _Run:
         self.block_starts: list[int] = []
         self.needs: list[int] = []
         self.finish: Stamps = np.full(layer.shape, -1, np.int64)
-        self._outputs: dict[Hashable, tuple[Indices, Indices, Indices, Indices]] = {}
+        self._outputs: dict[Hashable, tuple[ElementPlaces, ElementPlaces, ElementPlaces, ElementPlaces]] = {}
 
     def execute(self, readers: list[_Reader], release: int, order: list[int] | None) -> SimulatedLayer:
         """Run all blocks, in the loops' own order or the given one."""
@@ -223,7 +223,7 @@ class _Run:
         self.finish[self._outputs[key]] = self.clock
 
 
-def _open(*coordinates: Sequence[int]) -> tuple[Indices, Indices, Indices, Indices]:
+def _open(*coordinates: Sequence[int]) -> tuple[ElementPlaces, ElementPlaces, ElementPlaces, ElementPlaces]:
     n, ch, h, w = (np.array(x, np.int64) for x in coordinates)
     return n[:, None, None, None], ch[:, None, None], h[:, None], w
 

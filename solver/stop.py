@@ -30,7 +30,7 @@ class Flag(Protocol):
 
 
 @dataclass
-class Progress:
+class RunProgress:
     """What a search has done so far; a stop and its parts count together.
 
     Attributes
@@ -71,7 +71,7 @@ class Stop:
     interrupt: Flag = field(default_factory=threading.Event)
     started: float = field(default_factory=time.monotonic)
     pace: int | None = None
-    progress: Progress = field(default_factory=Progress)
+    progress: RunProgress = field(default_factory=RunProgress)
 
     @classmethod
     def deterministic(
@@ -103,7 +103,7 @@ class Stop:
 
         It cannot see what the others find: whoever does sets its interrupt.
         """
-        return replace(self, gap=None, patience=None, interrupt=interrupt, progress=Progress())
+        return replace(self, gap=None, patience=None, interrupt=interrupt, progress=RunProgress())
 
     @property
     def steps(self) -> int:

@@ -18,10 +18,12 @@ from hw.hardware import Hardware
 from models.network import DIMS, FORMAT, OUTPUT_DIMS, Layer, Network, NetworkInput
 from overlapim_files import InputError
 from solver.execute.numbers import PRIME, Drawn, Numbers, output, products, residuals
-from solver.execute.reading import Cycles, Indices, Reader, Tensor
+from solver.execute.reading import Reader, TimedTensor
 from solver.execute.schedule import LayerSchedule
 from solver.reference import Coordinates, SimulatedLayer, simulate
 from solver.timing.mapping import Mapping
+from solver.timing.profile import Cycles
+from solver.timing.windows import Indices
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +68,7 @@ def execute(
         if a block reads what is not finished yet, with layer, element and time; if it begins before the one
         before it has ended.
     """
-    tensors = {name: Tensor(name, shape) for name, shape in network.shapes.items()}
+    tensors = {name: TimedTensor(name, shape) for name, shape in network.shapes.items()}
     for name, values in drawn.inputs.items():
         tensors[name].write(np.arange(values.size), values.ravel().astype(np.float64), 0)
     runs = [
@@ -84,7 +86,9 @@ def in_time(starts: Sequence[Cycles]) -> list[tuple[int, int, int]]:
     return sorted((start, i, k) for i, own in enumerate(starts) for k, start in enumerate(own.tolist()))
 
 
-def _alone(layer: Layer, mapping: Mapping, tensors: dict[str, Tensor], hardware: Hardware) -> SimulatedLayer:
+def _alone(
+    layer: Layer, mapping: Mapping, tensors: dict[str, TimedTensor], hardware: Hardware
+) -> SimulatedLayer:
     """Return the times of a layer that never waits, as all that it reads is there from the beginning."""
     names = dict.fromkeys(operand.producer for operand in layer.operands)
     inputs = tuple([NetworkInput(name=name, shape=tensors[name].shape) for name in names])
@@ -100,7 +104,7 @@ class _Run:
         layer: Layer,
         schedule: LayerSchedule,
         weights: npt.NDArray[np.int16] | None,
-        tensors: dict[str, Tensor],
+        tensors: dict[str, TimedTensor],
         hardware: Hardware,
     ) -> None:
         clock = _alone(layer, schedule.mapping, tensors, hardware)

@@ -28,21 +28,21 @@ from solver.timing.mapping import Kind, Loop, Mapping
 from solver.timing.problem import Problem
 from solver.timing.profile import Profile
 
-Shape = tuple[int, int]
+BankShape = tuple[int, int]
 """Channels, and banks in each of them."""
 
 POSITIONS = ("P", "Q")
 INNER_ORDERS: tuple[tuple[Dim, ...], ...] = (("K", "C", "R", "S"), ("C", "R", "S", "K"))
 
 
-def shapes(hardware: Hardware) -> list[Shape]:
+def shapes(hardware: Hardware) -> list[BankShape]:
     """Return the shapes that are tried, smallest first: part of one channel, or whole channels."""
     width, most = hardware.banks_per_channel, hardware.most_banks
     within = [(1, banks) for banks in _round_numbers(min(width, most))]
     return within + [(channels, width) for channels in _round_numbers(most // width)[1:]]
 
 
-def sizes(hardware: Hardware) -> list[Shape]:
+def sizes(hardware: Hardware) -> list[BankShape]:
     """Return a shape for every number of banks up to 16, then for eight in each doubling; smallest first."""
     most = hardware.most_banks
     powers = [2**i for i in range(most.bit_length())]
@@ -112,7 +112,7 @@ def _spread(count: int, bounds: tuple[int, ...]) -> Ints:
     return np.array(sorted(ways), np.int64)
 
 
-def _arrays(bounds: Ints, shape: Shape, params: PoolParams) -> Iterator[list[tuple[Ints, Ints]]]:
+def _arrays(bounds: Ints, shape: BankShape, params: PoolParams) -> Iterator[list[tuple[Ints, Ints]]]:
     """Yield ways to spread a shape over the dims, as (channel bounds, bank bounds).
 
     First the most even ones; then, should none of these keep to the rows, those that leave the fewest weights
@@ -179,7 +179,7 @@ def _column_choices(work: tuple[int, ...], columns: int, count: int) -> Ints:
     return choices
 
 
-def _ways(layer: Layer, hardware: Hardware, shape: Shape, params: PoolParams) -> Batch | None:
+def _ways(layer: Layer, hardware: Hardware, shape: BankShape, params: PoolParams) -> Batch | None:
     """Return the mappings with few steps on at most `shape` of banks; None if none keeps to the rows."""
     arrays = _arrays(np.array(layer.bounds), shape, params)
     batches = (_batch(layer, hardware, own, params) for own in arrays)
@@ -211,7 +211,7 @@ def _batch(
 
 
 def pool_mappings(
-    layer: Layer, hardware: Hardware, shape: Shape, params: PoolParams = PoolParams()
+    layer: Layer, hardware: Hardware, shape: BankShape, params: PoolParams = PoolParams()
 ) -> Iterator[Mapping]:
     """Yield good mappings of a layer on at most a shape of banks, those of least own latency first."""
     batch = _ways(layer, hardware, shape, params)
@@ -273,22 +273,22 @@ class Pools:
 
     problem: Problem
     params: PoolParams = PoolParams()
-    _alike: dict[tuple[str, Shape, int | None], list[Profile]] = field(default_factory=dict)
-    _pools: dict[tuple[int, Shape], tuple[Profile, ...]] = field(default_factory=dict)
-    _close: dict[tuple[int, Shape], tuple[Profile, ...]] = field(default_factory=dict)
+    _alike: dict[tuple[str, BankShape, int | None], list[Profile]] = field(default_factory=dict)
+    _pools: dict[tuple[int, BankShape], tuple[Profile, ...]] = field(default_factory=dict)
+    _close: dict[tuple[int, BankShape], tuple[Profile, ...]] = field(default_factory=dict)
 
     def __reduce__(self) -> tuple[type[Pools], tuple[Problem, PoolParams]]:
         """Leave the pools out on the way to another process: it makes its own sooner."""
         return Pools, (self.problem, self.params)
 
-    def pool(self, layer: int, shape: Shape) -> tuple[Profile, ...]:
+    def pool(self, layer: int, shape: BankShape) -> tuple[Profile, ...]:
         """Return profiles of good mappings on at most `shape`, the fastest first; empty if none fits."""
         key = (layer, shape)
         if key not in self._pools:
             self._pools[key] = self._profiles(layer, shape, None)
         return self._pools[key]
 
-    def close(self, layer: int, shape: Shape) -> tuple[Profile, ...]:
+    def close(self, layer: int, shape: BankShape) -> tuple[Profile, ...]:
         """Return those of the pool that the next layer can follow more closely than any faster one."""
         key = (layer, shape)
         if key not in self._close:
@@ -298,7 +298,7 @@ class Pools:
         return self._close[key]
 
     @cached_property
-    def sizes(self) -> list[Shape]:
+    def sizes(self) -> list[BankShape]:
         """The shapes that banks are shared out in; see `sizes`."""
         return sizes(self.problem.hardware)
 
@@ -306,11 +306,11 @@ class Pools:
         """Return the position in `sizes` of the largest shape of at most so many banks."""
         return bisect.bisect_right(self.sizes, banks, key=math.prod) - 1
 
-    def favourites(self, layer: int, shape: Shape) -> tuple[Profile, ...]:
+    def favourites(self, layer: int, shape: BankShape) -> tuple[Profile, ...]:
         """Return the profiles of the pool that were estimated best, the fastest first; soon made."""
         return self._profiles(layer, shape, self.params.favourites)
 
-    def _profiles(self, layer: int, shape: Shape, most: int | None) -> tuple[Profile, ...]:
+    def _profiles(self, layer: int, shape: BankShape, most: int | None) -> tuple[Profile, ...]:
         record = self.problem.layers[layer]
         look = record.model_dump_json(exclude={"name": True, "operands": {"__all__": {"producer"}}})
         key = (look, shape, most)

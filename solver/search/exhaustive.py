@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from overlapim_files import InputError
-from solver.mapspace.pools import Shape
+from solver.mapspace.pools import BankShape
 from solver.maxplus.options import layer_options
 from solver.maxplus.response import Response
 from solver.schedule.banks import Banks
@@ -109,7 +109,7 @@ class _Table:
     rows : shape (options,).
     """
 
-    shape: Shape
+    shape: BankShape
     options: tuple[Response, ...]
     finish: Cycles
     lags: tuple[Cycles, ...]
@@ -272,7 +272,7 @@ def _bank_kinds(state: _State) -> list[list[tuple[int, int]]]:
     return [list(zip(until, rows, strict=True)) for until, rows in pairs]
 
 
-def _sites(state: _State, shape: Shape, rows: int) -> Iterator[Banks]:
+def _sites(state: _State, shape: BankShape, rows: int) -> Iterator[Banks]:
     """Yield banks of a shape that have so many rows left; of choices among equal banks and channels, one."""
     kinds = _bank_kinds(state)
     channels, width = [tuple(sorted(own)) for own in kinds], len(kinds[0])

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 
 from overlapim_files import InputError
-from solver.mapspace.pools import Pools, Shape, shapes
+from solver.mapspace.pools import BankShape, Pools, shapes
 from solver.params import RowPrices, SequentialParams
 from solver.schedule.plan import Plan, one_after_another
 from solver.stop import Stop
@@ -81,7 +81,9 @@ def _priced(profile: Profile, price: float) -> tuple[float, int]:
     return profile.total * (1 + price * profile.rows), profile.rows
 
 
-def static_choices(pools: Pools, sizes: Sequence[Shape], stop: Stop, retreat: int) -> Iterator[list[Profile]]:
+def static_choices(
+    pools: Pools, sizes: Sequence[BankShape], stop: Stop, retreat: int
+) -> Iterator[list[Profile]]:
     """Yield the best ways to share out all the banks, then fewer and fewer, in case they do not pack.
 
     Parameters
@@ -135,7 +137,7 @@ def _on_all_banks(pools: Pools, layer: int) -> Sequence[Profile]:
     return pool
 
 
-def _on_any(pools: Pools, layer: int, sizes: Sequence[Shape]) -> list[Profile]:
+def _on_any(pools: Pools, layer: int, sizes: Sequence[BankShape]) -> list[Profile]:
     """Return the layer's favourites on all shapes."""
     pool = [p for shape in sizes for p in pools.favourites(layer, shape)]
     return pool or [*_on_all_banks(pools, layer)]

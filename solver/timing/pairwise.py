@@ -16,9 +16,7 @@ import numpy.typing as npt
 from models.network import AXES, AXIS_DIMS, DIMS, OUTPUT_DIMS, AxisAccess, AxisName, Dim, Flatten, Operand
 from solver.timing.infinity import MINUS_INFINITY
 from solver.timing.profile import Cycles, Profile
-
-Indices = npt.NDArray[np.int64]
-Mask = npt.NDArray[np.bool_]
+from solver.timing.windows import Indices, Mask
 
 
 def data_spaces(profile: Profile) -> int:

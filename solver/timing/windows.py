@@ -14,6 +14,7 @@ import numpy.typing as npt
 from models.network import AxisAccess
 
 Indices = npt.NDArray[np.int64]
+Mask = npt.NDArray[np.bool_]
 Interval = tuple[Indices, Indices]
 """First and last coordinates, one of each for each value; the first is larger where nothing is read."""
 
