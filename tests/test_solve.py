@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from generators import check_by_simulation
 
 from hw.hardware import Hardware
 from hw.library import load_hardware
@@ -21,7 +22,7 @@ from solver.params import Params
 from solver.run import Improvement, Observer, Run
 from solver.schedule.plan import Plan
 from solver.search.sequential import sequential
-from solver.solution import read_plan, recompute, verify
+from solver.solution import read_plan, recompute
 from solver.solve import Result, solve
 from solver.stop import STEPS_PER_SECOND, Stop
 from solver.timing.problem import Problem
@@ -200,7 +201,7 @@ def test_methods_say_what_they_do() -> None:
 def test_exhaustive_search_proves_the_optimum() -> None:
     network, chip = tiny()
     result = solve(network, chip, method="exhaustive", stop=Stop())
-    verify(result.solution)
+    check_by_simulation(result)
     assert (result.bound, result.bound_scope, result.status) == (result.latency, "mapspace", "optimal")
     for other in ("sequential", "layerwise", "descent"):
         assert solve(network, chip, method=other, stop=Stop(iterations=200)).latency >= result.latency

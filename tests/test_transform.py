@@ -12,8 +12,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from generators import Instance, draw_instance
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from cli.main import run
 from hw.library import load_hardware
@@ -62,9 +60,13 @@ def last_start(times: LayerTimes) -> int:
     return int(starts.max() if idle is None else starts[~idle[order]].max())
 
 
-@settings(max_examples=100)
-@given(st.integers(0, 2**32))
-def test_no_order_of_one_layer_is_better_than_the_ready_one(seed: int) -> None:
+def test_no_order_of_one_layer_is_better_than_the_ready_one() -> None:
+    assert sum(map(_tried_in_every_order, range(100))) >= 30
+
+
+def _tried_in_every_order(seed: int) -> int:
+    """Compare the ready order with every other; return for how many layers of an instance."""
+    tried = 0
     problem, profiles, instance = drawn(seed)
     orders = [None if order is None else np.array(order) for order in instance.orders]
     timeline = evaluate(problem, profiles, instance.releases, orders)
@@ -80,6 +82,8 @@ def test_no_order_of_one_layer_is_better_than_the_ready_one(seed: int) -> None:
             assert last_start(ready) <= last_start(times)
             if whole(profile):
                 assert ready.end <= times.end
+        tried += 1
+    return tried
 
 
 def plans(weights: str) -> list[tuple[Problem, Plan]]:
