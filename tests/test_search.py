@@ -15,7 +15,7 @@ from generators import check_by_simulation, draw_hardware, draw_network, draw_so
 from hw.hardware import Hardware
 from hw.library import load_hardware, preset_names
 from models.library import load_network, network_names
-from models.network import OUTPUT_DIMS
+from models.network import OUTPUT_DIMS, Network
 from overlapim_files import InputError, dump
 from solver.mapspace.pools import Pools
 from solver.params import LayerwiseParams, Params
@@ -28,7 +28,7 @@ from solver.search.sequential import sequential, share_out
 from solver.solution import Solution, read_verified, verify
 from solver.solve import solve
 from solver.stop import Stop
-from solver.timing.mapping import problems
+from solver.timing.mapping import Loop, Mapping, problems
 from solver.timing.problem import Problem
 
 
@@ -234,6 +234,19 @@ def test_cutting_an_array_of_outputs_changes_no_time() -> None:
         after = problem.profile(5, cut(before.mapping, 3))
         assert (after.mapping.channels, after.mapping.banks_per_channel) == (3, 2)
         assert (after.total, after.axis_loops) == (before.total, before.axis_loops)
+
+
+def test_an_array_is_not_cut_so_that_a_loop_could_be_smaller() -> None:
+    """Two channels of two banks cover three rows; one channel of four banks would leave one idle."""
+    axes = {"h": {"terms": {"P": 1}}}
+    layer = {"name": "a", "dims": {"P": 3}, "operands": [{"from": "x", "axes": axes}]}
+    inputs = [{"name": "x", "shape": [1, 1, 3, 1]}]
+    tree = {"format": "overlapim/network/1", "name": "rows", "inputs": inputs, "layers": [layer]}
+    problem = Problem(Network.model_validate(tree), load_hardware("toy").with_weights("static"))
+    own = problem.profile(0, Mapping((Loop("P", 2, "channel"), Loop("P", 2, "bank"))))
+    placement = Placement(problem, random.Random(0))
+    assert placement.with_channels(0, own, 2) is own
+    assert placement.with_channels(0, own, 1) is None
 
 
 @pytest.mark.parametrize("banks", [128, 100, 60])

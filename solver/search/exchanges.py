@@ -88,6 +88,8 @@ class Exchanges(TableCheckedMoves):
         timeline = state.plan.timeline
         own = timeline.layers[layer].profile.mapping
         cut = self.placement.with_channels(layer, profile, own.channels)
+        if cut is None:
+            return None
         changed = State(Plan(self._replaced(layer, cut, timeline), state.plan.banks))
         return changed if changed.cost <= limit else None
 

@@ -13,7 +13,7 @@ from hw.hardware import Hardware
 from models.network import DIMS
 from solver.params import PlacementParams
 from solver.schedule.banks import Banks, pack
-from solver.timing.mapping import Loop, Mapping
+from solver.timing.mapping import Loop, Mapping, problems
 from solver.timing.problem import Problem
 from solver.timing.profile import Profile
 
@@ -34,7 +34,7 @@ class Placement:
         self.problem = problem
         self.params = params
         self.random = rng
-        self._cut: dict[tuple[Profile, int], Profile] = {}
+        self._cut: dict[tuple[Profile, int], Profile | None] = {}
 
     def place(self, profiles: Sequence[Profile]) -> Placed | None:
         """Return the profiles with banks for each; None if no way was found.
@@ -65,7 +65,10 @@ class Placement:
             channels = _channels(free, profiles[i], self.problem.hardware)
             if not channels:
                 return None
-            chosen[i] = self.with_channels(i, profiles[i], len(channels))
+            profile = self.with_channels(i, profiles[i], len(channels))
+            if profile is None:
+                return None
+            chosen[i] = profile
             banks = profiles[i].banks // len(channels)
             first = np.array([(c + 1) * width - free[c] for c in channels])
             given[i] = (first[:, None] + np.arange(banks)).ravel()
@@ -73,14 +76,19 @@ class Placement:
                 free[c] -= banks
         return chosen, tuple(given[i] for i in range(len(profiles)))
 
-    def with_channels(self, layer: int, profile: Profile, channels: int) -> Profile:
-        """Return a profile with its array cut into so many channels, a divisor of its number of banks."""
+    def with_channels(self, layer: int, profile: Profile, channels: int) -> Profile | None:
+        """Return a profile with its array cut into so many channels, a divisor of its number of banks.
+
+        None if loops that are joined then reach further than they must: two of 2 cover 3, one of 4 may not.
+        """
         if profile.mapping.channels == channels:
             return profile
         if len(self._cut) > MEMORY:
             self._cut.clear()
         if (profile, channels) not in self._cut:
-            self._cut[profile, channels] = self.problem.profile(layer, cut(profile.mapping, channels))
+            mapping = cut(profile.mapping, channels)
+            valid = not problems(profile.layer, mapping, self.problem.hardware)
+            self._cut[profile, channels] = self.problem.profile(layer, mapping) if valid else None
         return self._cut[profile, channels]
 
 
