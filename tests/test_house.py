@@ -19,35 +19,16 @@ FILES = sorted(path for room in ROOMS for path in (ROOT / room).rglob("*.py"))
 AT_THE_ROOT = {"__init__", "solve", "run", "stop", "solution", "reference", "params"}
 
 TWICE = {
-    "Banks",  # cli.derive, solver.schedule.banks
-    "BitWidths",  # cli.derive, hw.hardware
-    "Columns",  # cli.bench.network, cli.derive
-    "Compared",  # cli.compare, cli.evaluate
     "Coordinates",  # models.checks, solver.reference
     "Cycles",  # solver.execute.reading, solver.timing.profile
     "Drawn",  # solver.bench.small, solver.execute.numbers
-    "Extent",  # cli.networks, models.layer
-    "Figure",  # cli.html.figures, cli.plot
-    "Form",  # cli.export, models.onnx.access
     "Indices",  # solver.execute.reading, solver.reference, solver.timing.pairwise, solver.timing.windows
-    "Inputs",  # cli.found, models.onnx.operands
-    "Interval",  # cli.derive, solver.timing.windows
     "Mask",  # solver.maxplus.response, solver.timing.pairwise
-    "Name",  # cli.catalogue, cli.derive, models.layer
-    "Network",  # cli.bench.options, models.network
-    "Page",  # cli.html.page, cli.report
-    "Part",  # models.build, models.onnx.access
     "Placed",  # models.onnx.origin, solver.search.placement
-    "Run",  # cli.explain, solver.run
-    "Shape",  # models.checks, models.timeloop.problem, solver.bench.small, solver.mapspace.pools
-    "Tensor",  # models.build, models.onnx.access, solver.execute.reading
-    "Term",  # models.onnx.access, models.timeloop.problem
-    "Terms",  # models.layer, models.onnx.access
-    "TimeLimit",  # cli.options, cli.transform
-    "Variant",  # cli.derive, hw.derive
-    "Weights",  # cli.derive, hw.hardware
+    "Run",  # cli.commands.explain, solver.run
+    "Shape",  # models.checks, solver.bench.small, solver.mapspace.pools
+    "Tensor",  # models.onnx.access, solver.execute.reading
     "Window",  # models.layer, solver.timing.windows
-    "Written",  # cli.result, cli.trace
 }
 """Public names that still stand in two modules; each ought to get a name of its own."""
 
@@ -101,22 +82,6 @@ def test_the_front_door_of_the_solver_is_small() -> None:
     assert modules | (packages & AT_THE_ROOT) == AT_THE_ROOT
 
 
-def test_files_know_nothing_of_what_is_in_them() -> None:
-    single, package = ROOT / "overlapim_files.py", ROOT / "overlapim_files"
-    paths = [single] if single.exists() else sorted(package.rglob("*.py"))
-    assert paths
-    assert not {name for path in paths for name in imported(path)} & {*ROOMS, "overlapim"}
-
-
-def imported(path: Path) -> Iterator[str]:
-    """Yield the packages from which a module imports anything."""
-    for node in ast.walk(tree(path)):
-        if isinstance(node, ast.Import):
-            yield from (alias.name.partition(".")[0] for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            yield (node.module or "").partition(".")[0]
-
-
 # The contracts of import-linter can be broken
 
 DOWN = "Imports go down only"
@@ -128,7 +93,8 @@ BROKEN = [
     ("models/layer.py", "hw.hardware", DOWN),
     ("hw/hardware.py", "models.layer", DOWN),
     ("models/layer.py", "solver.stop", DOWN),
-    ("solver/stop.py", "cli.clock", DOWN),
+    ("solver/stop.py", "cli.output", DOWN),
+    ("overlapim_files/errors.py", "hw.hardware", DOWN),
     ("solver/search/state.py", "solver.cpsat.packing", BELOW),
     ("solver/timing/need.py", "solver.maxplus.lags", BELOW),
     ("solver/reference.py", "solver.timing.profile", APART),
@@ -142,7 +108,7 @@ BROKEN = [
 def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a copy of the sources."""
     folder = tmp_path_factory.mktemp("house")
-    for room in ROOMS:
+    for room in (*ROOMS, "overlapim_files"):
         shutil.copytree(ROOT / room, folder / room, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "pyproject.toml", folder)
     return folder
@@ -157,7 +123,7 @@ def linted(folder: Path) -> str:
 def test_every_contract_is_kept(copy: Path) -> None:
     said = linted(copy)
     assert all(f"{contract} KEPT" in said for contract in (DOWN, BELOW, APART, BLIND)), said
-    assert "Contracts: 4 kept, 0 broken." in said
+    assert " 0 broken." in said
 
 
 @pytest.mark.parametrize(("file", "module", "contract"), BROKEN)
