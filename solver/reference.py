@@ -83,7 +83,7 @@ def simulate(
     return [done[layer.name] for layer in network.layers]
 
 
-class Coordinates:
+class TouchedCoordinates:
     """Which coordinates of each dim are touched while the outermost temporal loops stand at given digits."""
 
     def __init__(self, layer: Layer, mapping: Mapping) -> None:
@@ -133,7 +133,7 @@ class _Run:
 
     def __init__(self, layer: Layer, mapping: Mapping, hardware: Hardware) -> None:
         self.layer = layer
-        self.coordinates = Coordinates(layer, mapping)
+        self.coordinates = TouchedCoordinates(layer, mapping)
         self.bounds = [0, *(loop.bound for loop in self.coordinates.temporal)]
         self.load_depth = self.drain_depth = 0
         for depth, loop in enumerate(self.coordinates.temporal, 1):
@@ -232,7 +232,7 @@ _Reader = Callable[[OuterDigits], int]
 """Given the digits of a block, the latest stamp of what it reads of one operand; 0 if that is nothing."""
 
 
-def _reader(operand: Operand, coordinates: Coordinates, finish: Stamps) -> _Reader:
+def _reader(operand: Operand, coordinates: TouchedCoordinates, finish: Stamps) -> _Reader:
     return (_separate if operand.flatten is None else _flattened)(operand, coordinates, finish)
 
 
@@ -260,7 +260,7 @@ def walk_windows(operand: Operand, axis: AxisName, value: int, extent: int) -> r
     return range(low, min(high, extent - 1) + 1)
 
 
-def _separate(operand: Operand, coordinates: Coordinates, finish: Stamps) -> _Reader:
+def _separate(operand: Operand, coordinates: TouchedCoordinates, finish: Stamps) -> _Reader:
     """Return the reader of an operand that has one form for each axis."""
     known: dict[Hashable, Sequence[int]] = {}
     latest: dict[Hashable, int] = {}
@@ -286,7 +286,7 @@ def _separate(operand: Operand, coordinates: Coordinates, finish: Stamps) -> _Re
     return read
 
 
-def _flattened(operand: Operand, coordinates: Coordinates, finish: Stamps) -> _Reader:
+def _flattened(operand: Operand, coordinates: TouchedCoordinates, finish: Stamps) -> _Reader:
     """Return the reader of an operand of which one form decides the coordinates on the axes ch, h and w."""
     form = operand.flatten
     assert isinstance(form, Flatten)
@@ -340,7 +340,7 @@ def _halvings(n: int) -> int:
     return count
 
 
-def _load_cycles(layer: Layer, mapping: Mapping, coordinates: Coordinates, hardware: Hardware) -> int:
+def _load_cycles(layer: Layer, mapping: Mapping, coordinates: TouchedCoordinates, hardware: Hardware) -> int:
     """Return the cycles of loading one tile of every operand and adding up the operands of each sum."""
     bits, first_step = hardware.bits.activation, [0] * len(coordinates.temporal)
     banks = 1

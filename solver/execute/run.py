@@ -20,7 +20,7 @@ from overlapim_files import InputError
 from solver.execute.numbers import PRIME, Drawn, Numbers, output, products, residuals
 from solver.execute.reading import Reader, TimedTensor
 from solver.execute.schedule import LayerSchedule
-from solver.reference import Coordinates, SimulatedLayer, simulate
+from solver.reference import SimulatedLayer, TouchedCoordinates, simulate
 from solver.timing.mapping import Mapping
 from solver.timing.profile import Cycles
 from solver.timing.windows import Indices
@@ -110,7 +110,7 @@ class _Run:
         clock = _alone(layer, schedule.mapping, tensors, hardware)
         self.layer, self.schedule, self.weights = layer, schedule, weights
         self.tensor, self.transfer = tensors[layer.name], hardware.cycles.transfer
-        self.coordinates = Coordinates(layer, schedule.mapping)
+        self.coordinates = TouchedCoordinates(layer, schedule.mapping)
         self.readers = [Reader(x, self.coordinates, tensors[x.producer]) for x in layer.operands]
         self.blocks = block_digits(self.coordinates, len(schedule.starts))
         self.order = range(len(self.blocks)) if schedule.order is None else schedule.order
@@ -184,7 +184,7 @@ class _Completed:
         return self._places[own], self._offsets[own]
 
 
-def block_digits(coordinates: Coordinates, blocks: int) -> list[tuple[int, ...]]:
+def block_digits(coordinates: TouchedCoordinates, blocks: int) -> list[tuple[int, ...]]:
     """Return the digits of the outermost temporal loops, of as many as make up the blocks."""
     bounds = [loop.bound for loop in coordinates.temporal]
     depth = next(d for d in range(len(bounds) + 1) if math.prod(bounds[:d]) == blocks)

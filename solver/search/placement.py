@@ -22,7 +22,7 @@ MEMORY = 10_000
 
 ARRAY = ("channel", "bank")
 
-Placed = tuple[list[Profile], tuple[Banks, ...]]
+PlacedProfiles = tuple[list[Profile], tuple[Banks, ...]]
 
 
 class Placement:
@@ -36,7 +36,7 @@ class Placement:
         self.random = rng
         self._cut: dict[tuple[Profile, int], Profile | None] = {}
 
-    def place(self, profiles: Sequence[Profile]) -> Placed | None:
+    def place(self, profiles: Sequence[Profile]) -> PlacedProfiles | None:
         """Return the profiles with banks for each; None if no way was found.
 
         Where they do not fit as they are, the arrays of some are cut otherwise, into as many banks as before.
@@ -55,7 +55,7 @@ class Placement:
                 return placed
         return None
 
-    def _greedy(self, profiles: Sequence[Profile], order: Sequence[int]) -> Placed | None:
+    def _greedy(self, profiles: Sequence[Profile], order: Sequence[int]) -> PlacedProfiles | None:
         """Place the layers in an order, each with the cut that leaves the fewest channels half used."""
         width = self.problem.hardware.banks_per_channel
         free = [width] * self.problem.hardware.channels
