@@ -62,6 +62,8 @@ class Stop:
     patience : stop when for so many seconds, counted as above, no better plan and no higher bound was found,
         from the first plan on.
     interrupt : stop when another thread or process sets it.
+    started : when it was made, by `time.monotonic`.
+    progress : what has been done; a stop and its parts share it.
     """
 
     seconds: float | None = None
@@ -92,7 +94,7 @@ class Stop:
 
         Parameters
         ----------
-        until : elapsed seconds up to which time is shared out, if less is left than that.
+        until : elapsed seconds at which the time that is shared out ends, unless this stop comes first.
         """
         elapsed = self.elapsed()
         seconds = elapsed + share * (min(until, elapsed + self.remaining()) - elapsed)
@@ -101,9 +103,9 @@ class Stop:
     def abroad(self, interrupt: Flag) -> Self:
         """Return a stop with the same limits for another process, which counts for itself.
 
-        It cannot see what the others find: whoever does sets its interrupt.
+        Improvements are noted here and not there, so whoever notes them sets its interrupt.
         """
-        return replace(self, gap=None, patience=None, interrupt=interrupt, progress=RunProgress())
+        return replace(self, interrupt=interrupt, progress=RunProgress())
 
     @property
     def steps(self) -> int:
