@@ -15,9 +15,11 @@ from models.library import load_network
 from models.network import Layer, Network, Operand
 from models.onnx.load import Imported, import_onnx
 from overlapim_files import InputError
+from solver.methods import METHODS
+from solver.params import Params
 from solver.run import Improvement, Observer
 from solver.solution import Solution, read_plan, read_verified, verify
-from solver.solve import METHODS, Result, solve
+from solver.solve import Result, solve
 from solver.stop import Stop
 from solver.timing.mapping import Loop, Mapping
 
@@ -33,6 +35,7 @@ __all__ = [
     "Network",
     "Observer",
     "Operand",
+    "Params",
     "Result",
     "Solution",
     "Stop",

@@ -52,6 +52,18 @@ def quantity(unit: str, low: float, high: float) -> Callable[[object], float]:
 seconds = quantity("seconds", 0.1, MAX_SECONDS)
 
 
+def share(given: object) -> float:
+    """Return a share from 0 to 1, given as a number or in percent."""
+    text = str(given)
+    try:
+        value = float(text[:-1]) / 100 if text.endswith("%") else float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value <= 1:
+        raise typer.BadParameter(f"must be a share from 0 to 1, or 0% to 100%, not {text[:40]!r}")
+    return value
+
+
 def text(longest: int) -> Callable[[object], str]:
     """Return a parser of text that is not empty."""
 

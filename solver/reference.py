@@ -22,7 +22,7 @@ from overlapim_files import InputError
 from solver.timing.mapping import Kind, Loop, Mapping
 
 Stamps = npt.NDArray[np.int64]
-Indices = npt.NDArray[np.int64]
+ElementPlaces = npt.NDArray[np.int64]
 OuterDigits = Sequence[int]
 """Digits of the outermost temporal loops, outermost first; the others run over all of theirs."""
 
@@ -86,7 +86,7 @@ def simulate(
     return [done[layer.name] for layer in network.layers]
 
 
-class Coordinates:
+class TouchedCoordinates:
     """Which coordinates of each dim are touched while the outermost temporal loops stand at given digits."""
 
     def __init__(self, layer: Layer, mapping: Mapping) -> None:
@@ -136,7 +136,7 @@ class _Run:
 
     def __init__(self, layer: Layer, mapping: Mapping, hardware: Hardware) -> None:
         self.layer = layer
-        self.coordinates = Coordinates(layer, mapping)
+        self.coordinates = TouchedCoordinates(layer, mapping)
         temporal = self.coordinates.temporal
         self.bounds = [0, *(loop.bound for loop in temporal)]
         costs = _Costs(layer, mapping, hardware)
@@ -163,7 +163,7 @@ class _Run:
         self.block_starts: list[int] = []
         self.needs: list[int] = []
         self.finish: Stamps = np.full(layer.shape, -1, np.int64)
-        self._outputs: dict[Hashable, tuple[Indices, Indices, Indices, Indices]] = {}
+        self._outputs: dict[Hashable, tuple[ElementPlaces, ElementPlaces, ElementPlaces, ElementPlaces]] = {}
 
     def execute(self, readers: list[_OperandReader], release: int, order: list[int] | None) -> SimulatedLayer:
         """Run all blocks, in the loops' own order or the given one."""
@@ -242,7 +242,7 @@ class _Run:
         self.finish[self._outputs[key]] = self.clock
 
 
-def _open(*coordinates: Sequence[int]) -> tuple[Indices, Indices, Indices, Indices]:
+def _open(*coordinates: Sequence[int]) -> tuple[ElementPlaces, ElementPlaces, ElementPlaces, ElementPlaces]:
     n, ch, h, w = (np.array(x, np.int64) for x in coordinates)
     return n[:, None, None, None], ch[:, None, None], h[:, None], w
 
@@ -259,7 +259,7 @@ class _OperandReader:
     residual: bool
 
 
-def _reader(operand: Operand, coordinates: Coordinates, finish: Stamps) -> _Reader:
+def _reader(operand: Operand, coordinates: TouchedCoordinates, finish: Stamps) -> _Reader:
     return (_separate if operand.flatten is None else _flattened)(operand, coordinates, finish)
 
 
@@ -287,7 +287,7 @@ def walk_windows(operand: Operand, axis: AxisName, value: int, extent: int) -> r
     return range(low, min(high, extent - 1) + 1)
 
 
-def _separate(operand: Operand, coordinates: Coordinates, finish: Stamps) -> _Reader:
+def _separate(operand: Operand, coordinates: TouchedCoordinates, finish: Stamps) -> _Reader:
     """Return the reader of an operand that has one form for each axis."""
     known: dict[Hashable, Sequence[int]] = {}
     latest: dict[Hashable, int] = {}
@@ -313,7 +313,7 @@ def _separate(operand: Operand, coordinates: Coordinates, finish: Stamps) -> _Re
     return read
 
 
-def _flattened(operand: Operand, coordinates: Coordinates, finish: Stamps) -> _Reader:
+def _flattened(operand: Operand, coordinates: TouchedCoordinates, finish: Stamps) -> _Reader:
     """Return the reader of an operand of which one form decides the coordinates on the axes ch, h and w."""
     form = operand.flatten
     assert isinstance(form, Flatten)

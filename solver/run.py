@@ -1,4 +1,4 @@
-"""One call of a method: what limits it, what it has found and proved so far, and who hears of it."""
+"""One call of a method: what limits it, what it has found and proved so far, and who is notified."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import threading
 from dataclasses import dataclass, field
 
 from solver.mapspace.pools import Pools
-from solver.params import Strategy
+from solver.params import Params
 from solver.schedule.plan import Plan
 from solver.stop import Stop
 from solver.timing.problem import Problem
@@ -35,13 +35,13 @@ class Improvement:
 
 
 class Observer:
-    """Hears of what a run does while it does it; this one does not care."""
+    """Is notified of what a run does while it does it; this one ignores it."""
 
     def improved(self, improvement: Improvement) -> None:
-        """Hear that the latency has fallen or the bound has risen."""
+        """Called when the latency has fallen or the bound has risen."""
 
     def doing(self, text: str) -> None:
-        """Hear what the method begins to do, in a few words."""
+        """Called with what the method begins to do, in a few words."""
 
 
 @dataclass
@@ -51,20 +51,21 @@ class Run:
     Attributes
     ----------
     warm_start : a plan that was known before, already reported as found.
-    strategy : which way `layerwise` walks.
+    start : the plan of `sequential`, which every method begins with.
     best : the best plan so far.
     bound : no valid plan is faster.
-    pool_bound, candidates : no choice among so many candidate mappings is faster.
+    candidate_bound, candidates : no choice among so many candidate mappings is faster.
     """
 
     problem: Problem
     pools: Pools
+    params: Params
     stop: Stop
     seed: int
     workers: int
     observer: Observer
     warm_start: Plan | None = None
-    strategy: Strategy = "best"
+    start: Plan | None = None
     best: Plan | None = None
     bound: int | None = None
     candidate_bound: int | None = None
@@ -78,6 +79,12 @@ class Run:
             if self.best is None or plan.latency < self.best.latency:
                 self.best = plan
                 self._improved()
+
+    @property
+    def sequential(self) -> Plan:
+        """The plan without overlap, once it has been made."""
+        assert self.start is not None
+        return self.start
 
     @property
     def incumbent(self) -> Plan:
@@ -101,7 +108,7 @@ class Run:
         self.observer.doing(text)
 
     def _improved(self) -> None:
-        """Note the new state; nothing is left to do once the bound has met the latency."""
+        """Note the new state, and let the stop judge whether it is good enough."""
         if self.best is None:
             return
         latency = self.best.latency
@@ -111,5 +118,4 @@ class Run:
         self.trace.append(improvement)
         log.debug("%.3f s: %d cycles, bound %s", improvement.seconds, latency, self.bound)
         self.observer.improved(improvement)
-        if self.bound == latency:
-            self.stop.end()
+        self.stop.improved(improvement.gap)

@@ -2,28 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from hw.hardware import Hardware
 from models.network import Network
 from overlapim_files import InputError, nearest
 from solver.mapspace.pools import Pools
-from solver.params import Strategy
+from solver.methods import DEFAULT_METHOD, METHODS
+from solver.params import Params
 from solver.run import Improvement, Observer, Run, gap
 from solver.schedule.plan import Plan
-from solver.search.layerwise import layerwise
-from solver.search.parallel import descend
-from solver.search.random_mapper import random_mapper
 from solver.search.sequential import sequential
 from solver.solution import BoundScope, Solution, Status, from_plan, verify
-from solver.stop import Stop
+from solver.stop import Ending, Stop
 from solver.timing.problem import Problem
-
-DEFAULT_METHOD = "cpsat"
-
-COMBINATIONS = 10**9
-"""Combinations beyond which `exhaustive` refuses to begin; bounds leave out most of those below."""
 
 
 @dataclass(frozen=True)
@@ -34,8 +26,9 @@ class Result:
     ----------
     sequential : latency of the `sequential` method on the same problem.
     bound : no valid solution has a lower latency, if anything was proved.
-    pool_bound : no choice among the `candidates` mappings that a solver was given has a lower latency. The
-        plan may hold other mappings, so this may lie above its latency.
+    candidate_bound : no choice among the `candidates` mappings that a solver was given has a lower latency.
+        The plan may hold other mappings, so this may lie above its latency.
+    ending : why the search ended.
     """
 
     solution: Solution
@@ -47,6 +40,7 @@ class Result:
     trace: tuple[Improvement, ...]
     seconds: float
     steps: int
+    ending: Ending
 
     @property
     def latency(self) -> int:
@@ -74,84 +68,28 @@ class Result:
         return gap(self.latency, self.candidate_bound)
 
 
-def _sequential(run: Run, start: Plan) -> None:
-    run.found(start)
-
-
-def _layerwise(run: Run, start: Plan) -> None:
-    run.doing("walks through the layers")
-    run.found(layerwise(run.pools, _better(run.warm_start, start), run.stop, run.strategy))
-
-
-def _random(run: Run, start: Plan) -> None:
-    run.doing("draws mappings at random")
-    run.found(random_mapper(run.problem, start, run.stop, run.seed))
-
-
-def _descent(run: Run, start: Plan) -> None:
-    run.found(start)
-    run.doing("walks through the layers")
-    run.found(layerwise(run.pools, start, run.stop))
-    run.doing("changes mappings, starts and banks")
-    descend(run.pools, _better(run.best, start), run.stop, run.seed, run.workers, run.found)
-
-
-def _exhaustive(run: Run, start: Plan) -> None:
-    from solver.search.exhaustive import exhaustive
-
-    run.doing("tries every plan")
-    found = exhaustive(run.problem, COMBINATIONS, run.stop)
-    run.found(start)
-    if found.plan is not None:
-        run.found(found.plan)
-        if found.complete:
-            run.bounded(found.plan.latency)
-
-
-def _cpsat(run: Run, start: Plan) -> None:
-    run.found(start)
-    from solver.cpsat.method import cpsat
-
-    cpsat(run)
-
-
-def _better(plan: Plan | None, start: Plan) -> Plan:
-    """Return the plan of lower latency; `start` if there is no other."""
-    return start if plan is None or start.latency <= plan.latency else plan
-
-
-METHODS: dict[str, Callable[[Run, Plan], None]] = {
-    "sequential": _sequential,
-    "random": _random,
-    "layerwise": _layerwise,
-    "descent": _descent,
-    "cpsat": _cpsat,
-    "exhaustive": _exhaustive,
-}
-"""Every method, by name. Each is given the plan without overlap and reports what it finds to the run."""
-
-
 def solve(
     network: Network,
     hardware: Hardware,
+    *,
     method: str = DEFAULT_METHOD,
+    params: Params = Params(),
     stop: Stop | None = None,
     seed: int = 0,
     workers: int = 1,
     warm_start: Plan | None = None,
     observer: Observer | None = None,
-    strategy: Strategy = "best",
 ) -> Result:
     """Find mappings, starts and banks for all layers together.
 
     Parameters
     ----------
+    params : what the methods are tuned by.
     stop : when to end; without it an anytime method runs for 10 seconds.
     seed : of every random choice.
     workers : processes that search side by side.
     warm_start : a plan of the same network and hardware; the result is never worse. See `read_plan`.
-    observer : hears of better plans, higher bounds and what is being done.
-    strategy : which way `layerwise` walks; other methods do not ask.
+    observer : is notified of better plans, higher bounds and what is being done.
 
     Raises
     ------
@@ -165,17 +103,19 @@ def solve(
     if stop.pace is not None and workers > 1:
         raise InputError(f"a deterministic search has one worker, not {workers}")
     problem = Problem(network, hardware)
-    run = Run(problem, Pools(problem), stop, seed, workers, observer or Observer(), warm_start, strategy)
+    pools = Pools(problem, params.pools)
+    run = Run(problem, pools, params, stop, seed, workers, observer or Observer(), warm_start)
     if warm_start is not None:
         run.found(warm_start)
     run.doing("maps the layers one after the other")
-    start = sequential(run.pools, stop, run.found)
-    METHODS[method](run, start)
-    return _result(run, method, start)
+    run.start = sequential(pools, stop, params.sequential, run.found)
+    METHODS[method](run)
+    return _result(run, method)
 
 
-def _result(run: Run, method: str, start: Plan) -> Result:
+def _result(run: Run, method: str) -> Result:
     """Put together what a run has found, and check it once more."""
+    ending = run.stop.ending() or "finished"
     run.doing("checks the answer")
     plan = run.incumbent
     solution = from_plan(run.problem, plan, method, run.seed, run.bound, run.candidate_bound)
@@ -183,11 +123,12 @@ def _result(run: Run, method: str, start: Plan) -> Result:
     return Result(
         solution=solution,
         plan=plan,
-        sequential=start.latency,
+        sequential=run.sequential.latency,
         bound=run.bound,
         candidate_bound=run.candidate_bound,
         candidates=run.candidates,
         trace=tuple(run.trace),
         seconds=run.stop.wall(),
         steps=run.stop.steps,
+        ending=ending,
     )

@@ -9,14 +9,21 @@ import itertools
 import math
 import random
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
 from hypothesis import strategies as st
 
-from hw.hardware import Hardware, Level
+from hw.hardware import Hardware, Level, Weights
 from models.network import AXES, DIMS, OUTPUT_DIMS, AxisAccess, Dim, Layer, Network, Operand
+from overlapim_files import InputError
+from solver.mapspace.pools import Pools
 from solver.maxplus.candidates import Candidate
+from solver.reference import simulate
+from solver.search.sequential import sequential
+from solver.solve import Result
+from solver.stop import Stop
 from solver.timing.mapping import Loop, Mapping
 from solver.timing.problem import Problem
 from solver.timing.profile import Profile, profile
@@ -124,6 +131,26 @@ def _second_version(rng: random.Random) -> Json:
     if rng.random() < 0.5:
         chosen["refresh"] = {"interval_ns": 3900.0, "busy_ns": 350.0}
     return chosen
+
+
+def draw_solvable(rng: random.Random, most: int, weights: Weights) -> tuple[Network, Hardware]:
+    """Draw a network of at most so many layers and a chip that can hold it."""
+    while True:
+        network = draw_network(rng, rng.randint(1, most))
+        hardware = draw_hardware(rng, network).with_weights(weights)
+        with suppress(InputError):
+            sequential(Pools(Problem(network, hardware)), Stop())
+            return network, hardware
+
+
+def check_by_simulation(result: Result) -> None:
+    """Execute an answer loop by loop, in a way that shares no formula with what has found and checked it."""
+    solution, plan = result.solution, result.plan
+    orders = [record.order for record in solution.layers.values()]
+    simulated = simulate(solution.network, solution.hardware, solution.mappings, plan.releases, orders)
+    stated = [solution.layers[layer.name] for layer in solution.network.layers]
+    assert [(x.start, x.end) for x in simulated] == [(x.start, x.end) for x in stated]
+    assert max(x.end for x in simulated) == result.latency
 
 
 # Mappings

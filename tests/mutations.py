@@ -72,8 +72,9 @@ def drop(statement: str) -> Edit:
     """Leave out the statement that begins with a text."""
 
     def edit(source: str) -> str:
-        nodes = (x for x in ast.walk(ast.parse(source)) if isinstance(x, ast.stmt))
-        found = [x for x in nodes if (ast.get_source_segment(source, x) or "").startswith(statement)]
+        nodes, lines = ast.walk(ast.parse(source)), source.splitlines()
+        statements = (x for x in nodes if isinstance(x, ast.stmt))
+        found = [x for x in statements if lines[x.lineno - 1][x.col_offset :].startswith(statement)]
         node = _only(found, f"statements '{statement}'")
         return _replaced(source, node, node, "pass")
 

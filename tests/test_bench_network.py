@@ -13,9 +13,9 @@ from cli.main import app
 from hw.hardware import Weights
 from hw.library import load_hardware
 from models.library import load_network
-from solver.bench.network import COLUMNS, METHODS, ORIGINAL, WHOLE_CHIP, Setting, budgeted, walked
+from solver.bench.network import COLUMNS, COMPARED, ORIGINAL, WHOLE_CHIP, Setting, budgeted, walked
 from solver.bench.runtime import measure_walk
-from solver.params import WALKS
+from solver.params import STRATEGIES, WALKS, LayerwiseParams, Params
 from solver.solve import solve
 from solver.stop import Stop
 from solver.timing.problem import Problem
@@ -27,15 +27,16 @@ def test_columns_are_as_defined(setting: Setting, weights: Weights) -> None:
     network = load_network("toy")
     chip = budgeted(network, load_hardware("toy").with_weights(weights), setting)
     found = walked(network, chip, threading.Event())
-    assert set(found) == set(COLUMNS) - set(METHODS) | set(WALKS)
-    assert found[ORIGINAL] == solve(network, chip, "sequential").latency
+    assert set(found) == set(COLUMNS) - set(COMPARED) | set(WALKS)
+    assert found[ORIGINAL] == solve(network, chip, method="sequential").latency
     assert found["best original overlap"] <= found[ORIGINAL]
     assert found["best overlap"] == min(found[walk] for walk in WALKS)
-    for walk in (*WALKS, "best"):
-        own = solve(network, chip, "layerwise", Stop(), strategy=walk).latency  # type: ignore[arg-type]
+    for walk in STRATEGIES:
+        params = Params(layerwise=LayerwiseParams(walk))
+        own = solve(network, chip, method="layerwise", params=params, stop=Stop()).latency
         assert own == found["best overlap" if walk == "best" else walk]
     whole = load_hardware("toy").with_weights("shared")
-    assert found[WHOLE_CHIP] == solve(network, whole, "sequential").latency
+    assert found[WHOLE_CHIP] == solve(network, whole, method="sequential").latency
 
 
 @pytest.mark.parametrize("method", ["sequential", "random", "layerwise", "descent", "cpsat"])
@@ -44,7 +45,7 @@ def test_every_method_keeps_to_equal_banks(method: str, weights: Weights) -> Non
     network = load_network("toy")
     chip = budgeted(network, load_hardware("toy").with_weights(weights), "equal")
     assert chip.most_banks == 2
-    result = solve(network, chip, method, Stop.deterministic(1))
+    result = solve(network, chip, method=method, stop=Stop.deterministic(1))
     assert max(profile.banks for profile in result.plan.profiles) <= 2
 
 
@@ -53,7 +54,7 @@ def test_a_run_goes_on_where_it_was(tmp_path: Path) -> None:
     first = CliRunner().invoke(app, [*common, "--seeds", "0", "--weights", "static", "--banks", "equal"])
     assert first.exit_code == 0
     kept = json.loads((tmp_path / "network.json").read_text())["cases"]
-    assert [case["what"]["method"] for case in kept] == ["columns", *METHODS]
+    assert [case["what"]["method"] for case in kept] == ["columns", *COMPARED]
     again = CliRunner().invoke(app, [*common, "--seeds", "0,1", "--weights", "static", "--banks", "equal"])
     assert again.exit_code == 0 and "4 of 7 cases are there already" in again.stderr
     assert json.loads((tmp_path / "network.json").read_text())["cases"][:4] == kept

@@ -21,6 +21,7 @@ from solver.bound.reading import enabled, needed, needed_by_shares
 from solver.bound.relaxation import linear_bound
 from solver.cpsat import method
 from solver.mapspace.enumeration import mappings
+from solver.params import CpsatParams, Params, WholeParams
 from solver.reference import walk_windows
 from solver.run import Improvement, Observer
 from solver.search.exhaustive import exhaustive
@@ -32,6 +33,7 @@ from solver.timing.profile import profile
 COMBINATIONS = 10**9
 BATCH = 10
 FEW_PAIRS = 700
+WHOLE = Params(cpsat=CpsatParams(whole=WholeParams(pairs=10**9)))
 
 
 class Bounds(Observer):
@@ -46,7 +48,7 @@ class Bounds(Observer):
 
 
 @pytest.mark.parametrize("first", range(0, 360, BATCH))
-def test_cpsat_is_exhaustive_and_bounds_are_below(first: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cpsat_is_exhaustive_and_bounds_are_below(first: int) -> None:
     solved = 0
     for seed in range(first, first + BATCH):
         network, hardware = draw_small(random.Random(seed))
@@ -57,12 +59,18 @@ def test_cpsat_is_exhaustive_and_bounds_are_below(first: int, monkeypatch: pytes
         model = BoundModel(problem, latency)
         least = linear_bound(model, None)
         assert least <= raised_bound(model, least) <= latency
-        monkeypatch.setattr(method, "WHOLE_PAIRS", FEW_PAIRS)
-        if method.whole_mapspace(problem, latency + 1, Stop()) is None:
+        if method.whole_mapspace(problem, latency + 1, Stop(), FEW_PAIRS) is None:
             continue  # these take CP-SAT a while
-        monkeypatch.setattr(method, "WHOLE_PAIRS", 10**9)
         bounds = Bounds()
-        result = solve(network, hardware, "cpsat", Stop(seconds=60), seed, 1, None, bounds)
+        result = solve(
+            network,
+            hardware,
+            method="cpsat",
+            params=WHOLE,
+            stop=Stop(seconds=60),
+            seed=seed,
+            observer=bounds,
+        )
         assert result.latency == latency and result.bound == latency and result.status == "optimal"
         assert all(bound <= latency for bound in bounds.heard)
         solved += 1

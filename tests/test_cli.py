@@ -106,13 +106,14 @@ def test_anytime_search_tells_of_improvements(capsys: pytest.CaptureFixture[str]
 @pytest.fixture
 def proving(monkeypatch: pytest.MonkeyPatch) -> None:
     """A method that proves half of its latency, and three quarters over the candidates."""
+    from solver.methods import METHODS
     from solver.run import Run
-    from solver.solve import METHODS, Plan
 
-    def method(run: Run, start: Plan) -> None:
-        run.found(start)
-        run.bounded(start.latency // 2)
-        run.candidates_bounded(start.latency * 3 // 4, 1234)
+    def method(run: Run) -> None:
+        latency = run.sequential.latency
+        run.found(run.sequential)
+        run.bounded(latency // 2)
+        run.candidates_bounded(latency * 3 // 4, 1234)
 
     monkeypatch.setitem(METHODS, "proving", method)
 
@@ -208,7 +209,7 @@ def test_help(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_help_of_solve_names_the_methods(capsys: pytest.CaptureFixture[str]) -> None:
-    from solver.solve import METHODS
+    from solver.methods import METHODS
 
     call("solve", "--help")
     out = capsys.readouterr().out

@@ -166,15 +166,19 @@ def test_the_optimum_over_candidates_is_that_of_trying_everything(seed: int) -> 
     assert heard.latencies == sorted(set(heard.latencies), reverse=True)
 
 
-@pytest.mark.parametrize("seed", range(60))
-def test_a_plan_satisfies_every_constraint_as_a_complete_hint(seed: int) -> None:
-    drawn = draw_instance(seed)
+@pytest.mark.parametrize("first", range(0, 60, 10))
+def test_a_plan_satisfies_every_constraint_as_a_complete_hint(first: int) -> None:
+    assert sum(_is_a_complete_hint(draw_instance(seed)) for seed in range(first, first + 10)) >= 8
+
+
+def _is_a_complete_hint(drawn: Instance) -> bool:
+    """Check the best plan of an instance; return whether it is made of the candidates."""
     found = search(drawn.problem, drawn.pools, drawn.start, Stop())[0].plan
     stop = Stop()
     graph = lag_graph(drawn.problem, drawn.pools, stop)
     graph, bounds = reduce(graph, found.latency, stop)
     if bounds.latency > found.latency or not all(map(_among, drawn.pools, found.timeline.layers)):
-        pytest.skip("the best plan is not made of the candidates")
+        return False
     model = cpsat.build_model(graph, bounds, found.latency, cpsat.places(graph, found))
     assert cpsat.hint(model, found)
     if model.static:
@@ -186,6 +190,7 @@ def test_a_plan_satisfies_every_constraint_as_a_complete_hint(seed: int) -> None
     solver.parameters.fix_variables_to_their_hinted_value = True
     assert solver.solve(model.cp) == OPTIMAL
     assert solver.value(model.latency) == found.latency
+    return True
 
 
 def _among(own: list[Candidate], times: LayerTimes) -> bool:

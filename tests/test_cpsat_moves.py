@@ -12,7 +12,7 @@ from hw.library import load_hardware
 from models.library import load_network
 from solver.mapspace.pools import Pools
 from solver.maxplus.through import Remaining
-from solver.search.exchanges import Exchanges, TableChecked
+from solver.search.exchanges import Exchanges, TableCheckedMoves
 from solver.search.sequential import sequential
 from solver.search.static import StaticMoves
 from solver.solution import from_plan, verify
@@ -61,7 +61,7 @@ def test_a_change_of_one_layer_leads_to_what_it_is_said_to(seed: int) -> None:
 def test_moves_that_are_looked_up_are_those_of_descent(seed: int) -> None:
     problem = Problem(load_network("toy"), load_hardware("toy").with_weights("static"))
     pools = Pools(problem)
-    timed, looked = StaticMoves(pools, random.Random(seed)), TableChecked(pools, random.Random(seed))
+    timed, looked = StaticMoves(pools, random.Random(seed)), TableCheckedMoves(pools, random.Random(seed))
     state, made = timed.state(sequential(pools, Stop())), 0
     for _ in range(150):
         one, other = timed.change(state, 1.02 * state.cost), looked.change(state, 1.02 * state.cost)

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from cli.main import run
@@ -80,8 +80,7 @@ def test_one_cycle_too_early_is_noticed(instance: Instance, rng: random.Random) 
         for position in np.flatnonzero((layer.starts == layer.needs) & (layer.needs > 0)).tolist()
         if position == 0 or layer.starts[position] > layer.starts[position - 1] + 1
     ]
-    if not waiting:
-        return
+    assume(waiting)
     i, position = rng.choice(waiting)
     starts = right[i].starts.copy()
     starts[position] -= 1
@@ -365,7 +364,9 @@ def test_what_comes_before_the_first_block_is_done_in_time(
     chip["steps_per_row"] = steps_per_row
     chip["cycles"]["open"] = None if steps_per_row is None else 30
     hardware = Hardware.model_validate(chip)
-    solution = solve(NETWORKS["toy"](), hardware, "layerwise", Stop.deterministic(0.1), workers=1).solution
+    solution = solve(
+        NETWORKS["toy"](), hardware, method="layerwise", stop=Stop.deterministic(0.1), workers=1
+    ).solution
     profiles = recompute(solution).plan.profiles
     assert all(profile.lead >= profile.t_weights > 0 for profile in profiles)
     assert command(solution, tmp_path) == 0

@@ -275,7 +275,9 @@ def test_no_method_is_better(seed: int) -> None:
     assert found.complete and found.plan is not None
     for method in ("sequential", "layerwise", "descent"):
         try:
-            result = solve(problem.network, problem.hardware, method, Stop(iterations=60), seed=seed)
+            result = solve(
+                problem.network, problem.hardware, method=method, stop=Stop(iterations=60), seed=seed
+            )
         except InputError as refusal:
             # They know good mappings only, and those may need too many rows to share a bank.
             assert problem.hardware.weights == "shared" and "does not fit" in str(refusal)

@@ -101,7 +101,7 @@ def test_paths_take_every_turn() -> None:
 
 def test_layers_that_share_banks() -> None:
     network, chip = load_network("toy"), load_hardware("toy")
-    result = solve(network, chip, "sequential", Stop.deterministic(2))
+    result = solve(network, chip, method="sequential", stop=Stop.deterministic(2))
     told = account(Problem(network, chip), result.plan)
     path = critical_path(told)
     queues = [piece for piece in path if isinstance(piece, Queues)]
@@ -121,7 +121,7 @@ def _random_plan(seed: int) -> tuple[Problem, Plan] | None:
     network = draw_network(rng, 4)
     chip = draw_hardware(rng, network).model_copy(update={"channels": 2, "banks_per_channel": 6})
     try:
-        plan = solve(network, chip, "layerwise", Stop.deterministic(0.2)).plan
+        plan = solve(network, chip, method="layerwise", stop=Stop.deterministic(0.2)).plan
     except InputError:
         return None
     return Problem(network, chip), plan
@@ -130,7 +130,7 @@ def _random_plan(seed: int) -> tuple[Problem, Plan] | None:
 def test_changes_are_valid_and_of_one_layer() -> None:
     tokens = load_network(str(Path(__file__).parent.parent / "docs/examples/tokens.yaml"))
     static = load_hardware("toy").with_weights("static")
-    plan = solve(tokens, static, "layerwise", Stop.deterministic(1)).plan
+    plan = solve(tokens, static, method="layerwise", stop=Stop.deterministic(1)).plan
     kinds = _check_changes(Problem(tokens, static), plan)
     for seed in range(8):
         drawn = _random_plan(seed)
@@ -180,7 +180,7 @@ def _check_one_change(base: Plan, remedy: Remedy) -> None:
 def test_a_late_plan_is_first_begun_earlier() -> None:
     network, chip = load_network("toy"), load_hardware("toy").with_weights("static")
     problem = Problem(network, chip)
-    plan = solve(network, chip, "sequential", Stop.deterministic(2)).plan
+    plan = solve(network, chip, method="sequential", stop=Stop.deterministic(2)).plan
     base = remedies(problem, plan, [], Stop(iterations=1)).base
     assert base.latency < plan.latency and set(base.releases) == {0}
 

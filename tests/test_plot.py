@@ -35,7 +35,7 @@ def solution(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     chip = load_hardware("toy").with_weights("static")
     file = tmp_path_factory.mktemp("plot") / "solution.yaml"
-    file.write_text(dump(solve(network, chip, "layerwise", Stop(iterations=1)).solution))
+    file.write_text(dump(solve(network, chip, method="layerwise", stop=Stop(iterations=1)).solution))
     return file
 
 

@@ -29,7 +29,7 @@ Tree = dict[str, Any]
 @pytest.fixture(scope="module")
 def text() -> str:
     chip = load_hardware("toy").with_weights("static")
-    return dump(solve(load_network("toy"), chip, "descent", Stop(iterations=50)).solution)
+    return dump(solve(load_network("toy"), chip, method="descent", stop=Stop(iterations=50)).solution)
 
 
 def at(tree: Tree, *path: object) -> Tree:
@@ -115,7 +115,7 @@ def test_the_untouched_file_is_accepted(text: str, tmp_path: Path) -> None:
 
 def solved(weights: Weights) -> Solution:
     chip = load_hardware("toy").with_weights(weights)
-    return solve(load_network("toy"), chip, "descent", Stop(iterations=200), seed=1).solution
+    return solve(load_network("toy"), chip, method="descent", stop=Stop(iterations=200), seed=1).solution
 
 
 @pytest.mark.parametrize("weights", ["static", "shared", "reload"])

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from generators import check_by_simulation
 
 from hw.hardware import Hardware
 from hw.library import load_hardware
@@ -16,11 +17,13 @@ from models.network import Network
 from overlapim_files import InputError, dump
 from solver import stop as stop_module
 from solver.mapspace.pools import Pools
+from solver.methods import METHODS
+from solver.params import Params
 from solver.run import Improvement, Observer, Run
 from solver.schedule.plan import Plan
 from solver.search.sequential import sequential
-from solver.solution import read_plan, recompute, verify
-from solver.solve import METHODS, Result, solve
+from solver.solution import read_plan, recompute
+from solver.solve import Result, solve
 from solver.stop import STEPS_PER_SECOND, Stop
 from solver.timing.problem import Problem
 
@@ -62,23 +65,23 @@ class Log(Observer):
 @pytest.fixture(scope="module")
 def plans() -> tuple[Plan, Plan]:
     """The plan without overlap and a better one."""
-    result = solve(TOY, STATIC, "layerwise")
+    result = solve(TOY, STATIC, method="layerwise")
     return sequential(Pools(Problem(TOY, STATIC)), Stop()), result.plan
 
 
 @pytest.fixture
 def run() -> Run:
     problem = Problem(TOY, STATIC)
-    return Run(problem, Pools(problem), Stop(), 0, 1, Log())
+    return Run(problem, Pools(problem), Params(), Stop(), 0, 1, Log())
 
 
 @pytest.fixture
-def method(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[Run, Plan], None]], Result]:
+def method(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[Run], None]], Result]:
     """Solve with a method made for the test."""
 
-    def solved(function: Callable[[Run, Plan], None]) -> Result:
+    def solved(function: Callable[[Run], None]) -> Result:
         monkeypatch.setitem(METHODS, "made up", function)
-        return solve(TOY, STATIC, "made up")
+        return solve(TOY, STATIC, method="made up")
 
     return solved
 
@@ -128,7 +131,7 @@ def test_a_plan_below_the_bound_is_a_bug(run: Run, plans: tuple[Plan, Plan]) -> 
 
 
 def test_nothing_proved(method: Callable[..., Result]) -> None:
-    result = method(lambda run, start: run.found(start))
+    result = method(lambda run: run.found(run.sequential))
     assert (result.bound, result.gap, result.candidate_bound, result.candidate_gap, result.candidates) == (
         None,
     ) * 5
@@ -136,7 +139,8 @@ def test_nothing_proved(method: Callable[..., Result]) -> None:
 
 
 def test_both_bounds(method: Callable[..., Result]) -> None:
-    def proving(run: Run, start: Plan) -> None:
+    def proving(run: Run) -> None:
+        start = run.sequential
         run.found(start)
         run.bounded(start.latency // 2)
         run.candidates_bounded(start.latency - 5, 70)
@@ -155,9 +159,9 @@ def test_both_bounds(method: Callable[..., Result]) -> None:
 def test_a_bound_over_candidates_alone_proves_nothing_optimal(
     excess: int, method: Callable[..., Result]
 ) -> None:
-    def proving(run: Run, start: Plan) -> None:
-        run.found(start)
-        run.candidates_bounded(start.latency + excess, 12)
+    def proving(run: Run) -> None:
+        run.found(run.sequential)
+        run.candidates_bounded(run.sequential.latency + excess, 12)
 
     result = method(proving)
     assert (result.bound, result.gap, result.status) == (None, None, "feasible")
@@ -167,19 +171,19 @@ def test_a_bound_over_candidates_alone_proves_nothing_optimal(
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_optimal_stops_early(workers: int, plans: tuple[Plan, Plan], monkeypatch: pytest.MonkeyPatch) -> None:
-    def proving(run: Run, start: Plan) -> None:
+    def proving(run: Run) -> None:
         run.bounded(plans[1].latency)
-        METHODS["descent"](run, start)
+        METHODS["descent"](run)
 
-    monkeypatch.setattr("solver.solve.layerwise", lambda pools, start, stop: plans[1])
+    monkeypatch.setattr("solver.methods.layerwise", lambda *_: plans[1])
     monkeypatch.setitem(METHODS, "made up", proving)
-    result = solve(TOY, STATIC, "made up", Stop(), workers=workers)
+    result = solve(TOY, STATIC, method="made up", stop=Stop(), workers=workers)
     assert (result.bound, result.status, result.gap) == (result.latency, "optimal", 0.0)
     assert result.steps <= 1 + workers
 
 
 def test_a_file_cannot_claim_to_be_optimal_without_a_bound() -> None:
-    solution = solve(TOY, STATIC, "sequential").solution.model_copy(update={"status": "optimal"})
+    solution = solve(TOY, STATIC, method="sequential").solution.model_copy(update={"status": "optimal"})
     assert "optimal" in recompute(solution).differences[0]
     known = {"bound": solution.latency, "bound_scope": "mapspace"}
     assert recompute(solution.model_copy(update=known)).differences == []
@@ -187,7 +191,7 @@ def test_a_file_cannot_claim_to_be_optimal_without_a_bound() -> None:
 
 def test_methods_say_what_they_do() -> None:
     log = Log()
-    solve(TOY, STATIC, "descent", Stop(iterations=5), observer=log)
+    solve(TOY, STATIC, method="descent", stop=Stop(iterations=5), observer=log)
     assert len(log.texts) >= 3
 
 
@@ -196,23 +200,23 @@ def test_methods_say_what_they_do() -> None:
 
 def test_exhaustive_search_proves_the_optimum() -> None:
     network, chip = tiny()
-    result = solve(network, chip, "exhaustive", Stop())
-    verify(result.solution)
+    result = solve(network, chip, method="exhaustive", stop=Stop())
+    check_by_simulation(result)
     assert (result.bound, result.bound_scope, result.status) == (result.latency, "mapspace", "optimal")
     for other in ("sequential", "layerwise", "descent"):
-        assert solve(network, chip, other, Stop(iterations=200)).latency >= result.latency
+        assert solve(network, chip, method=other, stop=Stop(iterations=200)).latency >= result.latency
 
 
 def test_exhaustive_search_refuses_what_is_too_large() -> None:
     with pytest.raises(InputError, match=r"\d+ (mappings|combinations)"):
-        solve(load_network("resnet18"), load_hardware("hbm2-bitsimd"), "exhaustive", Stop())
+        solve(load_network("resnet18"), load_hardware("hbm2-bitsimd"), method="exhaustive", stop=Stop())
 
 
 def test_exhaustive_search_cut_short_has_an_answer_and_no_bound() -> None:
     network, chip = tiny()
     stop = Stop()
     stop.interrupt.set()  # type: ignore[attr-defined]
-    result = solve(network, chip, "exhaustive", stop)
+    result = solve(network, chip, method="exhaustive", stop=stop)
     assert (result.latency, result.bound) == (result.sequential, None)
 
 
@@ -223,15 +227,15 @@ def test_exhaustive_search_cut_short_has_an_answer_and_no_bound() -> None:
 @pytest.mark.parametrize("method_name", ["sequential", "layerwise", "descent"])
 def test_never_worse_than_the_warm_start(method_name: str, weights: str) -> None:
     chip = load_hardware("toy").with_weights(weights)  # type: ignore[arg-type]
-    known = solve(TOY, chip, "descent", Stop(iterations=2000)).plan
-    result = solve(TOY, chip, method_name, Stop(iterations=20), warm_start=known)
+    known = solve(TOY, chip, method="descent", stop=Stop(iterations=2000)).plan
+    result = solve(TOY, chip, method=method_name, stop=Stop(iterations=20), warm_start=known)
     assert result.latency <= known.latency
     assert result.trace[0].latency == known.latency
-    assert result.sequential == solve(TOY, chip, "sequential").latency
+    assert result.sequential == solve(TOY, chip, method="sequential").latency
 
 
 def test_a_bad_warm_start_does_no_harm(plans: tuple[Plan, Plan]) -> None:
-    assert solve(TOY, STATIC, "layerwise", warm_start=plans[0]).latency == plans[1].latency
+    assert solve(TOY, STATIC, method="layerwise", warm_start=plans[0]).latency == plans[1].latency
 
 
 CHANGES: dict[str, tuple[Callable[[], tuple[Network, Hardware]], str]] = {
@@ -257,20 +261,20 @@ def _widened(tree: dict[str, Any]) -> dict[str, Any]:
 @pytest.mark.parametrize("change", CHANGES)
 def test_a_plan_of_something_else_is_refused(change: str, tmp_path: Path) -> None:
     file = tmp_path / "solution.yaml"
-    file.write_text(dump(solve(TOY, STATIC, "sequential").solution))
+    file.write_text(dump(solve(TOY, STATIC, method="sequential").solution))
     other, told = CHANGES[change]
     with pytest.raises(InputError) as error:
         read_plan(file, *other())
     assert told in str(error.value) and str(file) in str(error.value)
-    assert read_plan(file, TOY, STATIC).latency == solve(TOY, STATIC, "sequential").latency
+    assert read_plan(file, TOY, STATIC).latency == solve(TOY, STATIC, method="sequential").latency
 
 
 def test_a_bound_in_a_file_is_not_believed(tmp_path: Path) -> None:
-    solution = solve(TOY, STATIC, "sequential").solution
+    solution = solve(TOY, STATIC, method="sequential").solution
     forged = {"bound": solution.latency, "status": "optimal"}
     file = tmp_path / "solution.yaml"
     file.write_text(dump(solution.model_copy(update=forged)))
-    result = solve(TOY, STATIC, "layerwise", warm_start=read_plan(file, TOY, STATIC))
+    result = solve(TOY, STATIC, method="layerwise", warm_start=read_plan(file, TOY, STATIC))
     assert result.bound is None and result.latency < solution.latency
 
 
@@ -288,10 +292,10 @@ def test_nominal_seconds_count_work() -> None:
 @pytest.mark.parametrize("weights", ["static", "shared"])
 def test_the_clock_decides_nothing(weights: str, monkeypatch: pytest.MonkeyPatch) -> None:
     chip = load_hardware("toy").with_weights(weights)  # type: ignore[arg-type]
-    first = solve(TOY, chip, "descent", Stop.deterministic(1.0), seed=5)
+    first = solve(TOY, chip, method="descent", stop=Stop.deterministic(1.0), seed=5)
     ticks = itertools.count(0.0, 1000.0)
     monkeypatch.setattr(stop_module.time, "monotonic", lambda: next(ticks))
-    again = solve(TOY, chip, "descent", Stop.deterministic(1.0), seed=5)
+    again = solve(TOY, chip, method="descent", stop=Stop.deterministic(1.0), seed=5)
     assert again.steps == first.steps == STEPS_PER_SECOND
     assert dump(again.solution) == dump(first.solution)
 

@@ -74,10 +74,13 @@ def test_more_banks_are_never_slower() -> None:
     assert all_of_them.total * 100 < one.total
 
 
-@pytest.mark.parametrize("seed", range(40))
-def test_the_estimate_is_the_profile_where_nothing_is_idle(seed: int) -> None:
+def test_the_estimate_is_the_profile_where_nothing_is_idle() -> None:
     """Convolutions whose bounds divide evenly: the estimate that ranks candidates is then exact."""
-    rng = random.Random(seed)
+    assert sum(_estimated(random.Random(seed)) for seed in range(40)) >= 10
+
+
+def _estimated(rng: random.Random) -> bool:
+    """Compare the estimate of a mapping with its profile if nothing is idle; return whether that is so."""
     problem = Problem(load_network("resnet18"), load_hardware("hbm2-bitsimd"))
     i = rng.randrange(1, 20)
     layer = problem.layers[i]
@@ -101,6 +104,7 @@ def test_the_estimate_is_the_profile_where_nothing_is_idle(seed: int) -> None:
     if exact:
         estimate = int(batch.total(order)[0])  # type: ignore[arg-type]
         assert estimate == pytest.approx(problem.profile(i, canonical).total, rel=0.02)
+    return bool(exact)
 
 
 def test_options_are_the_widths_that_save_a_step() -> None:
@@ -114,6 +118,7 @@ def test_neighbours_are_valid_and_different(seed: int) -> None:
     rng = random.Random(seed)
     network = draw_network(rng, rng.randint(1, 5))
     hardware = draw_hardware(rng, network)
+    made = 0
     for layer in network.layers:
         mapping = draw_mapping(rng, layer, hardware)
         for _ in range(20):
@@ -122,6 +127,8 @@ def test_neighbours_are_valid_and_different(seed: int) -> None:
                 assert problems(layer, moved, hardware) == []
                 assert moved != mapping
                 mapping = moved
+                made += 1
+    assert made
 
 
 def test_where_even_banks_hold_too_many_weights_others_are_tried() -> None:

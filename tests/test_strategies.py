@@ -6,13 +6,12 @@ import itertools
 import random
 
 import pytest
-from generators import draw_hardware, draw_network
+from generators import draw_hardware, draw_network, draw_solvable
 
 from hw.library import load_hardware
 from models.library import load_network
-from overlapim_files import InputError
 from solver.mapspace.pools import Pools
-from solver.params import STRATEGIES, WALKS
+from solver.params import STRATEGIES, WALKS, LayerwiseParams, RandomParams
 from solver.search.layerwise import layerwise, route
 from solver.search.random_mapper import draw_mapping, random_mapper
 from solver.search.sequential import sequential
@@ -25,15 +24,10 @@ from solver.timing.validity import problems
 @pytest.mark.parametrize("weights", ["static", "shared"])
 @pytest.mark.parametrize("seed", range(25))
 def test_no_walk_is_worse_than_its_start_and_the_best_is_the_best_of_them(seed: int, weights: str) -> None:
-    rng = random.Random(seed)
-    network = draw_network(rng, rng.randint(2, 5))
-    problem = Problem(network, draw_hardware(rng, network).with_weights(weights))  # type: ignore[arg-type]
+    problem = Problem(*draw_solvable(random.Random(seed), 5, weights))  # type: ignore[arg-type]
     pools = Pools(problem)
-    try:
-        start = sequential(pools, Stop())
-    except InputError:
-        return
-    plans = {strategy: layerwise(pools, start, Stop(), strategy) for strategy in STRATEGIES}
+    start = sequential(pools, Stop())
+    plans = {strategy: layerwise(pools, start, Stop(), LayerwiseParams(strategy)) for strategy in STRATEGIES}
     for plan in plans.values():
         verify(from_plan(problem, plan, "layerwise", 0, None, None))
         assert plan.latency <= start.latency
@@ -53,7 +47,7 @@ def test_a_walk_goes_outwards_from_its_first_layer() -> None:
 def test_walks_differ_and_a_stopped_one_keeps_the_start() -> None:
     pools = Pools(Problem(load_network("vgg16"), load_hardware("hbm2-bitsimd").with_weights("static")))
     start = sequential(pools, Stop(seconds=0))
-    assert layerwise(pools, start, Stop(seconds=0), "backward").profiles == start.profiles
+    assert layerwise(pools, start, Stop(seconds=0), LayerwiseParams("backward")).profiles == start.profiles
 
 
 @pytest.mark.parametrize("weights", ["static", "shared"])
@@ -75,5 +69,5 @@ def test_drawn_mappings_are_valid_and_reach_all_kinds_of_loops(seed: int) -> Non
     network = draw_network(rng, 3)
     chip = draw_hardware(rng, network)
     for layer in network.layers:
-        mapping = draw_mapping(layer, chip, rng)
+        mapping = draw_mapping(layer, chip, rng, RandomParams().tries)
         assert mapping is None or not problems(layer, mapping, chip)

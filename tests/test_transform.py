@@ -12,8 +12,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from generators import Instance, draw_instance
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from cli.main import run
 from hw.library import load_hardware
@@ -62,9 +60,13 @@ def last_start(times: LayerTimes) -> int:
     return int(starts.max() if idle is None else starts[~idle[order]].max())
 
 
-@settings(max_examples=100)
-@given(st.integers(0, 2**32))
-def test_no_order_of_one_layer_is_better_than_the_ready_one(seed: int) -> None:
+def test_no_order_of_one_layer_is_better_than_the_ready_one() -> None:
+    assert sum(map(_tried_in_every_order, range(100))) >= 30
+
+
+def _tried_in_every_order(seed: int) -> int:
+    """Compare the ready order with every other; return for how many layers of an instance."""
+    tried = 0
     problem, profiles, instance = drawn(seed)
     orders = [None if order is None else np.array(order) for order in instance.orders]
     timeline = evaluate(problem, profiles, instance.releases, orders)
@@ -80,6 +82,8 @@ def test_no_order_of_one_layer_is_better_than_the_ready_one(seed: int) -> None:
             assert last_start(ready) <= last_start(times)
             if whole(profile):
                 assert ready.end <= times.end
+        tried += 1
+    return tried
 
 
 def plans(weights: str) -> list[tuple[Problem, Plan]]:
@@ -123,7 +127,7 @@ def test_improved_plans_are_valid_and_no_later(weights: str) -> None:
 def tokens() -> tuple[Problem, Plan]:
     """Two branches that end at different times, the late one first in what reads both."""
     chip = load_hardware("toy").with_weights("static")
-    result = solve(load_network(str(EXAMPLE)), chip, "layerwise")
+    result = solve(load_network(str(EXAMPLE)), chip, method="layerwise")
     problem = Problem(result.solution.network, chip)
     profiles = result.plan.profiles
     plan = overlap_static(problem, profiles)
@@ -162,7 +166,9 @@ def test_improvement_stops_when_told(tokens: tuple[Problem, Plan]) -> None:
 
 def test_descent_finds_orders(tokens: tuple[Problem, Plan]) -> None:
     problem, plan = tokens
-    result = solve(problem.network, problem.hardware, "descent", Stop(iterations=300), warm_start=plan)
+    result = solve(
+        problem.network, problem.hardware, method="descent", stop=Stop(iterations=300), warm_start=plan
+    )
     assert result.latency <= improve(problem, plan, Stop()).latency
     assert any(order is not None for order in result.plan.orders)
 

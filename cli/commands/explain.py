@@ -34,7 +34,7 @@ REMEDIES: dict[RemedyKind, str] = {
 
 
 @dataclass(frozen=True)
-class Run:
+class PathRun:
     """A run of a layer on the critical path, with what comes between the run before it and this one.
 
     Attributes
@@ -92,7 +92,7 @@ class Explained:
     """
 
     latency: int
-    path: tuple[Run, ...]
+    path: tuple[PathRun, ...]
     layers: tuple[PathShare, ...]
     earlier: int
     tried: int
@@ -169,7 +169,7 @@ def _explained(account: Account, path: Sequence[Piece], found: Remedies) -> Expl
     )
 
 
-def _runs(account: Account, path: Sequence[Piece]) -> Iterator[Run]:
+def _runs(account: Account, path: Sequence[Piece]) -> Iterator[PathRun]:
     """Yield the runs of a path, each with the piece that comes before it in time."""
     from solver.account.critical import Computes, Queues, Transfers
 
@@ -185,7 +185,7 @@ def _runs(account: Account, path: Sequence[Piece]) -> Iterator[Run]:
             reason, after, start = "banks" if before.banks else "release", before.after, before.start
         elif isinstance(before, Computes):
             reason, after, block = "data", before.layer, before.last  # nothing takes time in between
-        yield Run(
+        yield PathRun(
             layer=layer.name,
             start=start,
             begins=run.start,
@@ -271,10 +271,10 @@ def _show(record: Explained, found: Remedies) -> None:
     answers.print("\n".join(_advice(record, found)), soft_wrap=True)
 
 
-def _folded(path: Sequence[Run]) -> Iterator[tuple[int, int, str]]:
+def _folded(path: Sequence[PathRun]) -> Iterator[tuple[int, int, str]]:
     """Yield (start, end, words) of the runs; the shortest of very many are put together."""
     longest = sorted(path, key=lambda run: run.start - run.end)[:SHOWN_RUNS]
-    folded: list[Run] = []
+    folded: list[PathRun] = []
     for run in path:
         if run in longest:
             yield from _together(folded)
@@ -285,7 +285,7 @@ def _folded(path: Sequence[Run]) -> Iterator[tuple[int, int, str]]:
     yield from _together(folded)
 
 
-def _together(runs: Sequence[Run]) -> Iterator[tuple[int, int, str]]:
+def _together(runs: Sequence[PathRun]) -> Iterator[tuple[int, int, str]]:
     if len(runs) == 1:
         yield runs[0].start, runs[0].end, runs[0].about
     elif runs:

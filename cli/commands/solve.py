@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
@@ -26,12 +26,14 @@ from cli.options import (
     TimeLimit,
     Workers,
     one_of,
+    seconds,
+    share,
 )
 
 if TYPE_CHECKING:
     from hw.hardware import Hardware, Weights
     from models.network import Network
-    from solver.params import Strategy
+    from solver.params import Params
     from solver.schedule.plan import Plan
     from solver.stop import Stop
 
@@ -44,7 +46,7 @@ class SolveCommand(TyperCommand):
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Write the help."""
-        from solver.solve import DEFAULT_METHOD, METHODS
+        from solver.methods import DEFAULT_METHOD, METHODS
 
         option: Any = next(parameter for parameter in self.params if parameter.name == "method")
         option.help = f"{option.help} One of {', '.join(METHODS)}; {DEFAULT_METHOD} unless given."
@@ -62,15 +64,34 @@ WeightsOption = Annotated[
         "as the chip's file says unless given.",
     ),
 ]
-WALKS = ("forward", "backward", "middle", "best")
+STRATEGIES = ("forward", "backward", "middle", "best")
 StrategyOption = Annotated[
     str | None,
     typer.Option(
         "--strategy",
-        parser=one_of(*WALKS),
-        metavar="|".join(WALKS),
+        parser=one_of(*STRATEGIES),
+        metavar="|".join(STRATEGIES),
         help="Which way the method layerwise walks: from the first layer, the last one, or the one with the "
         "largest output; or all three, which is what it does unless given.",
+    ),
+]
+Gap = Annotated[
+    float | None,
+    typer.Option(
+        "--gap",
+        parser=share,
+        metavar="SHARE",
+        help="Stop once the proven gap is at most this share, such as 0.05 or 5%; cpsat proves one.",
+    ),
+]
+Patience = Annotated[
+    float | None,
+    typer.Option(
+        "--patience",
+        parser=seconds,
+        metavar="SECONDS",
+        help="Stop when neither the latency nor the bound has improved for so long, counted as the time "
+        "limit is.",
     ),
 ]
 WarmStart = Annotated[
@@ -103,7 +124,7 @@ class Task:
     warm_start: Plan | None
     seed: int
     workers: int
-    strategy: Strategy
+    params: Params
 
 
 @answering
@@ -117,6 +138,8 @@ def solve_command(
     method: Method = None,
     strategy: StrategyOption = None,
     time_limit: TimeLimit = DEFAULT_SECONDS,
+    gap: Gap = None,
+    patience: Patience = None,
     seed: Seed = 0,
     workers: Workers = None,
     deterministic: Deterministic = False,
@@ -129,8 +152,9 @@ def solve_command(
     into multiply-accumulates; when it starts and ends; how long it held its banks and waited for data; and
     for which layer it waited longest. All times are in cycles.
 
-    Ctrl-C ends the search with the best answer so far; a second Ctrl-C gives up. Nothing is written without
-    --out.
+    The first of --time-limit, --gap and --patience to be reached ends the search, as does a proof that
+    nothing is faster. Ctrl-C ends it with the best answer so far; a second Ctrl-C gives up. Nothing is
+    written without --out.
 
     Examples:
 
@@ -145,7 +169,9 @@ def solve_command(
     with interruptible() as interrupt:
         processes = workers or (1 if deterministic else ALL_CORES)
         task = _task(network, dim, strict, hw, weights, method, strategy, warm_start, seed, processes)
-        stop = _stop(deterministic, time_limit, interrupt, context.obj)
+        stop = replace(
+            _time_limit(deterministic, time_limit, interrupt, context.obj), gap=gap, patience=patience
+        )
         limit = None if deterministic else time_limit
         _solve(task, stop, limit, out, interrupt)
 
@@ -164,9 +190,9 @@ def _task(
 ) -> Task:
     from hw.library import load_hardware
     from overlapim_files import InputError, nearest
-    from solver.params import STRATEGIES
+    from solver import params
+    from solver.methods import DEFAULT_METHOD, METHODS
     from solver.solution import read_plan
-    from solver.solve import DEFAULT_METHOD, METHODS
 
     if method is not None and method not in METHODS:
         raise InputError(f"--method: there is no method '{method}'{nearest(method, list(METHODS))}")
@@ -177,11 +203,12 @@ def _task(
         chip = chip.with_weights(cast("Weights", weights))
     loaded = given_network(network, extents, strict)
     plan = None if warm_start is None else read_plan(warm_start, loaded, chip)
-    walk = next(x for x in STRATEGIES if x == (strategy or "best"))
-    return Task(loaded, chip, method or DEFAULT_METHOD, plan, seed, workers, walk)
+    walk = next(x for x in params.STRATEGIES if x == (strategy or "best"))
+    tuning = params.Params(layerwise=params.LayerwiseParams(walk))
+    return Task(loaded, chip, method or DEFAULT_METHOD, plan, seed, workers, tuning)
 
 
-def _stop(deterministic: bool, seconds: float, interrupt: Interrupt, started: float) -> Stop:
+def _time_limit(deterministic: bool, seconds: float, interrupt: Interrupt, started: float) -> Stop:
     from solver.stop import Stop
 
     if deterministic:
@@ -206,13 +233,13 @@ def _solve(task: Task, stop: Stop, limit: float | None, out: Path | None, interr
             result = solve(
                 network,
                 hardware,
-                task.method,
-                stop,
-                task.seed,
-                task.workers,
-                task.warm_start,
-                progress,
-                task.strategy,
+                method=task.method,
+                params=task.params,
+                stop=stop,
+                seed=task.seed,
+                workers=task.workers,
+                warm_start=task.warm_start,
+                observer=progress,
             )
         found = account(Problem(network, hardware), result.plan)
         record = run_record(result, found, time.monotonic() - stop.started, interrupt.is_set())
@@ -221,5 +248,7 @@ def _solve(task: Task, stop: Stop, limit: float | None, out: Path | None, interr
     answer(record, lambda: show_result(found, result))
     if interrupt.is_set():
         say(f"interrupted by {interrupt.name}: this is the best answer up to then")
+    elif result.ending in ("gap", "patience"):
+        say(f"ended by --{result.ending}")
     if out is not None:
         say(f"written: {out / 'solution.yaml'}, {out / 'result.json'}")

@@ -14,6 +14,7 @@ from solver.account.cycles import Spent
 from solver.account.plan import Account
 from solver.solution import Solution
 from solver.solve import Result
+from solver.stop import Ending
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,7 @@ class RunRecord:
     seed: int
     wall_s: float
     interrupted: bool
+    ending: Ending
     sequential: int
     bottleneck: int
     utilisation: float
@@ -111,6 +113,7 @@ def run_record(result: Result, account: Account, wall_s: float, interrupted: boo
         seed=solution.seed,
         wall_s=round(wall_s, 3),
         interrupted=interrupted,
+        ending=result.ending,
         sequential=result.sequential,
         bottleneck=account.bottleneck,
         utilisation=account.utilisation,

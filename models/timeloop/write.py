@@ -34,11 +34,7 @@ def problem_dims(layer: Layer) -> list[Dim]:
 def problem_text(layer: Layer) -> str:
     """Return the text of a problem file for a layer: its dims, bounds, and the forms of what it reads.
 
-<<<<<<< ours
-    Of operands that are added or concatenated the first stands for all. Padding, windows, residuals and the
-=======
     Of operands that are added or concatenated the first stands for all. Residuals, padding, windows and the
->>>>>>> theirs
     producers have no place in a problem.
     """
     dims, coefficients = problem_dims(layer), dict[str, int]()

@@ -89,7 +89,7 @@ class LayerAccount:
 
 @dataclass(frozen=True, eq=False)
 class Account:
-    """All of a plan that people are told.
+    """All of a plan that people are shown.
 
     Attributes
     ----------

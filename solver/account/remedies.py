@@ -10,6 +10,7 @@ from typing import Literal
 from overlapim_files import InputError
 from solver.mapspace.neighbours import neighbour
 from solver.mapspace.pools import Pools
+from solver.params import PlacementParams, RemedyParams
 from solver.schedule.plan import Plan, overlap_shared
 from solver.schedule.transform import downstream, movable, remap, restore, transform
 from solver.search.impact import impact
@@ -23,21 +24,6 @@ from solver.timing.timeline import evaluate
 from solver.timing.validity import problems
 
 RemedyKind = Literal["loops", "banks", "mapping", "order"]
-
-LAYERS = 12
-"""Layers of a critical path that are looked at, those with the largest shares."""
-
-RANKED = 3
-"""Profiles of a pool that are tried, those that do least harm to the layers around."""
-
-GROWTH = 4
-"""Numbers of banks, each larger than the one before, that are tried for a layer."""
-
-DONORS = 3
-"""Layers that are asked for banks where none are free."""
-
-NEIGHBOURS = 8
-"""Mappings close to that of a layer that are tried."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,7 +81,9 @@ def _valid(problem: Problem, plan: Plan) -> bool:
     return True
 
 
-def remedies(problem: Problem, plan: Plan, path: Sequence[int], stop: Stop) -> Remedies:
+def remedies(
+    problem: Problem, plan: Plan, path: Sequence[int], stop: Stop, params: RemedyParams = RemedyParams()
+) -> Remedies:
     """Try single changes of the layers on a critical path, the first ones first; never returns a worse plan.
 
     Parameters
@@ -104,24 +92,27 @@ def remedies(problem: Problem, plan: Plan, path: Sequence[int], stop: Stop) -> R
     stop : when to be content with what has been tried; a step is one plan.
     """
     found = Remedies(problem, remap(problem, plan, {}))
-    for remedy in _changes(problem, found.base, path[:LAYERS], stop):
+    for remedy in _changes(problem, found.base, path[: params.layers], stop, params):
         found.consider(remedy)
         if stop.step():
             break
     return found
 
 
-def _changes(problem: Problem, base: Plan, path: Sequence[int], stop: Stop) -> Iterator[Remedy]:
+def _changes(
+    problem: Problem, base: Plan, path: Sequence[int], stop: Stop, params: RemedyParams
+) -> Iterator[Remedy]:
     """Yield plans with one change, those first that cost little to find."""
     for layer in path:
         loops = _other_loops(problem, layer, base.profiles[layer].mapping)
         yield from _replanned(problem, base, layer, "loops", loops)
-    pools = Pools(problem)
+    pools = Pools(problem, params.pools)
     for layer in path:
         if not stop.reached():
-            yield from _more_banks(pools, base, layer, path)
+            yield from _more_banks(pools, base, layer, path, params)
         if not stop.reached():
-            yield from _replanned(problem, base, layer, "mapping", _other_mappings(pools, base, layer))
+            others = _other_mappings(pools, base, layer, params)
+            yield from _replanned(problem, base, layer, "mapping", others)
         if movable(base.profiles[layer]):
             yield from _reordered(problem, base, layer)
 
@@ -157,42 +148,45 @@ def _other_loops(problem: Problem, layer: int, mapping: Mapping) -> Iterator[Map
                 yield changed
 
 
-def _other_mappings(pools: Pools, base: Plan, layer: int) -> Iterator[Mapping]:
+def _other_mappings(pools: Pools, base: Plan, layer: int, params: RemedyParams) -> Iterator[Mapping]:
     """Yield good mappings for the shape of banks that a layer has, and some close to its own."""
     own = base.profiles[layer].mapping
     shape = own.channels, own.banks_per_channel
     pool = [
         p for p in pools.close(layer, shape) if (p.mapping.channels, p.mapping.banks_per_channel) == shape
     ]
-    for profile in _ranked(pools.problem, base, layer, pool):
+    for profile in _ranked(pools.problem, base, layer, pool)[: params.ranked]:
         if profile.mapping != own:
             yield profile.mapping
     rng = random.Random(layer)
-    for _ in range(NEIGHBOURS):
+    for _ in range(params.neighbours):
         close = neighbour(pools.problem.layers[layer], own, pools.problem.hardware, rng)
         if close is not None and (close.channels, close.banks_per_channel) == shape:
             yield close
 
 
 def _ranked(problem: Problem, base: Plan, layer: int, pool: Sequence[Profile]) -> list[Profile]:
-    return sorted(pool, key=lambda p: impact(problem, layer, p, base.timeline))[:RANKED]
+    """Return the profiles of a pool, those of least impact on the layers around first."""
+    return sorted(pool, key=lambda p: impact(problem, layer, p, base.timeline))
 
 
-def _more_banks(pools: Pools, base: Plan, layer: int, path: Sequence[int]) -> Iterator[Remedy]:
+def _more_banks(
+    pools: Pools, base: Plan, layer: int, path: Sequence[int], params: RemedyParams
+) -> Iterator[Remedy]:
     """Give a layer more banks: free ones, or those of another layer if all have a layer of their own."""
     own = base.profiles[layer].banks
-    larger = [shape for shape in pools.sizes if shape[0] * shape[1] > own][:GROWTH]
+    larger = [shape for shape in pools.sizes if shape[0] * shape[1] > own][: params.growth]
     for shape in larger:
         pool = [p for p in pools.close(layer, shape) if p.banks > own]
-        for profile in _ranked(pools.problem, base, layer, pool):
-            for donor, profiles in _paid(pools, base, layer, profile, path):
-                plan = _placed(pools.problem, base, profiles)
+        for profile in _ranked(pools.problem, base, layer, pool)[: params.ranked]:
+            for donor, profiles in _paid(pools, base, layer, profile, path, params.donors):
+                plan = _placed(pools.problem, base, profiles, params.placement)
                 if plan is not None:
                     yield Remedy("banks", layer, donor, plan)
 
 
 def _paid(
-    pools: Pools, base: Plan, layer: int, profile: Profile, path: Sequence[int]
+    pools: Pools, base: Plan, layer: int, profile: Profile, path: Sequence[int], donors: int
 ) -> Iterator[tuple[int | None, list[Profile]]]:
     """Yield all profiles with a larger one for a layer, and the layer that has fewer banks for it, if any."""
     profiles = [*base.profiles[:layer], profile, *base.profiles[layer + 1 :]]
@@ -202,16 +196,18 @@ def _paid(
         yield None, profiles
         return
     able = [i for i, p in enumerate(profiles) if i != layer and p.banks > excess]
-    for donor in sorted(able, key=lambda i: (i in path, -profiles[i].banks))[:DONORS]:
+    for donor in sorted(able, key=lambda i: (i in path, -profiles[i].banks))[:donors]:
         less = pools.close(donor, pools.sizes[pools.size(profiles[donor].banks - excess)])
         for smaller in _ranked(pools.problem, base, donor, less)[:1]:
             yield donor, [*profiles[:donor], smaller, *profiles[donor + 1 :]]
 
 
-def _placed(problem: Problem, base: Plan, profiles: Sequence[Profile]) -> Plan | None:
+def _placed(
+    problem: Problem, base: Plan, profiles: Sequence[Profile], params: PlacementParams
+) -> Plan | None:
     """Return a plan with other numbers of banks; None if they do not fit."""
     if problem.hardware.weights == "static":
-        placed = Placement(problem, random.Random(0)).place(profiles)
+        placed = Placement(problem, random.Random(0), params).place(profiles)
         if placed is None:
             return None
         chosen, banks = placed

@@ -139,7 +139,7 @@ def _measure(network: Network, chip: Hardware, what: AnytimeCase, interrupt: Fla
     clear_caches()  # or a method would find the tables of the one before it
     stop = Stop(seconds=what.seconds, interrupt=interrupt)
     try:
-        result = solve(network, chip, what.method, stop, what.seed, what.workers)
+        result = solve(network, chip, method=what.method, stop=stop, seed=what.seed, workers=what.workers)
     except InputError as error:
         text = str(error)
         return AnytimeRun(

@@ -168,7 +168,7 @@ def run_cases(
 
     Parameters
     ----------
-    begins : told of each case before it is measured.
+    begins : called with each case before it is measured.
     """
     for case in cases:
         if case.what in kept:

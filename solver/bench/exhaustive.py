@@ -10,8 +10,9 @@ from typing import Literal
 from overlapim_files import InputError
 from solver.bench.cases import Case, Measured, Record, Results
 from solver.bench.small import draw_small
+from solver.params import ExhaustiveParams
 from solver.search.exhaustive import exhaustive
-from solver.solve import COMBINATIONS, solve
+from solver.solve import solve
 from solver.stop import Flag, Stop
 from solver.timing.problem import Problem
 
@@ -92,12 +93,13 @@ def _measure(what: SmallCase, optima: dict[int, int | None], interrupt: Flag) ->
     """Solve one instance; None if interrupted. The optimum of each instance is found once."""
     network, chip = draw_small(random.Random(what.instance))
     if what.instance not in optima:
-        best = exhaustive(Problem(network, chip), COMBINATIONS, Stop(interrupt=interrupt)).plan
+        limit = ExhaustiveParams().combinations
+        best = exhaustive(Problem(network, chip), limit, Stop(interrupt=interrupt)).plan
         optima[what.instance] = None if best is None else best.latency
     latency = bound = None
     try:
         stop = Stop.deterministic(what.seconds, interrupt)
-        result = solve(network, chip, what.method, stop, what.instance)
+        result = solve(network, chip, method=what.method, stop=stop, seed=what.instance)
         latency, bound = result.latency, result.bound
     except InputError:
         pass  # refused, although there is a plan

@@ -17,7 +17,7 @@ from models.network import Network
 from overlapim_files import InputError
 from solver.bench.cases import Case, Measured, Record, Results, Subject
 from solver.mapspace.pools import Pools
-from solver.params import WALKS
+from solver.params import WALKS, LayerwiseParams
 from solver.schedule.plan import Plan
 from solver.schedule.transform import ready_order
 from solver.search.layerwise import layerwise, overlapped
@@ -37,7 +37,8 @@ SETTINGS: tuple[Setting, ...] = get_args(Setting)
 WALKED = "columns"
 """The method of the case that measures all columns without random choices."""
 
-METHODS = ("random", "descent", "cpsat")
+COMPARED = ("random", "descent", "cpsat")
+"""Methods that are columns of their own, each with every seed."""
 
 ORIGINAL = "best original"
 WHOLE_CHIP = "whole chip"
@@ -48,7 +49,7 @@ COLUMNS = (
     "original transform",
     "overlap transform",
     "best transform",
-    *METHODS,
+    *COMPARED,
     WHOLE_CHIP,
 )
 
@@ -121,7 +122,7 @@ def network_cases(
 ) -> Iterator[Case[NetworkCase, NetworkRun]]:
     """Yield for each network and chip the columns without random choices, then each method with each seed."""
     for network, chip, setting in product(networks, chips, settings):
-        for method, seed in [(WALKED, 0), *product(METHODS, seeds)]:
+        for method, seed in [(WALKED, 0), *product(COMPARED, seeds)]:
             what = NetworkCase(
                 on=Subject.of(network, chip),
                 setting=setting,
@@ -149,7 +150,8 @@ def _measure(network: Network, chip: Hardware, what: NetworkCase, interrupt: Fla
             found = {what.method: _random(network, chip, what.seed, interrupt)}
         else:
             stop = Stop(seconds=what.seconds, interrupt=interrupt)
-            found = {what.method: solve(network, chip, what.method, stop, what.seed, what.workers).latency}
+            result = solve(network, chip, method=what.method, stop=stop, seed=what.seed, workers=what.workers)
+            found = {what.method: result.latency}
     except InputError as error:
         refused = str(error)
     if interrupt.is_set():
@@ -176,7 +178,7 @@ def walked(network: Network, chip: Hardware, interrupt: Flag) -> dict[str, int]:
         return ready_order(problem, layer, profile, 0, done)
 
     original = sequential(pools, stop)
-    walks: dict[str, Plan] = {walk: layerwise(pools, original, stop, walk) for walk in WALKS}
+    walks: dict[str, Plan] = {walk: layerwise(pools, original, stop, LayerwiseParams(walk)) for walk in WALKS}
     overlap = min(walks.values(), key=lambda plan: plan.latency)
     plans: dict[str, Plan | None] = {
         ORIGINAL: original,
@@ -185,7 +187,7 @@ def walked(network: Network, chip: Hardware, interrupt: Flag) -> dict[str, int]:
         "best overlap": overlap,
         "original transform": overlapped(pools, original.profiles, ready),
         "overlap transform": overlapped(pools, overlap.profiles, ready),
-        "best transform": layerwise(pools, original, stop, "best", ready),
+        "best transform": layerwise(pools, original, stop, ordering=ready),
     }
     found = {column: _verified(problem, plan) for column, plan in plans.items() if plan is not None}
     return found | _whole_chip(network, chip, interrupt)

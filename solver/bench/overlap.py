@@ -22,7 +22,7 @@ from solver.timing.pairwise import data_spaces, pairwise_need
 from solver.timing.problem import Edge, Problem
 from solver.timing.profile import Cycles, Profile
 
-REPEATS = 7
+TIMINGS = 7
 GROWTH_DOUBLINGS = 5
 
 
@@ -157,7 +157,7 @@ class _Chip:
 def measure_edge(producer: Profile, consumer: Profile, edge: Edge) -> EdgeTimes:
     """Time both ways on one edge; the closed form starts from nothing every time."""
     seconds = []
-    for _ in range(REPEATS):
+    for _ in range(TIMINGS):
         clear_caches()
         elapsed, closed = _timed(lambda: ideal_need(producer, consumer, edge))
         seconds.append(elapsed)

@@ -11,7 +11,7 @@ from models.network import DIMS, Network
 from solver.mapspace.enumeration import count, mappings
 
 Json = dict[str, Any]
-Shape = tuple[int, int, int]
+TensorShape = tuple[int, int, int]
 """Channels, rows and columns."""
 
 MAX_MAPPINGS = 400
@@ -70,7 +70,7 @@ def _hardware(rng: random.Random) -> Hardware:
 
 def _network(rng: random.Random) -> Network:
     shape = rng.randint(1, 2), rng.randint(2, 4), rng.choice((1, 1, 2))
-    tensors: list[tuple[str, Shape]] = [("image", shape)]
+    tensors: list[tuple[str, TensorShape]] = [("image", shape)]
     layers: list[Json] = []
     for i in range(rng.choice((2, 2, 3, 3, 4))):
         # Mostly the tensors that were made last, so that there are chains as well as branches.
@@ -92,11 +92,11 @@ def _reads(name: str, **axes: Json) -> Json:
     return {"from": name, "axes": axes}
 
 
-Drawn = tuple[Json, Shape]
-Tensors = list[tuple[str, Shape]]
+DrawnLayer = tuple[Json, TensorShape]
+Tensors = list[tuple[str, TensorShape]]
 
 
-def _convolution(rng: random.Random, name: str, shape: Shape, tensors: Tensors) -> Drawn:
+def _convolution(rng: random.Random, name: str, shape: TensorShape, tensors: Tensors) -> DrawnLayer:
     """A kernel of two or three rows, perhaps with padding and a stride."""
     c, height, width = shape
     kernel = min(rng.choice((2, 3)), height)
@@ -108,18 +108,18 @@ def _convolution(rng: random.Random, name: str, shape: Shape, tensors: Tensors) 
     return {"dims": dims, "operands": [operand]}, made
 
 
-def _pointwise(rng: random.Random, name: str, shape: Shape, tensors: Tensors) -> Drawn:
+def _pointwise(rng: random.Random, name: str, shape: TensorShape, tensors: Tensors) -> DrawnLayer:
     return _mixed(name, shape, rng.randint(1, 3))
 
 
-def _mixed(name: str, shape: Shape, k: int) -> Drawn:
+def _mixed(name: str, shape: TensorShape, k: int) -> DrawnLayer:
     """A pointwise convolution with so many output channels."""
     dims = {"K": k, "C": shape[0], "P": shape[1], "Q": shape[2]}
     operand = _reads(name, ch={"terms": {"C": 1}}, h={"terms": {"P": 1}}, w={"terms": {"Q": 1}})
     return {"dims": dims, "operands": [operand]}, (k, *shape[1:])
 
 
-def _sum(rng: random.Random, name: str, shape: Shape, tensors: Tensors) -> Drawn:
+def _sum(rng: random.Random, name: str, shape: TensorShape, tensors: Tensors) -> DrawnLayer:
     """Add the last tensor of the same shape, as a residual connection does; then a pointwise convolution."""
     layer, made = _pointwise(rng, name, shape, tensors)
     others = [other for other, its in tensors if its == shape and other != name]
@@ -129,7 +129,7 @@ def _sum(rng: random.Random, name: str, shape: Shape, tensors: Tensors) -> Drawn
     return {**layer, "operands": operands}, made
 
 
-def _residual(rng: random.Random, name: str, shape: Shape, tensors: Tensors) -> Drawn:
+def _residual(rng: random.Random, name: str, shape: TensorShape, tensors: Tensors) -> DrawnLayer:
     """A pointwise convolution to whose results another tensor of their rows and columns is added."""
     other, its = rng.choice([(other, its) for other, its in tensors if its[1:] == shape[1:]])
     layer, made = _mixed(name, shape, its[0])
@@ -137,7 +137,7 @@ def _residual(rng: random.Random, name: str, shape: Shape, tensors: Tensors) -> 
     return {**layer, "operands": [*layer["operands"], added]}, made
 
 
-def _pooled(rng: random.Random, name: str, shape: Shape, tensors: Tensors) -> Drawn:
+def _pooled(rng: random.Random, name: str, shape: TensorShape, tensors: Tensors) -> DrawnLayer:
     """A pointwise convolution behind pooling over two rows."""
     height = max(shape[1] // 2, 1)
     layer, made = _pointwise(rng, name, (shape[0], height, shape[2]), tensors)
@@ -146,7 +146,7 @@ def _pooled(rng: random.Random, name: str, shape: Shape, tensors: Tensors) -> Dr
     return layer, made
 
 
-def _vector(rng: random.Random, name: str, shape: Shape, tensors: Tensors) -> Drawn:
+def _vector(rng: random.Random, name: str, shape: TensorShape, tensors: Tensors) -> DrawnLayer:
     """A matrix product with the whole tensor as one vector."""
     k = rng.randint(1, 3)
     flat = shape[0] * shape[1] * shape[2]

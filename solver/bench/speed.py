@@ -13,6 +13,7 @@ from models.network import Network
 from solver.bench.cases import Record, Results, Subject
 from solver.mapspace.neighbours import neighbour
 from solver.mapspace.pools import Pools
+from solver.params import LayerwiseParams
 from solver.schedule.plan import Plan
 from solver.search.layerwise import layerwise
 from solver.search.sequential import sequential
@@ -95,7 +96,8 @@ def library_speed(network: Network, hardware: Hardware, seed: int) -> LibrarySpe
     """Measure on the plan of the `layerwise` method, each layer on banks of its own."""
     problem = Problem(network, hardware.with_weights("static"))
     pools = Pools(problem)
-    plan = layerwise(pools, sequential(pools, Stop()), Stop())
+    walk = LayerwiseParams("forward")
+    plan = layerwise(pools, sequential(pools, Stop()), Stop(), walk)
     releases = [0] * len(plan.profiles)
 
     def whole() -> None:

@@ -207,7 +207,7 @@ def _gemv_case(simulator: Simulator, gemv: Gemv, seconds: float) -> Case[Validat
 def measure_gemv(gemv: Gemv, chip: Hardware, stop: Stop) -> Validated | None:
     """Return our cycles of a GEMV, searching from the simulator's own mapping; None if interrupted."""
     problem, plan = own_plan(gemv, chip)
-    best = solve(problem.network, chip, METHOD, stop, warm_start=plan).latency
+    best = solve(problem.network, chip, method=METHOD, stop=stop, warm_start=plan).latency
     if stop.interrupt.is_set():
         return None
     own = with_refresh(plan.latency, chip)

@@ -10,35 +10,33 @@ import numpy.typing as npt
 
 from hw.hardware import Hardware
 from models.network import OUTPUT_DIMS, REDUCTION_DIMS, Layer
+from solver.params import BoundParams
 from solver.timing.validity import least_rows
 
 Floats = npt.NDArray[np.float64]
-
-FINE = 400
-"""Widths of one dim that are told apart; of longer dims a grid stands for all of them."""
 
 ROUNDING = 1 - 1e-9
 """Keeps sums of floating-point numbers below the exact ones."""
 
 
-def _covers(bound: int) -> tuple[Floats, Floats]:
-    """Return the least pairs of a spatial and a temporal bound whose product covers a dim."""
+def _covers(bound: int, most: int) -> tuple[Floats, Floats]:
+    """Return the least pairs of a spatial and a temporal bound whose product covers a dim, about `most`."""
     widths = [bound]
-    while widths[-1] > 1 and len(widths) < FINE:
+    while widths[-1] > 1 and len(widths) < most:
         widths.append(-(-bound // -(-bound // (widths[-1] - 1))))
     steps = [-(-bound // width) for width in widths]
     if widths[-1] > 1:
         # Each width of the grid stands for all up to the next, with the steps of the widest of them.
-        widths = np.unique(np.geomspace(1, bound, FINE).astype(np.int64)).tolist()
+        widths = np.unique(np.geomspace(1, bound, most).astype(np.int64)).tolist()
         steps = [-(-bound // (above - 1)) for above in [*widths[1:], bound + 1]]
     return np.array(widths, float), np.array(steps, float)
 
 
-def _reductions(layer: Layer) -> tuple[Floats, Floats]:
+def _reductions(layer: Layer, most: int) -> tuple[Floats, Floats]:
     """Return the least products of the spatial and the temporal bounds of the loops on reduction dims."""
     lanes, steps = np.ones(1), np.ones(1)
     for dim in REDUCTION_DIMS:
-        widths, times = _covers(layer.bound(dim))
+        widths, times = _covers(layer.bound(dim), most)
         lanes, steps = np.outer(lanes, widths).ravel(), np.outer(steps, times).ravel()
         order = np.lexsort((steps, lanes))
         lanes, steps = lanes[order], steps[order]
@@ -94,7 +92,9 @@ def _load(layer: Layer, hardware: Hardware) -> int:
     return hardware.cycles.load + len(layer.loaded) * one + additions * hardware.cycles.add
 
 
-def useful_cycles(layer: Layer, hardware: Hardware, banks: Sequence[int]) -> Floats:
+def useful_cycles(
+    layer: Layer, hardware: Hardware, banks: Sequence[int], params: BoundParams = BoundParams()
+) -> Floats:
     """Return the least cycles in which so many banks can do all the useful work of a layer.
 
     That is the least own latency without the share of it that is spent on idle outputs. Nothing is counted
@@ -104,7 +104,7 @@ def useful_cycles(layer: Layer, hardware: Hardware, banks: Sequence[int]) -> Flo
     -------
     A time for each number of banks; infinite where the rows do not suffice.
     """
-    lanes, steps = _reductions(layer)
+    lanes, steps = _reductions(layer, params.widths)
     rows = hardware.bits.weight * steps + least_rows(layer, hardware)
     everything = float(math.prod(layer.bound(dim) for dim in OUTPUT_DIMS))
     fitting = rows <= hardware.rows_per_bank

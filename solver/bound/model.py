@@ -17,22 +17,11 @@ from hw.hardware import Hardware
 from models.network import Layer
 from solver.bound.durations import Floats, block_tail, useful_cycles
 from solver.bound.reading import Counts, enabled, needed_by_shares
+from solver.params import BoundParams
 from solver.timing.problem import Edge, Problem
 
-FINE, COARSE = 56, 28
-"""Shares of a layer's outputs that have a time of their own: `i / grid`."""
-
-MANY_LAYERS = 30
-"""Layers from which on the coarse grid is used."""
-
-RESOLUTION = 10**6
-"""Units of time in the known latency; all times are rounded down to units."""
-
-BANK_STEP = 1.02
 EPSILON = 1e-9
-
-MOMENT = 2.0
-"""Deterministic time, about seconds, that CP-SAT is given."""
+"""Allows for rounding where shares are floating-point numbers."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +53,7 @@ class _Reading(NamedTuple):
     enabled: Floats
 
 
-def bank_numbers(hardware: Hardware, most: int) -> list[tuple[int, int]]:
+def bank_numbers(hardware: Hardware, most: int, params: BoundParams = BoundParams()) -> list[tuple[int, int]]:
     """Return ranges (first, last) that hold every number of banks that a mapping can have."""
     products = {
         channels * banks
@@ -73,7 +62,7 @@ def bank_numbers(hardware: Hardware, most: int) -> list[tuple[int, int]]:
     }
     ranges: list[tuple[int, int]] = []
     for number in sorted(products):
-        if ranges and number < ranges[-1][0] * BANK_STEP:
+        if ranges and number < ranges[-1][0] * params.bank_step:
             ranges[-1] = (ranges[-1][0], number)
         else:
             ranges.append((number, number))
@@ -83,13 +72,14 @@ def bank_numbers(hardware: Hardware, most: int) -> list[tuple[int, int]]:
 class BoundModel:
     """The model of one problem, given a latency that is known to be possible."""
 
-    def __init__(self, problem: Problem, latency: int) -> None:
+    def __init__(self, problem: Problem, latency: int, params: BoundParams = BoundParams()) -> None:
         self.problem = problem
+        self.params = params
         self.model = cp_model.CpModel()
-        self.grid = COARSE if len(problem.layers) >= MANY_LAYERS else FINE
+        self.grid = params.coarse if len(problem.layers) >= params.many_layers else params.fine
         self._cycles: dict[object, list[float]] = {}
         self._readings: dict[object, _Reading] = {}
-        self.unit = max(1, latency // RESOLUTION)
+        self.unit = max(1, latency // params.resolution)
         self.horizon = latency // self.unit + 1
         self.end = self.model.new_int_var(0, self.horizon, "end")
         self.layers = [self._layer(layer) for layer in problem.layers]
@@ -105,7 +95,7 @@ class BoundModel:
         hardware = self.problem.hardware
         others = len(self.problem.layers) - 1 if hardware.weights == "static" else 0
         most = max(min(hardware.banks - others, hardware.most_banks), 1)
-        ranges = bank_numbers(hardware, most)
+        ranges = bank_numbers(hardware, most, self.params)
         cycles = [c // self.unit for c in self._useful_cycles(layer, tuple(last for _, last in ranges))]
         # On fewer banks the layer alone would take longer than the latency that is known.
         possible = [
@@ -124,7 +114,8 @@ class BoundModel:
         """Return the least useful time for each number of banks; many layers of a network are alike."""
         key = layer.bounds, layer.post, len(layer.loaded), len(layer.residuals), banks
         if key not in self._cycles:
-            self._cycles[key] = useful_cycles(layer, self.problem.hardware, banks).tolist()
+            least = useful_cycles(layer, self.problem.hardware, banks, self.params)
+            self._cycles[key] = least.tolist()
         return self._cycles[key]
 
     def _finish(self, layer: _LayerVariables) -> None:
@@ -187,7 +178,7 @@ def raised_bound(model: BoundModel, least: int) -> int:
     """Return a bound no lower than a known one, in cycles: the best that CP-SAT proves in a moment."""
     model.model.add(model.end >= min(least // model.unit, model.horizon))
     solver = cp_model.CpSolver()
-    solver.parameters.max_deterministic_time = MOMENT
+    solver.parameters.max_deterministic_time = model.params.raise_effort
     solver.parameters.num_workers = 1
     status = solver.solve(model.model)
     if status == cp_model.INFEASIBLE:

@@ -18,7 +18,7 @@ Counts = npt.NDArray[np.int64]
 MOST_CELLS = 3 * 10**7
 """Work of the exact table; beyond it a simple proportion is used."""
 
-ROWS, COLUMNS = DIMS.index("P"), DIMS.index("Q")
+P_DIM, Q_DIM = DIMS.index("P"), DIMS.index("Q")
 CHANNEL_AXES = 2
 """Number of axes before those of rows and columns."""
 
@@ -58,7 +58,7 @@ def needed(layer: Layer, edge: Edge) -> Counts:
     rows[1:], columns[1:], others = 0, 0, 1
     simple = True
     for group in edge.groups:
-        position = [dim for dim in (ROWS, COLUMNS) if dim in group.dims]
+        position = [dim for dim in (P_DIM, Q_DIM) if dim in group.dims]
         if len(group.axes) > 1 or len(position) > 1:
             return _all_or_nothing(size, edge, layer)
         read = _coordinates(group, layer, position[0] if position else None)
@@ -66,7 +66,7 @@ def needed(layer: Layer, edge: Edge) -> Counts:
         simple = simple and _least_first(read)
         if not position:
             others *= int(gained.sum())
-        elif position[0] == ROWS:
+        elif position[0] == P_DIM:
             rows = gained
         else:
             columns = gained

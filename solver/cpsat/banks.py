@@ -11,13 +11,11 @@ from ortools.sat.python.cp_model import IntVar, LinearExpr
 from solver.cpsat.model import Model
 from solver.maxplus.candidates import Candidate
 from solver.maxplus.checkpoints import END, START
+from solver.params import ModelParams
 from solver.schedule.banks import Banks
 from solver.schedule.plan import Plan
 from solver.timing.mapping import Mapping
 from solver.timing.profile import Profile
-
-SINGLE = 3000
-"""Layers times banks up to which every bank is modelled; beyond that they are counted only."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,11 +74,11 @@ def _covers(large: Profile, small: Profile) -> bool:
     return a.channels >= b.channels and a.banks_per_channel >= b.banks_per_channel
 
 
-def add_shared(model: Model) -> list[BankVariables]:
+def add_shared(model: Model, params: ModelParams = ModelParams()) -> list[BankVariables]:
     """Let no bank serve two layers at a time, nor hold more rows than it has; return the new variables."""
     held = held_times(model)
     count_banks(model, held)
-    if len(held) * model.graph.problem.hardware.banks > SINGLE:
+    if len(held) * model.graph.problem.hardware.banks > params.single_banks:
         return held
     held = fit_rows(model, held_banks(model, held))
     match_shapes(model, held)

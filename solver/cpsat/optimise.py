@@ -21,14 +21,10 @@ from solver.cpsat.proposals import Choice, Proposal, assess
 from solver.maxplus.chains import Chain, decisive_chain
 from solver.maxplus.checkpoints import Candidates
 from solver.maxplus.heads import Bounds, LagGraph, lag_graph, reduce
+from solver.params import ModelParams
 from solver.schedule.plan import Plan
-from solver.stop import Stop, StoppedError
+from solver.stop import POLL_SECONDS, Stop, StoppedError
 from solver.timing.problem import Problem
-
-FIRST_SLICE = 2.0
-"""Deterministic time, about seconds, of the first solve; each that ends without a proof doubles it."""
-
-POLL_SECONDS = 0.1
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,6 +45,7 @@ def optimise(
     workers: int,
     found: Callable[[Plan], None],
     bounded: Callable[[int], None],
+    params: ModelParams = ModelParams(),
 ) -> Optimum:
     """Find the best choice of one candidate for each layer, with starts and banks.
 
@@ -62,7 +59,9 @@ def optimise(
     -------
     Its bound holds for the incumbent and for all choices; it is optimal if nothing is left to be found.
     """
-    search = _Search(problem, stop, seed, workers, found, bounded, incumbent)
+    search = _Search(
+        problem, stop, seed, workers, found, bounded, params, incumbent, slice=params.first_slice
+    )
     return search.run(candidates)
 
 
@@ -81,9 +80,10 @@ class _Search:
     workers: int
     found: Callable[[Plan], None]
     bounded: Callable[[int], None]
+    params: ModelParams
     plan: Plan
+    slice: float
     bound: int = 0
-    slice: float = FIRST_SLICE
     chains: list[Chain] = field(default_factory=list)
     misfits: list[Choice] = field(default_factory=list)
 
@@ -94,9 +94,9 @@ class _Search:
 
     def run(self, candidates: Candidates) -> Optimum:
         with suppress(StoppedError):
-            graph = lag_graph(self.problem, candidates, self.stop)
+            graph = lag_graph(self.problem, candidates, self.stop, self.params.lags)
             while self.going():
-                graph, bounds = reduce(graph, self.limit, self.stop)
+                graph, bounds = reduce(graph, self.limit, self.stop, self.params.lags)
                 self.raise_bound(bounds.latency)
                 if self.going() and not self.exhaust(graph, bounds):
                     break
@@ -122,7 +122,7 @@ class _Search:
     def exhaust(self, graph: LagGraph, bounds: Bounds) -> bool:
         """Solve one model, adding to it, until there is a better plan; return whether to go on after that."""
         model = cpsat.build_model(graph, bounds, self.limit, cpsat.places(graph, self.plan))
-        held = None if model.static else add_shared(model)
+        held = None if model.static else add_shared(model, self.params)
         if held is None:
             add_static(model)
         chains, misfits = 0, 0
@@ -163,7 +163,7 @@ class _Search:
 
     def learn(self, model: Model, held: Sequence[BankVariables] | None, proposal: Proposal) -> None:
         """Evaluate what the model proposes and keep what it has overlooked."""
-        known = assess(self.problem, proposal)
+        known = assess(self.problem, proposal, self.params)
         if known.misfit:
             self.misfits.append(proposal.choice)
         if known.plan is not None:
@@ -189,18 +189,18 @@ def _length(problem: Problem, chain: Chain, choice: Choice) -> int:
 
 
 class _Listener(CpSolverSolutionCallback):
-    """Hears of every solution of the model."""
+    """Is called with every solution of the model."""
 
     def __init__(self, search: _Search, model: Model, held: Sequence[BankVariables] | None) -> None:
         super().__init__()
         self.search, self.model, self.held = search, model, held
 
     def on_solution_callback(self) -> None:
-        """Evaluate the solution unless it is time to stop."""
+        """Evaluate the solution unless it is time to stop, and stop at once if it is good enough."""
+        if not self.search.stop.reached():
+            self.search.learn(self.model, self.held, self._proposal())
         if self.search.stop.reached():
             self.stop_search()
-            return
-        self.search.learn(self.model, self.held, self._proposal())
 
     def _proposal(self) -> Proposal:
         model, held = self.model, self.held

@@ -8,14 +8,14 @@ import numpy as np
 from ortools.sat.python.cp_model import FEASIBLE, INFEASIBLE, OPTIMAL, CpModel, CpSolver, LinearExpr
 
 from hw.hardware import Hardware
+from solver.params import ModelParams
 from solver.schedule.banks import Banks, pack
 from solver.timing.profile import Profile
 
-EFFORT = 5.0
-"""Deterministic time, about seconds, after which the question stays open."""
 
-
-def packed(hardware: Hardware, profiles: Sequence[Profile]) -> tuple[list[Banks] | None, bool]:
+def packed(
+    hardware: Hardware, profiles: Sequence[Profile], params: ModelParams = ModelParams()
+) -> tuple[list[Banks] | None, bool]:
     """Return banks of its own for every layer, and whether it is proven that there are none."""
     quick = pack(hardware, profiles)
     if quick is not None:
@@ -31,7 +31,7 @@ def packed(hardware: Hardware, profiles: Sequence[Profile]) -> tuple[list[Banks]
         model.add(LinearExpr.weighted_sum(column, wide) <= width)
     solver = CpSolver()
     solver.parameters.num_workers = 1
-    solver.parameters.max_deterministic_time = EFFORT
+    solver.parameters.max_deterministic_time = params.packing_effort
     status = solver.solve(model)
     if status not in (OPTIMAL, FEASIBLE):
         return None, status == INFEASIBLE

@@ -8,6 +8,7 @@ import numpy as np
 
 from solver.cpsat.packing import packed
 from solver.maxplus.candidates import Candidate
+from solver.params import ModelParams
 from solver.schedule.plan import Plan, overlap_shared
 from solver.timing.problem import Problem
 from solver.timing.profile import Profile
@@ -59,11 +60,11 @@ class Assessment:
     misfit: bool
 
 
-def assess(problem: Problem, proposal: Proposal) -> Assessment:
+def assess(problem: Problem, proposal: Proposal, params: ModelParams) -> Assessment:
     """Evaluate a proposal exactly."""
     if problem.hardware.weights == "static":
         timeline = evaluate(problem, proposal.profiles, [0] * len(proposal.choice), proposal.orders)
-        banks, misfit = packed(problem.hardware, proposal.profiles)
+        banks, misfit = packed(problem.hardware, proposal.profiles, params)
         return Assessment(None if banks is None else Plan(timeline, tuple(banks)), timeline, misfit)
     plan = _on_banks(problem, proposal) if proposal.banks else _placed(problem, proposal)
     return Assessment(plan, None if plan is None else plan.timeline, False)

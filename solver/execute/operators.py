@@ -19,7 +19,7 @@ import numpy.typing as npt
 from models.network import Network
 from models.onnx.load import Imported, import_onnx
 from overlapim_files import InputError, shorten
-from solver.execute.reading import Tensor
+from solver.execute.reading import TimedTensor
 from solver.execute.run import Executed, in_time
 from solver.solution import difference
 from solver.timing.infinity import INFINITY
@@ -140,7 +140,7 @@ def run_blocks(
     InputError
         if operators need what was not finished, or what no block has read; names layer, element and time.
     """
-    tensors = {name: Tensor(name, shape) for name, shape in network.shapes.items()}
+    tensors = {name: TimedTensor(name, shape) for name, shape in network.shapes.items()}
     for x in network.inputs:
         place = model.imported.placed[x.name]
         tensors[x.name].write(place.positions().ravel(), values[place.tensor].ravel().astype(np.float64), 0)
@@ -163,7 +163,7 @@ class _Layer:
         name: str,
         executed: Executed,
         transfer: int,
-        tensors: dict[str, Tensor],
+        tensors: dict[str, TimedTensor],
         values: Values,
     ) -> None:
         place = model.imported.placed[name]

@@ -19,14 +19,13 @@ import numpy.typing as npt
 from models.network import AXES, DIMS, AxisName, Flatten, Operand
 from overlapim_files import InputError
 from solver.execute.numbers import PRIME, Numbers
-from solver.reference import Coordinates, OuterDigits, walk_windows
+from solver.reference import OuterDigits, TouchedCoordinates, walk_windows
 from solver.timing.infinity import INFINITY
+from solver.timing.profile import Cycles
+from solver.timing.windows import Indices
 
-Indices = npt.NDArray[np.int64]
-Cycles = npt.NDArray[np.int64]
 
-
-class Tensor:
+class TimedTensor:
     """An input or a layer's output, shape (n, ch, h, w): its elements, and from when on they are readable."""
 
     def __init__(self, name: str, shape: tuple[int, int, int, int]) -> None:
@@ -125,7 +124,11 @@ class _Form:
     """One form of an operand, with what each of its values leads to."""
 
     def __init__(
-        self, operand: Operand, names: tuple[AxisName, ...], shape: Sequence[int], coordinates: Coordinates
+        self,
+        operand: Operand,
+        names: tuple[AxisName, ...],
+        shape: Sequence[int],
+        coordinates: TouchedCoordinates,
     ) -> None:
         own = operand.flatten if len(names) > 1 else operand.axes[names[0]]
         assert own is not None
@@ -179,7 +182,7 @@ def _axis(low: Indices, high: Indices) -> tuple[_Axis, Indices]:
 class Reader:
     """One operand of a layer, read block by block; `loaded` is when each element has been read first."""
 
-    def __init__(self, operand: Operand, coordinates: Coordinates, tensor: Tensor) -> None:
+    def __init__(self, operand: Operand, coordinates: TouchedCoordinates, tensor: TimedTensor) -> None:
         """Prepare reading a tensor at the coordinates that blocks of `space` have."""
         self.tensor = tensor
         self.loaded: Cycles = np.full(tensor.shape, INFINITY)

@@ -18,10 +18,12 @@ from hw.hardware import Hardware
 from models.network import DIMS, FORMAT, OUTPUT_DIMS, REDUCTION_DIMS, Layer, Network, NetworkInput
 from overlapim_files import InputError
 from solver.execute.numbers import PRIME, Drawn, Numbers, output, products, residuals
-from solver.execute.reading import Cycles, Indices, Reader, Tensor
+from solver.execute.reading import Reader, TimedTensor
 from solver.execute.schedule import LayerSchedule
-from solver.reference import Coordinates, SimulatedLayer, simulate
+from solver.reference import SimulatedLayer, TouchedCoordinates, simulate
 from solver.timing.mapping import Mapping
+from solver.timing.profile import Cycles
+from solver.timing.windows import Indices
 
 UNREAD: tuple[Numbers, int] = np.zeros((1,) * len(DIMS)), 0
 """In place of numbers, and of when they are there, where a block does not read an operand."""
@@ -76,7 +78,7 @@ def execute(
         if a block reads what is not finished yet, with layer, element and time; if it begins before the one
         before it has ended.
     """
-    tensors = {name: Tensor(name, shape) for name, shape in network.shapes.items()}
+    tensors = {name: TimedTensor(name, shape) for name, shape in network.shapes.items()}
     for name, values in drawn.inputs.items():
         tensors[name].write(np.arange(values.size), values.ravel().astype(np.float64), 0)
     runs = [
@@ -94,7 +96,9 @@ def in_time(starts: Sequence[Cycles]) -> list[tuple[int, int, int]]:
     return sorted((start, i, k) for i, own in enumerate(starts) for k, start in enumerate(own.tolist()))
 
 
-def _alone(layer: Layer, mapping: Mapping, tensors: dict[str, Tensor], hardware: Hardware) -> SimulatedLayer:
+def _alone(
+    layer: Layer, mapping: Mapping, tensors: dict[str, TimedTensor], hardware: Hardware
+) -> SimulatedLayer:
     """Return the times of a layer that never waits, as all that it reads is there from the beginning."""
     names = dict.fromkeys(operand.producer for operand in layer.operands)
     inputs = tuple([NetworkInput(name=name, shape=tensors[name].shape) for name in names])
@@ -110,13 +114,13 @@ class _Run:
         layer: Layer,
         schedule: LayerSchedule,
         weights: npt.NDArray[np.int16] | None,
-        tensors: dict[str, Tensor],
+        tensors: dict[str, TimedTensor],
         hardware: Hardware,
     ) -> None:
         clock = _alone(layer, schedule.mapping, tensors, hardware)
         self.layer, self.schedule, self.weights = layer, schedule, weights
         self.tensor, self.transfer = tensors[layer.name], hardware.cycles.transfer
-        self.coordinates = Coordinates(layer, schedule.mapping)
+        self.coordinates = TouchedCoordinates(layer, schedule.mapping)
         self.readers = [Reader(x, self.coordinates, tensors[x.producer]) for x in layer.operands]
         self.blocks = block_digits(self.coordinates, len(schedule.starts))
         self.order = range(len(self.blocks)) if schedule.order is None else schedule.order
@@ -206,7 +210,7 @@ class _Completed:
         return self._places[own], self._offsets[own]
 
 
-def block_digits(coordinates: Coordinates, blocks: int) -> list[tuple[int, ...]]:
+def block_digits(coordinates: TouchedCoordinates, blocks: int) -> list[tuple[int, ...]]:
     """Return the digits of the outermost temporal loops, of as many as make up the blocks."""
     bounds = [loop.bound for loop in coordinates.temporal]
     depth = next(d for d in range(len(bounds) + 1) if math.prod(bounds[:d]) == blocks)

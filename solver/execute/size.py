@@ -10,7 +10,7 @@ from overlapim_files import InputError
 from solver.execute.numbers import MAX_TERMS, WEIGHT_DIMS
 from solver.execute.run import block_digits
 from solver.execute.schedule import LayerSchedule
-from solver.reference import Coordinates
+from solver.reference import TouchedCoordinates
 
 MAX_STEPS = 2**24
 MAX_PRODUCTS = 2**37
@@ -49,7 +49,7 @@ def _bytes(network: Network, schedules: Sequence[LayerSchedule]) -> int:
 
 def _reading(layer: Layer, schedule: LayerSchedule) -> int:
     """Return the bytes for what one layer reads at once, in a block or at one place of its kernel."""
-    coordinates = Coordinates(layer, schedule.mapping)
+    coordinates = TouchedCoordinates(layer, schedule.mapping)
     first = block_digits(coordinates, len(schedule.starts))[0]
     block = _numbers(layer, lambda dim: len(coordinates.touched(dim, first)))
     place = _numbers(layer, lambda dim: 1 if dim in ("R", "S") else layer.bound(dim))

@@ -13,7 +13,8 @@ import numpy.typing as npt
 
 from models.network import AXES, DIMS, OUTPUT_DIMS, AxisAccess, Dim, Flatten, Layer, Network, Operand
 from solver.execute.numbers import PRIME, Drawn, Numbers, output, products, residuals
-from solver.execute.reading import Indices, ranges
+from solver.execute.reading import ranges
+from solver.timing.windows import Indices
 
 KERNEL: tuple[Dim, ...] = ("R", "S")
 

@@ -17,7 +17,7 @@ from solver.account.blocks import Blocks, BlockWait, Stretch, layer_blocks, stre
 from solver.account.plan import Account, LayerAccount, runs
 from solver.timing.timeline import LayerTimes
 
-LIMIT = 50_000_000
+MOST_BYTES = 50_000_000
 """Bytes that a trace may take."""
 
 MOST_CYCLES = 2**53
@@ -230,7 +230,7 @@ class Trace:
                     number += 1
 
 
-def trace(account: Account, limit: int = LIMIT) -> Trace:
+def trace(account: Account, limit: int = MOST_BYTES) -> Trace:
     """Return the trace of a plan with as much detail as the limit on its bytes allows.
 
     Raises

@@ -23,33 +23,27 @@ from hw.hardware import Hardware, Level
 from models.network import DIMS, OUTPUT_DIMS, REDUCTION_DIMS, Dim, Layer
 from solver.mapspace.estimate import WEIGHT_POSITIONS, Batch, Ints, ceil_divide
 from solver.mapspace.loads import coarser_loads, worth_a_look
+from solver.params import PoolParams
 from solver.timing.infinity import INFINITY
 from solver.timing.mapping import Kind, Loop, Mapping
 from solver.timing.problem import Problem
 from solver.timing.profile import Profile
 
-Shape = tuple[int, int]
+BankShape = tuple[int, int]
 """Channels, and banks in each of them."""
 
-ARRAYS = 6
-COLUMN_OPTIONS = 3000
-SPLITS = 3
-MOST_STEPS = 1.5
-FAVOURITES = 8
-FINER = 1.4
-SLOWEST = 1.5
 POSITIONS = ("P", "Q")
 INNER_ORDERS: tuple[tuple[Dim, ...], ...] = (("K", "C", "R", "S"), ("C", "R", "S", "K"))
 
 
-def shapes(hardware: Hardware) -> list[Shape]:
+def shapes(hardware: Hardware) -> list[BankShape]:
     """Return the shapes that are tried, smallest first: part of one channel, or whole channels."""
     width, most = hardware.banks_per_channel, hardware.most_banks
     within = [(1, banks) for banks in _round_numbers(min(width, most))]
     return within + [(channels, width) for channels in _round_numbers(most // width)[1:]]
 
 
-def sizes(hardware: Hardware) -> list[Shape]:
+def sizes(hardware: Hardware) -> list[BankShape]:
     """Return a shape for every number of banks up to 16, then for eight in each doubling; smallest first."""
     most = hardware.most_banks
     powers = [2**i for i in range(most.bit_length())]
@@ -125,7 +119,9 @@ def _over(bounds: Ints, hardware: Hardware, level: Level) -> Ints:
     return np.where(allowed, bounds, 1)
 
 
-def _arrays(bounds: Ints, hardware: Hardware, shape: Shape) -> Iterator[list[tuple[Ints, Ints]]]:
+def _arrays(
+    bounds: Ints, hardware: Hardware, shape: BankShape, params: PoolParams
+) -> Iterator[list[tuple[Ints, Ints]]]:
     """Yield ways to spread a shape over the dims, as (channel bounds, bank bounds).
 
     First the most even ones; then, should none of these keep to the rows, those that leave the fewest weights
@@ -137,19 +133,21 @@ def _arrays(bounds: Ints, hardware: Hardware, shape: Shape) -> Iterator[list[tup
     used = pairs.prod(axis=-1)
     waste = (ceil_divide(bounds, pairs) * pairs / bounds).prod(axis=-1) * (shape[0] * shape[1] / used)
     reduction = len(OUTPUT_DIMS)
-    waste *= 1 + 0.01 * np.log2(pairs[..., reduction:].prod(axis=-1))
-    yield _first(np.argsort(waste, axis=None, kind="stable"), channels, banks, pairs)
+    waste *= 1 + params.reduction_waste * np.log2(pairs[..., reduction:].prod(axis=-1))
+    even = np.argsort(waste, axis=None, kind="stable")
+    yield _first(even, channels, banks, pairs, params.arrays)
     weights = ceil_divide(bounds, pairs)[..., WEIGHT_POSITIONS].prod(axis=-1)
-    yield _first(np.lexsort((waste.ravel(), weights.ravel())), channels, banks, pairs)
+    light = np.lexsort((waste.ravel(), weights.ravel()))
+    yield _first(light, channels, banks, pairs, params.arrays)
 
 
-def _first(best: Ints, channels: Ints, banks: Ints, pairs: Ints) -> list[tuple[Ints, Ints]]:
-    """Return the first few that differ in their products, given the order of all pairs."""
+def _first(best: Ints, channels: Ints, banks: Ints, pairs: Ints, most: int) -> list[tuple[Ints, Ints]]:
+    """Return the first so many that differ in their products, given the order of all pairs."""
     chosen: dict[tuple[int, ...], tuple[Ints, Ints]] = {}
     for flat in best.tolist():
         c, b = divmod(flat, len(banks))
         chosen.setdefault(tuple(pairs[c, b].tolist()), (channels[c], banks[b]))
-        if len(chosen) == ARRAYS:
+        if len(chosen) == most:
             break
     return list(chosen.values())
 
@@ -169,11 +167,11 @@ def _options(bound: int, most: int) -> list[int]:
 
 
 @lru_cache(maxsize=2**10)
-def _column_choices(work: tuple[int, ...], columns: int) -> Ints:
-    """Return ways to fill at least half of the columns that can be filled; shape (dims, ways)."""
+def _column_choices(work: tuple[int, ...], columns: int, count: int) -> Ints:
+    """Return about so many ways to fill at least half of the columns that can be; shape (dims, ways)."""
     bounds = np.array(work)
     active = np.flatnonzero(bounds > 1).tolist()
-    most = max(6, int(COLUMN_OPTIONS ** (1 / max(len(active), 1))))
+    most = max(6, int(count ** (1 / max(len(active), 1))))
     reachable = np.append(np.cumprod(np.minimum(bounds, columns)[::-1].astype(float))[::-1], 1.0)
     target = min(columns, reachable[0]) / 2
     ways: list[Ints] = []
@@ -190,10 +188,10 @@ def _column_choices(work: tuple[int, ...], columns: int) -> Ints:
     return choices
 
 
-def _ways(layer: Layer, hardware: Hardware, shape: Shape) -> Batch | None:
+def _ways(layer: Layer, hardware: Hardware, shape: BankShape, params: PoolParams) -> Batch | None:
     """Return the mappings with few steps on at most `shape` of banks; None if none fits."""
-    arrays = list(_arrays(np.array(layer.bounds), hardware, shape))
-    batches = (_batch(layer, hardware, own, most) for most in _lanes(hardware) for own in arrays)
+    arrays = list(_arrays(np.array(layer.bounds), hardware, shape, params))
+    batches = (_batch(layer, hardware, own, most, params) for most in _lanes(hardware) for own in arrays)
     return next((batch for batch in batches if batch.temporal.size), None)
 
 
@@ -203,7 +201,13 @@ def _lanes(hardware: Hardware) -> list[int]:
     return [columns >> i for i in range(columns.bit_length() if hardware.buffered else 1)]
 
 
-def _batch(layer: Layer, hardware: Hardware, arrays: Sequence[tuple[Ints, Ints]], columns: int) -> Batch:
+def _batch(
+    layer: Layer,
+    hardware: Hardware,
+    arrays: Sequence[tuple[Ints, Ints]],
+    columns: int,
+    params: PoolParams,
+) -> Batch:
     """Return the mappings with few steps and few enough rows on any of some arrays of banks."""
     bounds = np.array(layer.bounds, np.int64)
     needed = bounds[:, None]
@@ -212,13 +216,13 @@ def _batch(layer: Layer, hardware: Hardware, arrays: Sequence[tuple[Ints, Ints]]
     for channel, bank in arrays:
         array = (channel * bank)[:, None]
         work = _over(ceil_divide(bounds, channel * bank), hardware, "column")
-        column = _column_choices(tuple(work.tolist()), columns)
+        column = _column_choices(tuple(work.tolist()), columns, params.column_options)
         temporal = ceil_divide(needed, array * column)
         steps = temporal.prod(axis=0)
         whole = np.ones_like(array)
         fits = Batch(layer, hardware, whole, array, column, temporal).fits
         fewest = min(fewest, steps[fits].min(initial=INFINITY))
-        temporal = temporal[:, fits & (steps <= MOST_STEPS * fewest)]
+        temporal = temporal[:, fits & (steps <= params.most_steps * fewest)]
         # The smallest bounds that still cover, so that the mapping is valid.
         column = ceil_divide(needed, temporal * array)
         banks = ceil_divide(needed, temporal * column * channel[:, None])
@@ -226,21 +230,23 @@ def _batch(layer: Layer, hardware: Hardware, arrays: Sequence[tuple[Ints, Ints]]
     return Batch(layer, hardware, *(np.concatenate(part, axis=1) for part in zip(*parts, strict=True)))
 
 
-def pool_mappings(layer: Layer, hardware: Hardware, shape: Shape) -> Iterator[Mapping]:
+def pool_mappings(
+    layer: Layer, hardware: Hardware, shape: BankShape, params: PoolParams = PoolParams()
+) -> Iterator[Mapping]:
     """Yield good mappings of a layer on at most a shape of banks, those of least own latency first."""
-    batch = _ways(layer, hardware, shape)
+    batch = _ways(layer, hardware, shape, params)
     if batch is None:
         return
     orders = temporal_orders(layer)
     total = np.min([batch.total(order) for order in orders[:2]], axis=0)
     by_total = np.argsort(total, kind="stable")
-    best = by_total[:SPLITS].tolist()
+    best = by_total[: params.splits].tolist()
     least = np.minimum.accumulate(batch.rows[by_total])
     frugal = by_total[np.unique(least, return_index=True)[1]].tolist()
     ways = itertools.chain(
         ((i, order) for i in best for order in orders),
         ((i, order) for i in frugal for order in orders[:2]),
-        _streaming(batch),
+        _streaming(batch, params),
     )
     seen = set()
     for i, order in ways:
@@ -250,7 +256,7 @@ def pool_mappings(layer: Layer, hardware: Hardware, shape: Shape) -> Iterator[Ma
             yield mapping
 
 
-def _streaming(batch: Batch) -> Iterator[tuple[int, tuple[Dim, ...]]]:
+def _streaming(batch: Batch, params: PoolParams) -> Iterator[tuple[int, tuple[Dim, ...]]]:
     """Yield the fastest mappings (number, order) for each number of steps along rows and columns.
 
     Left out are those for which a faster one makes about as many steps along both.
@@ -261,12 +267,12 @@ def _streaming(batch: Batch) -> Iterator[tuple[int, tuple[Dim, ...]]]:
         totals = np.array([batch.total(order) for order in orders])
         total = totals.min(axis=0)
         by_total = np.argsort(total, kind="stable")
-        by_total = by_total[total[by_total] <= SLOWEST * total[by_total[0]]]
+        by_total = by_total[total[by_total] <= params.slowest * total[by_total[0]]]
         steps = rows[by_total] * (columns.max() + 1) + columns[by_total]
         found: list[tuple[int, int]] = []
         for i in by_total[np.sort(np.unique(steps, return_index=True)[1])].tolist():
             p, q = int(rows[i]), int(columns[i])
-            if not any(FINER * a >= p and FINER * b >= q for a, b in found):
+            if not any(params.finer * a >= p and params.finer * b >= q for a, b in found):
                 found.append((p, q))
                 yield i, orders[totals[:, i].argmin()]
 
@@ -286,22 +292,23 @@ class Pools:
     """The pools of a problem, made when they are first asked for; layers that look the same share them."""
 
     problem: Problem
-    _alike: dict[tuple[str, Shape, int | None], list[Profile]] = field(default_factory=dict)
-    _pools: dict[tuple[int, Shape], tuple[Profile, ...]] = field(default_factory=dict)
-    _close: dict[tuple[int, Shape], tuple[Profile, ...]] = field(default_factory=dict)
+    params: PoolParams = PoolParams()
+    _alike: dict[tuple[str, BankShape, int | None], list[Profile]] = field(default_factory=dict)
+    _pools: dict[tuple[int, BankShape], tuple[Profile, ...]] = field(default_factory=dict)
+    _close: dict[tuple[int, BankShape], tuple[Profile, ...]] = field(default_factory=dict)
 
-    def __reduce__(self) -> tuple[type[Pools], tuple[Problem]]:
+    def __reduce__(self) -> tuple[type[Pools], tuple[Problem, PoolParams]]:
         """Leave the pools out on the way to another process: it makes its own sooner."""
-        return Pools, (self.problem,)
+        return Pools, (self.problem, self.params)
 
-    def pool(self, layer: int, shape: Shape) -> tuple[Profile, ...]:
+    def pool(self, layer: int, shape: BankShape) -> tuple[Profile, ...]:
         """Return profiles of good mappings on at most `shape`, the fastest first; empty if none fits."""
         key = (layer, shape)
         if key not in self._pools:
             self._pools[key] = self._profiles(layer, shape, None)
         return self._pools[key]
 
-    def close(self, layer: int, shape: Shape) -> tuple[Profile, ...]:
+    def close(self, layer: int, shape: BankShape) -> tuple[Profile, ...]:
         """Return those of the pool that the next layer can follow more closely than any faster one."""
         key = (layer, shape)
         if key not in self._close:
@@ -311,7 +318,7 @@ class Pools:
         return self._close[key]
 
     @cached_property
-    def sizes(self) -> list[Shape]:
+    def sizes(self) -> list[BankShape]:
         """The shapes that banks are shared out in; see `sizes`."""
         return sizes(self.problem.hardware)
 
@@ -319,16 +326,17 @@ class Pools:
         """Return the position in `sizes` of the largest shape of at most so many banks."""
         return bisect.bisect_right(self.sizes, banks, key=math.prod) - 1
 
-    def favourites(self, layer: int, shape: Shape) -> tuple[Profile, ...]:
+    def favourites(self, layer: int, shape: BankShape) -> tuple[Profile, ...]:
         """Return the profiles of the pool that were estimated best, the fastest first; soon made."""
-        return self._profiles(layer, shape, FAVOURITES)
+        return self._profiles(layer, shape, self.params.favourites)
 
-    def _profiles(self, layer: int, shape: Shape, most: int | None) -> tuple[Profile, ...]:
+    def _profiles(self, layer: int, shape: BankShape, most: int | None) -> tuple[Profile, ...]:
         record = self.problem.layers[layer]
         look = record.model_dump_json(exclude={"name": True, "operands": {"__all__": {"producer"}}})
         key = (look, shape, most)
         if key not in self._alike:
-            found = itertools.islice(pool_mappings(record, self.problem.hardware, shape), most)
+            good = pool_mappings(record, self.problem.hardware, shape, self.params)
+            found = itertools.islice(good, most)
             profiles = [self.problem.profile(layer, mapping) for mapping in found]
             profiles += [
                 self.problem.profile(layer, mapping)

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from solver.maxplus.candidates import Candidate, Region, finish_table, first_table
+from solver.params import LagParams
 from solver.stop import Stop
 from solver.timing.infinity import INFINITY
 from solver.timing.problem import Edge, Problem
@@ -20,17 +21,11 @@ from solver.timing.profile import Cycles
 Candidates = Sequence[Sequence[Candidate]]
 """For each layer those that it may choose from."""
 
-CLASSES = 40
-"""Regions up to which each class of elements is one of its own."""
-
-ROWS = 8
-"""Prefixes of each axis if there are more classes."""
-
 START, END = 0, -1
 """Places of the start and of the end among the checkpoints of a layer."""
 
 
-def checkpoints(problem: Problem, candidates: Candidates, stop: Stop) -> list[Cycles]:
+def checkpoints(problem: Problem, candidates: Candidates, stop: Stop, params: LagParams) -> list[Cycles]:
     """Return for each layer the ideal time of each checkpoint; shape (candidates, checkpoints).
 
     Raises
@@ -44,7 +39,7 @@ def checkpoints(problem: Problem, candidates: Candidates, stop: Stop) -> list[Cy
             stop.check()
             own = candidates[edge.producer]
             tables = [finish_table(candidate, edge) for candidate in own]
-            for region in regions(edge, own, candidates[consumer]):
+            for region in regions(edge, own, candidates[consumer], params):
                 columns[edge.producer].append(np.array([t.largest(region) for t in tables], np.int64))
     for i, own in enumerate(candidates):
         columns[i].append(np.array([candidate.end for candidate in own], np.int64))
@@ -58,7 +53,9 @@ def _distinct(times: Cycles) -> Cycles:
     return np.concatenate((times[:, :1], inner, times[:, END:]), axis=1)
 
 
-def regions(edge: Edge, producers: Sequence[Candidate], consumers: Sequence[Candidate]) -> list[Region]:
+def regions(
+    edge: Edge, producers: Sequence[Candidate], consumers: Sequence[Candidate], params: LagParams
+) -> list[Region]:
     """Return the regions of an edge: all classes of elements if they are few, else prefixes of each axis."""
     read = _read(edge, producers[0], consumers[0])
     if not all(len(x) for x in read):
@@ -69,10 +66,10 @@ def regions(edge: Edge, producers: Sequence[Candidate], consumers: Sequence[Cand
     for group, coordinates in enumerate(read):
         looks = np.concatenate([t.slices(group)[coordinates] for t in (*finish, *first)], axis=1)
         classes.append(coordinates[np.sort(np.unique(looks, axis=0, return_index=True)[1])])
-    if math.prod(len(x) for x in classes) <= CLASSES:
+    if math.prod(len(x) for x in classes) <= params.classes:
         grid = np.meshgrid(*classes, indexing="ij")
         return [tuple(x[None] for x in element) for element in zip(*(a.ravel() for a in grid), strict=True)]
-    return _prefixes(read)
+    return _prefixes(read, params.prefixes)
 
 
 def _read(edge: Edge, producer: Candidate, consumer: Candidate) -> Region:
@@ -82,11 +79,11 @@ def _read(edge: Edge, producer: Candidate, consumer: Candidate) -> Region:
     return tuple(np.flatnonzero(part < INFINITY) for part in parts)
 
 
-def _prefixes(read: Region) -> list[Region]:
-    """Return the first eighth, two eighths, .. along each axis, everything on the others."""
+def _prefixes(read: Region, parts: int) -> list[Region]:
+    """Return the first of so many parts, the first two, .. along each axis, everything on the others."""
     found = [read]
     for group, coordinates in enumerate(read):
         count = len(coordinates)
-        sizes = sorted({count * i // ROWS for i in range(1, ROWS)} - {0})
+        sizes = sorted({count * i // parts for i in range(1, parts)} - {0})
         found += [(*read[:group], coordinates[:size], *read[group + 1 :]) for size in sizes]
     return found

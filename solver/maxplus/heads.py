@@ -9,19 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 
 from solver.maxplus.checkpoints import END, START, Candidates, checkpoints
 from solver.maxplus.lags import edge_lags
+from solver.params import LagParams
 from solver.stop import Stop, StoppedError
 from solver.timing.infinity import INFINITY, MINUS_INFINITY
 from solver.timing.problem import Problem
 from solver.timing.profile import Cycles
-
-LEVELS = 128
-"""Budgets of banks that are told apart, at most."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,9 +67,11 @@ class LagGraph:
         )
 
 
-def lag_graph(problem: Problem, candidates: Candidates, stop: Stop) -> LagGraph:
+def lag_graph(
+    problem: Problem, candidates: Candidates, stop: Stop, params: LagParams = LagParams()
+) -> LagGraph:
     """Compute the checkpoints and lags of all candidates."""
-    times = checkpoints(problem, candidates, stop)
+    times = checkpoints(problem, candidates, stop, params)
     links = []
     for consumer in problem.network.topological:
         for edge in problem.edges[consumer]:
@@ -104,12 +105,12 @@ def no_budget(graph: LagGraph) -> Budget:
     return Budget([np.zeros(len(own), np.int64) for own in graph.candidates], 0)
 
 
-def budget(graph: LagGraph) -> Budget:
+def budget(graph: LagGraph, params: LagParams = LagParams()) -> Budget:
     """Return the budget of banks for static weights; anything is allowed if banks are shared over time."""
     hardware = graph.problem.hardware
     if hardware.weights != "static":
         return no_budget(graph)
-    unit = -(-hardware.banks // LEVELS)
+    unit = -(-hardware.banks // params.budgets)
     units = [np.array([c.profile.banks for c in own], np.int64) // unit for own in graph.candidates]
     least = [int(own.min()) for own in units]
     return Budget([own - x for own, x in zip(units, least, strict=True)], hardware.banks // unit - sum(least))
@@ -207,14 +208,16 @@ def bounds(graph: LagGraph, budget: Budget, stop: Stop) -> Bounds:
     return Bounds([h[:, -1] for h in head], [t[:, -1] for t in tail], layers, pairs)
 
 
-def reduce(graph: LagGraph, limit: int, stop: Stop) -> tuple[LagGraph, Bounds]:
+def reduce(
+    graph: LagGraph, limit: int, stop: Stop, params: LagParams = LagParams()
+) -> tuple[LagGraph, Bounds]:
     """Leave out candidates and bar pairs of which every plan is later than `limit`, again and again.
 
     First as if every layer could have all banks, which is quickly found. If some layer has no candidate left,
     no plan is as good as the limit, and the bound is above it.
     """
     found = bounds(graph, no_budget(graph), stop)
-    for allowed in (no_budget, budget):
+    for allowed in (no_budget, partial(budget, params=params)):
         while True:
             own = allowed(graph)
             if own.total < 0:

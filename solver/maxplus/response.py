@@ -15,7 +15,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from overlapim_files import InputError
 from solver.timing.cache import cached
@@ -24,8 +23,7 @@ from solver.timing.need import block_maxima, to_block_axes, window_intervals
 from solver.timing.problem import Edge, Group, Problem
 from solver.timing.profile import AXIS_OUTPUTS, Cycles, PlacedLoops, Profile, WeightedLoop, axis_finish
 from solver.timing.timeline import Order
-
-Mask = npt.NDArray[np.bool_]
+from solver.timing.windows import Mask
 
 ENTRIES = 2**24
 """Lags, and pairs of blocks and elements, beyond which a layer is too large."""

@@ -12,7 +12,7 @@ from solver.timing.profile import Profile
 
 Banks = npt.NDArray[np.int64]
 
-TRIES = 500
+PACKING_STEPS = 500
 """Steps, beyond those of one straight attempt, after which no more ways to pack are tried."""
 
 
@@ -64,7 +64,7 @@ class Ledger:
 
 
 def pack(hardware: Hardware, profiles: Sequence[Profile]) -> list[Banks] | None:
-    """Give every layer banks of its own; None if they do not fit, or no way is found in `TRIES` steps."""
+    """Give every layer banks of its own; None if they do not fit, or no way is found in time."""
     width = hardware.banks_per_channel
 
     def size(i: int) -> tuple[int, int]:
@@ -92,7 +92,7 @@ def _channels(free: list[int], shapes: Sequence[tuple[int, int]]) -> list[list[i
         return None
     chosen: list[list[int]] = []
     stack = [(free, _ways(free, *shapes[0]))]
-    for _ in range(len(shapes) + TRIES):
+    for _ in range(len(shapes) + PACKING_STEPS):
         free, ways = stack[-1]
         way = next(ways, None)
         if way is None:

@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from solver.mapspace.pools import Pools, lag
+from solver.params import BalanceParams
 from solver.stop import Stop
 from solver.timing.profile import Profile
-
-ROUNDS = 3
 
 
 class Balance:
     """One way to share the banks out."""
 
-    def __init__(self, pools: Pools, banks: int, choice: float, sharing: float) -> None:
+    def __init__(
+        self, pools: Pools, banks: int, choice: float, sharing: float, params: BalanceParams = BalanceParams()
+    ) -> None:
         """Share out so many banks.
 
         Of all layers one is the slowest, but the lags of all add up.
@@ -29,11 +30,12 @@ class Balance:
         self.banks = banks
         self.choice = choice
         self.sharing = sharing
+        self.params = params
 
     def share(self, stop: Stop) -> list[Profile] | None:
-        """Return a profile for each layer; None if told to stop, or if there are too few banks."""
+        """Return a profile for each layer; None if it is time to stop, or if there are too few banks."""
         work = [float(layer.macs) for layer in self.pools.problem.layers]
-        for _ in range(ROUNDS):
+        for _ in range(self.params.rounds):
             fair = [self.pools.size(max(1, int(self.banks * w / sum(work)))) for w in work]
             chosen: list[tuple[int, Profile]] = []
             for i in self.layers:

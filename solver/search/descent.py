@@ -14,25 +14,20 @@ from functools import partial
 from typing import Any
 
 from solver.mapspace.pools import Pools
+from solver.params import DescentParams, MoveParams
 from solver.schedule.plan import Plan
 from solver.search.shared import SharedMoves
 from solver.search.state import AState, Moves
 from solver.search.static import StaticMoves
 from solver.stop import Stop
 
-BEHIND = 1.003
-"""How many times as late as another search's best plan a plan may be that is gone on from."""
-
-Neighbourhood = Callable[[Pools, random.Random], Moves[Any]]
+Neighbourhood = Callable[[Pools, random.Random, MoveParams], Moves[Any]]
 """Makes the moves of a search; a function that can be sent to another process."""
 
-FIRST_STARTS = 2
-"""Ways to begin after which no more are looked at if the given plan is better."""
 
-
-def moves_for(static: type[StaticMoves], pools: Pools, rng: random.Random) -> Moves[Any]:
+def moves_for(static: type[StaticMoves], pools: Pools, rng: random.Random, params: MoveParams) -> Moves[Any]:
     """Return moves of the given kind with static weights, the only kind there is with shared ones."""
-    return (static if pools.problem.hardware.weights == "static" else SharedMoves)(pools, rng)
+    return (static if pools.problem.hardware.weights == "static" else SharedMoves)(pools, rng, params)
 
 
 single_moves = partial(moves_for, StaticMoves)
@@ -46,6 +41,7 @@ class Descent:
         self,
         pools: Pools,
         seed: int,
+        params: DescentParams,
         incumbent_feed: Callable[[], Plan | None] = lambda: None,
         neighbourhood: Neighbourhood = single_moves,
     ) -> None:
@@ -53,14 +49,16 @@ class Descent:
 
         Parameters
         ----------
-        news : asked before the search begins anew, for the best plan that other searches have found since.
+        incumbent_feed : asked before the search begins anew, and every `attention` moves, for the best plan
+            that other searches have found since.
         """
+        self.params = params
         self.incumbent_feed = incumbent_feed
         self.random = random.Random(seed)
-        self.moves = neighbourhood(pools, self.random)
+        self.moves = neighbourhood(pools, self.random, params.moves)
 
     def run(self, start: Plan, stop: Stop, found: Callable[[Plan], None]) -> Plan:
-        """Search until told to stop; `found` hears of every better plan. Never worse than `start`."""
+        """Search until it is time to stop; `found` is called with better plans. Never worse than `start`."""
         return self._run(self.moves, start, stop, found)
 
     def _run(self, moves: Moves[AState], start: Plan, stop: Stop, found: Callable[[Plan], None]) -> Plan:
@@ -69,7 +67,7 @@ class Descent:
             if state.cost < best.cost:
                 best = state
                 found(best.plan)
-            elif looked == FIRST_STARTS and best.plan is start:
+            elif looked == self.params.first_starts and best.plan is start:
                 break
         current, idle, restarts = best, 0, 0
         history = deque([current.cost] * moves.history(0), maxlen=moves.history(0))
@@ -81,19 +79,21 @@ class Descent:
                 if current.plan.latency < best.plan.latency:
                     found(current.plan)
                 best, idle = current, 0
-            if stop.steps % moves.attention == 0 and (heard := self._better(moves, best)) is not best:
-                best, idle = heard, 0
-                if current.cost > BEHIND * best.cost:
+            if stop.steps % moves.attention == 0 and (fed := self._better(moves, best)) is not best:
+                best, idle = fed, 0
+                if current.cost > self.params.behind * best.cost:
                     current = best
                     history.extend([best.cost] * len(history))
             if idle > moves.patience:
                 best = self._better(moves, best)
                 current, idle, restarts = best, 0, restarts + 1
                 length = moves.history(restarts)
-                worse = (current.cost * (1 + 0.02 * self.random.random()) for _ in range(length))
+                noise = self.params.restart_noise
+                worse = (current.cost * (1 + noise * self.random.random()) for _ in range(length))
                 history = deque(worse, maxlen=length)
         return best.plan
 
     def _better(self, moves: Moves[AState], best: AState) -> AState:
+        """Return the better of the best state and what the incumbent feed has."""
         plan = self.incumbent_feed()
         return best if plan is None or plan.latency >= best.plan.latency else moves.state(plan)

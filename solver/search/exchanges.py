@@ -1,7 +1,7 @@
 """Moves for static weights that are weighed exactly before they are made: a mapping, or banks for a mapping.
 
-What a change of one layer does to the whole network is looked up (`Tails`), which is much faster than timing
-all layers. So moves that come to nothing need not be timed, and a move may be the best of many: of random
+What a change of one layer does to the whole network is looked up (`Remaining`), much faster than all layers
+are timed. So moves that come to nothing need not be timed, and a move may be the best of many: of random
 changes of a mapping, of the mappings of some size, or of the layers that could give banks away.
 """
 
@@ -15,51 +15,24 @@ from functools import partial
 from solver.mapspace.neighbours import neighbour
 from solver.mapspace.pools import Pools
 from solver.maxplus.through import Remaining
+from solver.params import MoveParams
 from solver.schedule.plan import Plan
-from solver.schedule.transform import movable
 from solver.search.descent import Neighbourhood, moves_for
-from solver.search.state import REORDERINGS, State, critical_layers
+from solver.search.state import State, critical_layers
 from solver.search.static import StaticMoves
 from solver.timing.mapping import Mapping
 from solver.timing.profile import Profile
 from solver.timing.timeline import Timeline
 
-UNWEIGHED = 0.5
-"""Share of the moves that are not the best of many, which keeps the search from one narrow place."""
-
-CHANGES = 4
-"""Random changes of a mapping that one is chosen from."""
-
-LARGER = 4
-"""Banks by which such a change may be larger."""
-
-KEPT = 6
-"""Changed mappings of a layer and a size that are kept beside those of the pool: the last good ones."""
-
-FRESH = 2
-"""Layers that are asked for a number of banks for the first time, since its pool takes long to make."""
-
-ASKED, GIVERS = 10, 5
-"""Layers that are asked for banks, and those of them, by what is known from before, that are weighed."""
-
-PLACED = 2
-"""Exchanges, the best ones, that banks are looked for."""
-
-RENEWAL = 0.1
-"""Share of the look-ups at which it is found out anew what a smaller size costs a layer."""
-
-SHORTEST, LONGEST = 15, 120
-"""Steps back that a change is compared with, at first and at most."""
-
 Weighed = tuple[int, Profile]
 """A profile and the latency that it leads to, or that minus the one that it came from."""
 
 
-class TableChecked(StaticMoves):
+class TableCheckedMoves(StaticMoves):
     """The moves of `descent`; those that come to nothing are looked up instead of timed. See `Moves`."""
 
-    def __init__(self, pools: Pools, rng: random.Random) -> None:
-        super().__init__(pools, rng)
+    def __init__(self, pools: Pools, rng: random.Random, params: MoveParams = MoveParams()) -> None:
+        super().__init__(pools, rng, params)
         self._remaining: deque[Remaining] = deque(maxlen=2)
 
     def _with(self, layer: int, profile: Profile, timeline: Timeline, limit: float) -> Timeline | None:
@@ -78,28 +51,26 @@ class TableChecked(StaticMoves):
         return self._remaining[-1]
 
 
-class Exchanges(TableChecked):
+class Exchanges(TableCheckedMoves):
     """See `Moves`."""
 
-    attention = 50
-
-    def __init__(self, pools: Pools, rng: random.Random) -> None:
-        super().__init__(pools, rng)
-        self._kept: dict[tuple[int, int], dict[Mapping, Profile]] = {}
+    def __init__(self, pools: Pools, rng: random.Random, params: MoveParams = MoveParams()) -> None:
+        super().__init__(pools, rng, params)
+        self.attention = params.exchange.attention
+        self._elite: dict[tuple[int, int], dict[Mapping, Profile]] = {}
         self._costs: dict[tuple[int, int], Weighed] = {}
 
     def history(self, restarts: int) -> int:
         """Return how many steps back a change is compared with: few until that leads nowhere, then more."""
-        return min(SHORTEST << min(restarts, 10), LONGEST)
+        return min(self.params.exchange.shortest << min(restarts, 10), self.params.exchange.longest)
 
     def change(self, state: State, limit: float) -> State | None:
         """Return a state one move away that costs no more than the limit, or None if the move led nowhere."""
-        if self.random.random() < UNWEIGHED:
+        if self.random.random() < self.params.exchange.unweighed:
             return super().change(state, limit)
         timeline = state.plan.timeline
-        path = critical_layers(timeline)
-        layer = self.random.choice(path if self.random.random() < 0.7 else range(len(timeline.layers)))
-        if movable(timeline.layers[layer].profile) and self.random.random() < REORDERINGS:
+        layer = self._layer(critical_layers(timeline))
+        if self._reorders(timeline.layers[layer].profile):
             return self._reordered(state, layer, limit)
         remaining = self._remaining_of(timeline)
         value, profile = self._another(layer, remaining, limit)
@@ -130,8 +101,10 @@ class Exchanges(TableChecked):
         smaller = self._offers({i: self.pools.size(profiles[i].banks - excess) for i in able}, remaining)
         cheapest = sorted(smaller, key=lambda i: smaller[i][0])
         after = self._remaining_of(changed)
-        weighed = sorted((after.through(i, smaller[i][1]), i) for i in cheapest[:GIVERS])
-        for value, i in weighed[:PLACED]:
+        weighed = sorted(
+            (after.through(i, smaller[i][1]), i) for i in cheapest[: self.params.exchange.givers]
+        )
+        for value, i in weighed[: self.params.exchange.placed]:
             if value > limit:
                 break
             placed = self._placed(self._replaced(i, smaller[i][1], changed), limit)
@@ -145,13 +118,14 @@ class Exchanges(TableChecked):
         self.random.shuffle(asked)
         asked.sort(key=lambda key: key not in self._costs)
         known = sum(key in self._costs for key in asked)
-        costs = {i: self._cost(i, size, remaining) for i, size in asked[: min(ASKED, known + FRESH)]}
+        most = min(self.params.exchange.asked, known + self.params.exchange.fresh)
+        costs = {i: self._cost(i, size, remaining) for i, size in asked[:most]}
         return {i: cost for i, cost in costs.items() if cost is not None}
 
     def _cost(self, layer: int, size: int, remaining: Remaining) -> Weighed | None:
         """Return the least that a size costs a layer, and the profile; this may be out of date."""
         key = layer, size
-        if key not in self._costs or self.random.random() < RENEWAL:
+        if key not in self._costs or self.random.random() < self.params.exchange.renewal:
             weighed = self._weighed(layer, size, remaining)
             if not weighed:
                 return None
@@ -161,40 +135,40 @@ class Exchanges(TableChecked):
     def _weighed(self, layer: int, size: int, remaining: Remaining) -> list[Weighed]:
         """Return the latency with each profile of a size, the best first."""
         close = self.pools.close(layer, self.pools.sizes[size])
-        options = [*close, *self._kept.get((layer, size), {}).values()]
+        options = [*close, *self._elite.get((layer, size), {}).values()]
         return sorted(((remaining.through(layer, p), p) for p in options), key=_value)
 
     def _another(self, layer: int, remaining: Remaining, limit: float) -> tuple[int, Profile | None]:
         """Return a profile of a layer, other than its own, and the latency with it."""
-        own = remaining.timeline.layers[layer].profile
+        own, draw = remaining.timeline.layers[layer].profile, self.params.exchange.draw
         kind = self.random.random()
-        if kind < 0.4:
+        if kind < draw.neighbours:
             weighed = self._changed(layer, own, remaining, limit)
             return min(weighed, key=_value, default=(0, None))
-        growth = 0 if kind < 0.6 else -1 if kind < 0.65 else int(self.random.triangular(1, 5, 1))
-        size = self.pools.size(own.banks) + growth
+        size = self.pools.size(own.banks) + self._growth(kind, draw)
         if not 0 <= size < len(self.pools.sizes):
             return 0, None
         weighed = [x for x in self._weighed(layer, size, remaining) if x[1] is not own]
-        return weighed[min(int(self.random.expovariate(0.8)), len(weighed) - 1)] if weighed else (0, None)
+        return weighed[self._rank(draw, len(weighed))] if weighed else (0, None)
 
     def _changed(self, layer: int, own: Profile, remaining: Remaining, limit: float) -> list[Weighed]:
-        """Return the latency with some random changes of a mapping; the good ones are kept."""
+        """Return the latency with some random changes of a mapping; the good ones join the elite."""
         weighed = [(remaining.through(layer, p), p) for p in self._random_changes(layer, own)]
         for value, profile in weighed:
             if value <= limit:
-                kept = self._kept.setdefault((layer, self.pools.size(profile.banks)), {})
-                kept[profile.mapping] = profile
-                if len(kept) > KEPT:
-                    del kept[next(iter(kept))]
+                elite = self._elite.setdefault((layer, self.pools.size(profile.banks)), {})
+                elite[profile.mapping] = profile
+                if len(elite) > self.params.exchange.elite:
+                    del elite[next(iter(elite))]
         return weighed
 
     def _random_changes(self, layer: int, own: Profile) -> Iterator[Profile]:
-        for _ in range(CHANGES):
+        params = self.params.exchange
+        for _ in range(params.changes):
             mapping = own.mapping
-            for _ in range(1 + int(self.random.expovariate(1))):
+            for _ in range(1 + int(self.random.expovariate(params.change_rate))):
                 mapping = neighbour(own.layer, mapping, self.problem.hardware, self.random) or mapping
-            if mapping != own.mapping and mapping.banks <= own.banks + LARGER:
+            if mapping != own.mapping and mapping.banks <= own.banks + params.larger:
                 yield self.problem.profile(layer, mapping)
 
 
@@ -203,5 +177,5 @@ def _value(weighed: Weighed) -> int:
 
 
 exchanges = partial(moves_for, Exchanges)
-NEIGHBOURHOODS: tuple[Neighbourhood, ...] = (exchanges, partial(moves_for, TableChecked))
+NEIGHBOURHOODS: tuple[Neighbourhood, ...] = (exchanges, partial(moves_for, TableCheckedMoves))
 """Of searches side by side. Exact choices are faster on some networks, random ones on others."""

@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from overlapim_files import InputError
-from solver.mapspace.pools import Shape
+from solver.mapspace.pools import BankShape
 from solver.maxplus.options import layer_options
 from solver.maxplus.response import Response
 from solver.schedule.banks import Banks
@@ -33,7 +33,7 @@ from solver.timing.problem import Problem
 from solver.timing.profile import Cycles
 from solver.timing.timeline import evaluate
 
-ENTRIES = 2**26
+MOST_LAGS = 2**26
 """Lags of all options of one layer that are kept at most."""
 
 SEEN = 2**20
@@ -109,7 +109,7 @@ class _Table:
     rows : shape (options,).
     """
 
-    shape: Shape
+    shape: BankShape
     options: tuple[Response, ...]
     finish: Cycles
     lags: tuple[Cycles, ...]
@@ -118,7 +118,7 @@ class _Table:
 
 def _tables(options: Sequence[Response]) -> tuple[_Table, ...]:
     entries = sum(lag.size for lag in options[0].lags) * len(options)
-    if entries > ENTRIES:
+    if entries > MOST_LAGS:
         name = options[0].profile.layer.name
         raise InputError(f"layer '{name}': {len(options)} options with {entries} lags are too many")
     tables = []
@@ -273,7 +273,7 @@ def _bank_kinds(state: _State) -> list[list[tuple[int, int]]]:
     return [list(zip(until, rows, strict=True)) for until, rows in pairs]
 
 
-def _sites(state: _State, shape: Shape, rows: int) -> Iterator[Banks]:
+def _sites(state: _State, shape: BankShape, rows: int) -> Iterator[Banks]:
     """Yield banks of a shape that have so many rows left; of choices among equal banks and channels, one."""
     kinds = _bank_kinds(state)
     channels, width = [tuple(sorted(own)) for own in kinds], len(kinds[0])

@@ -8,7 +8,7 @@ from typing import Protocol, Self
 
 from models.network import Network
 from solver.mapspace.pools import Pools, shapes, sizes
-from solver.params import WALKS, Strategy, Walk
+from solver.params import WALKS, LayerwiseParams, Walk
 from solver.schedule.banks import Banks, Ledger, pack
 from solver.schedule.plan import Plan, assemble, place
 from solver.stop import Stop
@@ -18,15 +18,6 @@ from solver.timing.timeline import LayerTimes, Order, next_layer
 Ordering = Callable[[int, Profile, Mapping[int, LayerTimes]], Order | None]
 """In which order a layer takes its blocks with a mapping, given when its producers run."""
 
-SIZES = 2
-"""Numbers of banks tried for each layer under static weights, the largest that it may have."""
-
-SHAPES = 4
-"""The same when banks are shared; these are further apart."""
-
-OPTIONS = 20
-"""Mappings tried on each shape when banks are shared, where trying one is slow."""
-
 
 def loop_order(layer: int, profile: Profile, done: Mapping[int, LayerTimes]) -> Order | None:
     """Return None: every layer takes its blocks in the order of its loops."""
@@ -34,17 +25,21 @@ def loop_order(layer: int, profile: Profile, done: Mapping[int, LayerTimes]) -> 
 
 
 def layerwise(
-    pools: Pools, start: Plan, stop: Stop, strategy: Strategy = "forward", ordering: Ordering = loop_order
+    pools: Pools,
+    start: Plan,
+    stop: Stop,
+    params: LayerwiseParams = LayerwiseParams(),
+    ordering: Ordering = loop_order,
 ) -> Plan:
     """Return the plan of a walk, or the best plan of all walks; `start` if that is better.
 
     Layers that a walk has not come to, and all that are left when it is stopped, keep their mappings of
     `start`. Under static weights each layer keeps within the banks that `start` gives it.
     """
-    walks = WALKS if strategy == "best" else (strategy,)
+    walks = WALKS if params.strategy == "best" else (params.strategy,)
     plans = [start]
     for layers in dict.fromkeys(route(pools.problem.network, walk) for walk in walks):
-        plan = overlapped(pools, _walk(pools, start, stop, layers, ordering), ordering)
+        plan = overlapped(pools, _walk(pools, start, stop, layers, params, ordering), ordering)
         plans += [] if plan is None else [plan]
     return min(plans, key=lambda plan: plan.latency)
 
@@ -72,7 +67,7 @@ class _Chip(Protocol):
     def copy(self) -> Self:
         """Return another chip on which the same layers run."""
 
-    def options(self, layer: int, own: Profile) -> Sequence[Profile]:
+    def options(self, layer: int, own: Profile, params: LayerwiseParams) -> Sequence[Profile]:
         """Return the mappings that a layer may have instead of its own."""
 
     def run(self, layer: int, profile: Profile) -> bool:
@@ -94,8 +89,8 @@ class _StaticChip:
         other.done.update(self.done)
         return other
 
-    def options(self, layer: int, own: Profile) -> list[Profile]:
-        within = [s for s in sizes(self.pools.problem.hardware) if s[0] * s[1] <= own.banks][-SIZES:]
+    def options(self, layer: int, own: Profile, params: LayerwiseParams) -> list[Profile]:
+        within = [s for s in sizes(self.pools.problem.hardware) if s[0] * s[1] <= own.banks][-params.sizes :]
         return [p for shape in within for p in self.pools.close(layer, shape) if _inside(p, own)]
 
     def run(self, layer: int, profile: Profile) -> bool:
@@ -125,9 +120,9 @@ class _SharedChip:
         other._ledger = self._ledger.copy()
         return other
 
-    def options(self, layer: int, own: Profile) -> list[Profile]:
-        large = shapes(self.pools.problem.hardware)[-SHAPES:]
-        return [p for shape in large for p in self.pools.pool(layer, shape)[:OPTIONS]]
+    def options(self, layer: int, own: Profile, params: LayerwiseParams) -> list[Profile]:
+        large = shapes(self.pools.problem.hardware)[-params.shapes :]
+        return [p for shape in large for p in self.pools.pool(layer, shape)[: params.options]]
 
     def run(self, layer: int, profile: Profile) -> bool:
         order = self.ordering(layer, profile, self.done)
@@ -152,7 +147,14 @@ def _inside(profile: Profile, own: Profile) -> bool:
     return mapping.channels <= limit.channels and mapping.banks_per_channel <= limit.banks_per_channel
 
 
-def _walk(pools: Pools, start: Plan, stop: Stop, layers: Sequence[int], ordering: Ordering) -> list[Profile]:
+def _walk(
+    pools: Pools,
+    start: Plan,
+    stop: Stop,
+    layers: Sequence[int],
+    params: LayerwiseParams,
+    ordering: Ordering,
+) -> list[Profile]:
     """Return the mappings that a walk over the layers chooses."""
     network = pools.problem.network
     line, chosen, visited = network.topological, list(start.profiles), set[int]()
@@ -167,7 +169,7 @@ def _walk(pools: Pools, start: Plan, stop: Stop, layers: Sequence[int], ordering
         readers = [c for c in network.consumers[i] if c in visited]
         until = line[at + 1 : max(map(line.index, readers), default=at) + 1]
         ranks: dict[Profile, tuple[int, int, int]] = {}
-        for p in (chosen[i], *chip.options(i, start.profiles[i])):
+        for p in (chosen[i], *chip.options(i, start.profiles[i], params)):
             if ranks and stop.reached():
                 break
             rank = _rank(chip.copy(), i, p, [(j, chosen[j]) for j in until], readers)

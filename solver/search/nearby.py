@@ -1,7 +1,7 @@
 """Candidates near the best plan, from which CP-SAT chooses for all layers at once.
 
-A descent changes one layer at a time, two if banks change hands. Here every layer gets some mappings that do
-the least harm around it, for each size that it may have instead, and the mappings that it has in
+A descent changes one layer at a time, two if banks change hands. Here every layer gets some mappings of
+the least impact on those around it, for each size that it may have instead, and the mappings that it has in
 other good plans; CP-SAT finds the best combination of all of them.
 """
 
@@ -16,52 +16,27 @@ from solver.mapspace.pools import Pools
 from solver.maxplus.candidates import Candidate
 from solver.maxplus.checkpoints import Candidates
 from solver.maxplus.through import Remaining, as_candidate
+from solver.params import NearbyParams
 from solver.schedule.plan import Plan
 from solver.search.state import critical_layers
 from solver.stop import Stop
 from solver.timing.mapping import Mapping
 from solver.timing.profile import Profile
 
-DRAWS = 60
-"""Random mappings of a layer to choose candidates from."""
-
-FEWEST = 4
-"""Layers that draw candidates, at least."""
-
-FIRST = 6
-"""Layers that draw candidates at first."""
-
-CONNECTED = 0.7
-"""Share of these that read one another, as far as there are such."""
-
-EACH = 2
-"""Candidates of a layer for each number of banks."""
-
-OWN_SHARE = 0.6
-"""Share of the random mappings that begin with the layer's own; the others do with pooled ones."""
-
-SIZES = 2
-"""How many sizes of pools up and down those are taken from."""
-
-LARGER = 4
-"""Candidates may be so many sizes larger than what the layer has now."""
-
-LATER = 1.2
-"""A network with one of them may end so many times as late."""
-
 
 class Nearby:
     """Draws candidates near a plan; every random choice comes from the seed."""
 
-    def __init__(self, pools: Pools, seed: int) -> None:
+    def __init__(self, pools: Pools, seed: int, params: NearbyParams) -> None:
+        self._params = params
         self._pools = pools
         self._random = random.Random(seed)
-        self._free = min(FIRST, len(pools.problem.layers))
+        self._free = min(params.first, len(pools.problem.layers))
 
     def adapt(self, proved: bool) -> None:
         """Let more layers draw next time if the best choice was proved, otherwise fewer."""
         free = self._free * 3 // 2 if proved else self._free * 2 // 3
-        self._free = min(max(free, FEWEST), len(self._pools.problem.layers))
+        self._free = min(max(free, self._params.fewest), len(self._pools.problem.layers))
 
     def candidates(self, plan: Plan, others: Sequence[Plan], stop: Stop) -> Candidates:
         """Return candidates for every layer, its own among them; most layers have no other one.
@@ -85,9 +60,8 @@ class Nearby:
         free = {self._random.choice(critical_layers(plan.timeline))}
         while len(free) < self._free:
             near = {j for i in free for j in (*network.producers[i], *network.consumers[i])} - free
-            rest = (
-                near if near and self._random.random() < CONNECTED else set(range(len(plan.profiles))) - free
-            )
+            connected = near and self._random.random() < self._params.connected
+            rest = near if connected else set(range(len(plan.profiles))) - free
             free.add(self._random.choice(sorted(rest)))
         return free
 
@@ -99,30 +73,30 @@ class Nearby:
         ranked: dict[int, list[tuple[int, int, Profile]]] = {}
         for number, profile in enumerate(self._drawn(layer, remaining.timeline.layers[layer].profile)):
             value = remaining.through(layer, profile)
-            if value <= LATER * remaining.timeline.latency:
+            if value <= self._params.later * remaining.timeline.latency:
                 ranked.setdefault(profile.banks, []).append((value, number, profile))
         least = math.inf
         for banks in sorted(ranked):
-            best = sorted(ranked[banks])[:EACH]
+            best = sorted(ranked[banks])[: self._params.each]
             if best[0][0] < least:
                 least = best[0][0]
                 yield from (Candidate(profile) for _, _, profile in best)
 
     def _drawn(self, layer: int, own: Profile) -> list[Profile]:
         """Return the profiles of random mappings that are neither much slower nor much larger."""
-        problem = self._pools.problem
+        problem, params = self._pools.problem, self._params
         pooled = self._pooled(layer, own)
         mappings: dict[Mapping, None] = dict.fromkeys(pooled)
-        for _ in range(DRAWS):
-            mapping = own.mapping if self._random.random() < OWN_SHARE else self._random.choice(pooled)
-            for _ in range(1 + int(self._random.expovariate(1))):
+        for _ in range(params.draws):
+            mapping = own.mapping if self._random.random() < params.own else self._random.choice(pooled)
+            for _ in range(1 + int(self._random.expovariate(params.change_rate))):
                 mapping = neighbour(own.layer, mapping, problem.hardware, self._random) or mapping
             mappings[mapping] = None
         profiles = [problem.profile(layer, mapping) for mapping in mappings]
-        most = self._pools.size(own.banks) + LARGER
+        most = self._pools.size(own.banks) + params.larger
         return [p for p in profiles if self._pools.size(p.banks) <= most]
 
     def _pooled(self, layer: int, own: Profile) -> list[Mapping]:
         sizes, place = self._pools.sizes, self._pools.size(own.banks)
-        around = sizes[max(0, place - SIZES) : place + SIZES + 1]
+        around = sizes[max(0, place - self._params.sizes) : place + self._params.sizes + 1]
         return [own.mapping, *(p.mapping for shape in around for p in self._pools.close(layer, shape))]

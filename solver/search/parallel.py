@@ -8,22 +8,22 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from multiprocessing.context import ForkContext, SpawnContext
 from multiprocessing.queues import Queue
-from multiprocessing.synchronize import Event
 
 from solver.mapspace.pools import Pools
+from solver.params import DescentParams
 from solver.schedule.banks import Banks
 from solver.schedule.plan import Plan
 from solver.search.descent import Descent, Neighbourhood, single_moves
-from solver.stop import Stop
+from solver.stop import POLL_SECONDS, Stop
 from solver.timing.mapping import Mapping
 from solver.timing.problem import Problem
 from solver.timing.timeline import Order, evaluate
 
-POLL_SECONDS = 0.1
 FAREWELL_SECONDS = 0.5
+"""How long processes that are to end are waited for."""
 
 
 @dataclass(frozen=True)
@@ -61,18 +61,17 @@ def _work(
     start: Message,
     stop: Stop,
     seed: int,
+    params: DescentParams,
     neighbourhood: Neighbourhood,
-    ended: Event,
     messages: Queue[Message],
     inbox: Queue[Message],
 ) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    own = replace(stop, interrupt=ended, steps=0)
-    search = Descent(pools, seed, lambda: _latest(inbox, pools.problem), neighbourhood)
+    search = Descent(pools, seed, params, lambda: _latest(inbox, pools.problem), neighbourhood)
     begin = start.plan(pools.problem)
-    search.run(begin, own, lambda plan: messages.put(Message.of(start.worker, plan)))
-    messages.put(Message(start.worker, own.steps))
+    search.run(begin, stop, lambda plan: messages.put(Message.of(start.worker, plan)))
+    messages.put(Message(start.worker, stop.steps))
 
 
 def _latest(inbox: Queue[Message], problem: Problem) -> Plan | None:
@@ -85,7 +84,7 @@ def _latest(inbox: Queue[Message], problem: Problem) -> Plan | None:
 
 
 class Descents:
-    """Descents in processes of their own, seeded `seed`, `seed + 1`, ..; each is told of better plans.
+    """Descents in processes of their own, seeded `seed`, `seed + 1`, ..; the incumbent is fed to each.
 
     The neighbourhoods are theirs in turn. They end with the context that it manages.
     """
@@ -97,6 +96,7 @@ class Descents:
         stop: Stop,
         seed: int,
         workers: int,
+        params: DescentParams,
         neighbourhoods: Sequence[Neighbourhood],
     ) -> None:
         context = processes()
@@ -105,17 +105,17 @@ class Descents:
         self._stop = stop
         self._ended, self._messages = context.Event(), context.Queue()
         self._inboxes: list[Queue[Message]] = [context.Queue() for _ in range(workers)]
-        portable = replace(stop, interrupt=self._ended)
+        abroad = stop.abroad(self._ended)
         self._processes = [
             context.Process(
                 target=_work,
                 args=(
                     pools,
                     Message.of(i, start),
-                    portable,
+                    abroad,
                     seed + i,
+                    params,
                     neighbourhoods[i % len(neighbourhoods)],
-                    self._ended,
                     self._messages,
                     inbox,
                 ),
@@ -140,11 +140,10 @@ class Descents:
             process.kill()
 
     def listen(self, found: Callable[[Plan], None], best: Callable[[], Plan]) -> None:
-        """Report every better plan and tell all of the best one, until they end or are to stop."""
+        """Report every better plan and feed the best one to all, until they end or are to stop."""
         known = dict.fromkeys(range(len(self._processes)), self._start.latency)
         running = set(range(len(self._processes)))
-        stop = self._stop
-        while running and not (stop.ended or stop.interrupt.is_set() or stop.remaining() < -FAREWELL_SECONDS):
+        while running and not self._late():
             plan = best()
             for i in [i for i in running if plan.latency < known[i]]:
                 known[i] = plan.latency
@@ -161,7 +160,13 @@ class Descents:
                 found(plan)
             else:
                 running.discard(message.worker)
-                stop.steps += message.steps
+                self._stop.count(message.steps)
+
+    def _late(self) -> bool:
+        """Whether not to wait for what ends by itself, at the limits that each process sees on its own."""
+        if self._stop.ending() in (None, "time", "iterations"):
+            return self._stop.remaining() < -FAREWELL_SECONDS
+        return True
 
 
 def descend(
@@ -171,11 +176,12 @@ def descend(
     seed: int,
     workers: int,
     found: Callable[[Plan], None],
+    params: DescentParams,
     neighbourhood: Neighbourhood = single_moves,
 ) -> None:
-    """Search with `workers` descents, seeded `seed`, `seed + 1`, ..; `found` hears of every better plan."""
+    """Search with `workers` descents, seeded `seed`, `seed + 1`, ..; `found` is called with better plans."""
     if workers == 1:
-        Descent(pools, seed, neighbourhood=neighbourhood).run(start, stop, found)
+        Descent(pools, seed, params, neighbourhood=neighbourhood).run(start, stop, found)
         return
     best = start
 
@@ -185,5 +191,5 @@ def descend(
             best = plan
         found(plan)
 
-    with Descents(pools, start, stop, seed, workers, [neighbourhood]) as descents:
+    with Descents(pools, start, stop, seed, workers, params, [neighbourhood]) as descents:
         descents.listen(keep, lambda: best)

@@ -12,30 +12,33 @@ import numpy as np
 
 from hw.hardware import Hardware
 from models.network import DIMS
+from solver.params import PlacementParams
 from solver.schedule.banks import Banks, pack
 from solver.timing.mapping import Loop, Mapping
 from solver.timing.problem import Problem
 from solver.timing.profile import Profile
 from solver.timing.validity import problems
 
-TRIES = 20
-"""Orders in which layers are placed: first the largest first, then more and more at random."""
-
 MEMORY = 10_000
+"""Profiles of cut arrays that are kept at most."""
+
 ARRAY = ("channel", "bank")
 
-Placed = tuple[list[Profile], tuple[Banks, ...]]
+PlacedProfiles = tuple[list[Profile], tuple[Banks, ...]]
 
 
 class Placement:
     """Places layers, and keeps the profiles of arrays that it has cut, so that they are profiled once."""
 
-    def __init__(self, problem: Problem, rng: random.Random) -> None:
+    def __init__(
+        self, problem: Problem, rng: random.Random, params: PlacementParams = PlacementParams()
+    ) -> None:
         self.problem = problem
+        self.params = params
         self.random = rng
         self._cut: dict[tuple[Profile, int], Profile | None] = {}
 
-    def place(self, profiles: Sequence[Profile]) -> Placed | None:
+    def place(self, profiles: Sequence[Profile]) -> PlacedProfiles | None:
         """Return the profiles with banks for each; None if no way was found.
 
         Where they do not fit as they are, the arrays of some are cut otherwise, into as many banks as before.
@@ -45,8 +48,8 @@ class Placement:
         if banks is not None:
             return list(profiles), tuple(banks)
         sizes = [p.banks for p in profiles]
-        for noise in range(TRIES if sum(sizes) <= self.problem.hardware.banks else 0):
-            about = [-size * (1 + noise * self.random.random() / 4) for size in sizes]
+        for attempt in range(self.params.tries if sum(sizes) <= self.problem.hardware.banks else 0):
+            about = [-size * (1 + attempt * self.params.noise * self.random.random()) for size in sizes]
             # What has one bank fits anywhere: it comes last.
             order = sorted(range(len(sizes)), key=lambda i: (sizes[i] == 1, about[i]))
             placed = self._greedy(profiles, order)
@@ -54,7 +57,7 @@ class Placement:
                 return placed
         return None
 
-    def _greedy(self, profiles: Sequence[Profile], order: Sequence[int]) -> Placed | None:
+    def _greedy(self, profiles: Sequence[Profile], order: Sequence[int]) -> PlacedProfiles | None:
         """Place the layers in an order, each with the cut that leaves the fewest channels half used."""
         width = self.problem.hardware.banks_per_channel
         free = [width] * self.problem.hardware.channels

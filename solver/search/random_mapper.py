@@ -9,8 +9,9 @@ import numpy as np
 
 from hw.hardware import Hardware
 from models.network import DIMS, Layer
+from solver.params import RandomParams
 from solver.schedule.plan import Plan, one_after_another
-from solver.search.sequential import ROW_PRICES
+from solver.search.sequential import row_prices
 from solver.stop import Stop
 from solver.timing.mapping import SPATIAL, Kind, Loop, Mapping
 from solver.timing.problem import Problem
@@ -18,14 +19,10 @@ from solver.timing.profile import Profile
 from solver.timing.tiles import innermost_read
 from solver.timing.validity import problems
 
-MAPPINGS = 1000
-"""Valid mappings that are drawn for each layer."""
 
-TRIES = 100
-"""Mappings that are drawn for one that is valid, before the layer is passed over."""
-
-
-def random_mapper(problem: Problem, start: Plan, stop: Stop, seed: int) -> Plan:
+def random_mapper(
+    problem: Problem, start: Plan, stop: Stop, seed: int, params: RandomParams = RandomParams()
+) -> Plan:
     """Return a plan without overlap; `start` if no drawn mappings fit on the chip together.
 
     The layers take turns, so that a search that is stopped early has drawn as many for each. A layer for
@@ -36,15 +33,15 @@ def random_mapper(problem: Problem, start: Plan, stop: Stop, seed: int) -> Plan:
     drawn: list[list[Profile]] = [[] for _ in problem.layers]
     chips = [_part(problem.hardware, p) if apart else problem.hardware for p in start.profiles]
     rng = random.Random(seed)
-    for _ in range(MAPPINGS):
+    for _ in range(params.mappings):
         if stop.step():
             break
         for i, layer in enumerate(problem.layers):
-            mapping = draw_mapping(layer, chips[i], rng)
+            mapping = draw_mapping(layer, chips[i], rng, params.tries)
             if mapping is not None:
                 drawn[i] = _undominated(drawn[i], problem.profile(i, mapping))
     options = [own or [start.profiles[i]] for i, own in enumerate(drawn)]
-    for price in ROW_PRICES:
+    for price in row_prices(params.prices):
         fastest = [min(own, key=lambda p: p.total * (1 + price * p.rows)) for own in options]
         plan = one_after_another(problem, fastest, apart)
         if plan is not None:
@@ -69,9 +66,9 @@ COARSER = 0.3
 """Share of the random mappings that load at any loop, instead of the innermost that reads."""
 
 
-def draw_mapping(layer: Layer, hardware: Hardware, rng: random.Random) -> Mapping | None:
-    """Return a random valid mapping; None if none was found in `TRIES`."""
-    for _ in range(TRIES):
+def draw_mapping(layer: Layer, hardware: Hardware, rng: random.Random, tries: int) -> Mapping | None:
+    """Return a random valid mapping; None if none was found in so many tries."""
+    for _ in range(tries):
         mapping = _any_mapping(layer, hardware, rng)
         if not problems(layer, mapping, hardware):
             return mapping

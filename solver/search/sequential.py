@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 
 from overlapim_files import InputError
-from solver.mapspace.pools import Pools, Shape, shapes
+from solver.mapspace.pools import BankShape, Pools, shapes
+from solver.params import RowPrices, SequentialParams
 from solver.schedule.plan import Plan, one_after_another
 from solver.stop import Stop
 from solver.timing.mapping import WEIGHT_DIMS
@@ -16,17 +17,19 @@ from solver.timing.problem import Problem
 from solver.timing.profile import Profile
 from solver.timing.validity import least_rows
 
-ROW_PRICES = [0.0, *np.geomspace(1e-4, 1e4, 25).tolist(), math.inf]
-COARSE = 4
 
-
-def sequential(pools: Pools, stop: Stop, found: Callable[[Plan], None] = lambda _: None) -> Plan:
-    """Return the plan without overlap; `found` hears of a first one if the banks are shared out twice.
+def sequential(
+    pools: Pools,
+    stop: Stop,
+    params: SequentialParams = SequentialParams(),
+    found: Callable[[Plan], None] = lambda _: None,
+) -> Plan:
+    """Return the plan without overlap; `found` is called with a first one if the banks are shared out twice.
 
     Under shared weights each layer may have the whole chip. If the rows of all layers do not fit into a bank
     together, rows are given a price that rises until they do; in the end only rows count. If they never do,
     or under static weights, the banks are shared out so that the sum of the layers' latencies is lowest; if
-    time is short, only among every fourth size.
+    time is short, only among some of the sizes.
 
     Raises
     ------
@@ -36,14 +39,15 @@ def sequential(pools: Pools, stop: Stop, found: Callable[[Plan], None] = lambda 
     problem, sizes, began = pools.problem, shapes(pools.problem.hardware), stop.elapsed()
     plan = None
     if problem.hardware.weights != "static":
-        plan = _first(problem, _shared_choices(pools), apart=False)
+        plan = _first(problem, _shared_choices(pools, params.prices), apart=False)
     if plan is None:
-        plan = _first(problem, static_choices(pools, sizes[::-COARSE], Stop()), apart=True)
+        coarse, retreat = params.coarse, params.retreat
+        plan = _first(problem, static_choices(pools, sizes[::-coarse], Stop(), retreat), apart=True)
         if plan is None:
-            plan = _first(problem, static_choices(pools, sizes, Stop()), apart=True)
-        elif stop.remaining() > COARSE * (stop.elapsed() - began):
+            plan = _first(problem, static_choices(pools, sizes, Stop(), retreat), apart=True)
+        elif stop.remaining() > coarse * (stop.elapsed() - began):
             found(plan)
-            plan = _first(problem, static_choices(pools, sizes, stop), apart=True) or plan
+            plan = _first(problem, static_choices(pools, sizes, stop, retreat), apart=True) or plan
     if plan is None:
         raise InputError(_why_too_large(pools))
     return plan
@@ -55,10 +59,15 @@ def _first(problem: Problem, choices: Iterator[list[Profile]], apart: bool) -> P
     return next((plan for plan in plans if plan is not None), None)
 
 
-def _shared_choices(pools: Pools) -> Iterator[list[Profile]]:
+def row_prices(prices: RowPrices) -> list[float]:
+    """Return the prices of rows that are tried, in turn: the first is none, at the last only rows count."""
+    return [0.0, *np.geomspace(prices.least, prices.most, prices.count).tolist(), math.inf]
+
+
+def _shared_choices(pools: Pools, prices: RowPrices) -> Iterator[list[Profile]]:
     options = [_on_all_banks(pools, i) for i in range(len(pools.problem.layers))]
     seen: set[tuple[int, ...]] = set()
-    for price in ROW_PRICES:
+    for price in row_prices(prices):
         chosen = [min(pool, key=lambda p: _priced(p, price)) for pool in options]
         key = tuple(map(id, chosen))
         if key not in seen:
@@ -74,7 +83,7 @@ def _priced(profile: Profile, price: float) -> tuple[float, int]:
 
 
 def static_choices(
-    pools: Pools, sizes: Sequence[Shape], stop: Stop, work: float = 0.0
+    pools: Pools, sizes: Sequence[BankShape], stop: Stop, retreat: int
 ) -> Iterator[list[Profile]]:
     """Yield the best ways to share out all the banks, then fewer and fewer, in case they do not pack.
 
@@ -82,7 +91,7 @@ def static_choices(
     ----------
     sizes : the shapes that a layer may have.
     stop : when reached while the layers are looked at, there is no choice.
-    work : 0 makes the sum of latencies lowest; towards 1 the longest ones count more and more.
+    retreat : each way takes one bank, and one of so many, less than the one before.
     """
     options = []
     for i in range(len(pools.problem.layers)):
@@ -94,15 +103,15 @@ def static_choices(
                 best[p.banks] = p
         options.append(sorted(best.values(), key=lambda p: p.banks))
     capacity = pools.problem.hardware.banks
-    while (chosen := share_out(options, capacity, work)) is not None:
+    while (chosen := share_out(options, capacity)) is not None:
         yield chosen
         used = sum(p.banks for p in chosen)
-        capacity = min(capacity, used) - 1 - used // 64
+        capacity = min(capacity, used) - 1 - used // retreat
 
 
-def share_out(options: Sequence[Sequence[Profile]], capacity: int, work: float) -> list[Profile] | None:
-    """Choose one profile for each layer with at most `capacity` banks in all and the lowest sum of costs."""
-    costs = [[float(p.total) ** (1 + 3 * work) for p in pool] for pool in options]
+def share_out(options: Sequence[Sequence[Profile]], capacity: int) -> list[Profile] | None:
+    """Choose one profile for each layer with at most `capacity` banks in all, of least total time."""
+    costs = [[float(p.total) for p in pool] for pool in options]
     best = np.zeros(capacity + 1)
     picks = []
     for pool, cost in zip(options, costs, strict=True):
@@ -129,7 +138,7 @@ def _on_all_banks(pools: Pools, layer: int) -> Sequence[Profile]:
     return pool
 
 
-def _on_any(pools: Pools, layer: int, sizes: Sequence[Shape]) -> list[Profile]:
+def _on_any(pools: Pools, layer: int, sizes: Sequence[BankShape]) -> list[Profile]:
     """Return the layer's favourites on all shapes."""
     pool = [p for shape in sizes for p in pools.favourites(layer, shape)]
     return pool or [*_on_all_banks(pools, layer)]

@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 
 from solver.mapspace.neighbours import neighbour
 from solver.mapspace.pools import Pools, shapes
+from solver.params import MoveParams
 from solver.schedule.plan import Plan, overlap_shared
 from solver.schedule.transform import downstream, movable, transform
-from solver.search.state import HISTORY, REORDERINGS, State, critical_layers
+from solver.search.state import State, critical_layers
 from solver.stop import Stop
 from solver.timing.infinity import INFINITY
 from solver.timing.profile import Profile
@@ -35,10 +36,11 @@ class SharedState(State):
 class SharedMoves:
     """See `Moves`."""
 
-    patience = 1500
     attention = INFINITY
 
-    def __init__(self, pools: Pools, rng: random.Random) -> None:
+    def __init__(self, pools: Pools, rng: random.Random, params: MoveParams = MoveParams()) -> None:
+        self.params = params
+        self.patience = params.shared.patience
         self.pools = pools
         self.problem = pools.problem
         self.random = rng
@@ -46,7 +48,7 @@ class SharedMoves:
 
     def history(self, restarts: int) -> int:
         """Return how many steps back a change is compared with."""
-        return HISTORY
+        return self.params.history
 
     def state(self, plan: Plan) -> SharedState:
         """Return the state to go on from with a plan."""
@@ -61,20 +63,22 @@ class SharedMoves:
     def change(self, state: SharedState, limit: float) -> SharedState | None:
         """Return a state one move away that costs no more than the limit, or None if the move led nowhere."""
         path = critical_layers(state.plan.timeline)
-        layer = self.random.choice(path if self.random.random() < 0.7 else range(len(self.problem.layers)))
+        params, critical = self.params.shared, self.random.random() < self.params.critical
+        layer = self.random.choice(path if critical else range(len(self.problem.layers)))
         own = state.plan.profiles[layer]
-        if movable(own) and self.random.random() < REORDERINGS:
+        if movable(own) and self.random.random() < self.params.reorderings:
             changed = self._reordered(state, layer)
-        elif (kind := self.random.random()) < 0.1:
+        elif (kind := self.random.random()) < params.reschedule:
             changed = self._reschedule(state, layer)
         else:
-            profile = self._resize(own, layer) if kind < 0.5 else self._reshape(own, layer)
+            resize = kind < params.reschedule + params.resize
+            profile = self._resize(own, layer) if resize else self._reshape(own, layer)
             changed = None if profile is None else self._planned(state, {layer: profile})
         return None if changed is None or changed.cost > limit else changed
 
     def _reordered(self, state: SharedState, layer: int) -> SharedState | None:
         """Let a layer, perhaps with all after it, take its blocks as they become ready, or by its loops."""
-        layers = {layer} if self.random.random() < 0.5 else downstream(self.problem, layer)
+        layers = {layer} if self.random.random() < self.params.alone else downstream(self.problem, layer)
         eager = state.eager - layers if layer in state.eager else state.eager | layers
         return self._planned(replace(state, eager=eager), {})
 
@@ -96,15 +100,15 @@ class SharedMoves:
         size = next(
             (i for i, (c, b) in enumerate(self.shapes) if c * b >= profile.banks), len(self.shapes) - 1
         )
-        size = min(max(0, size + self.random.choice((-2, -1, 0, 0, 1, 2))), len(self.shapes) - 1)
+        size = min(max(0, size + self.random.choice(self.params.shared.sizes)), len(self.shapes) - 1)
         pool = self.pools.pool(layer, self.shapes[size])
         if not pool:
             return None
-        return pool[min(int(self.random.expovariate(0.1)), len(pool) - 1)]
+        return pool[min(int(self.random.expovariate(self.params.shared.rank_rate)), len(pool) - 1)]
 
     def _reschedule(self, state: SharedState, layer: int) -> SharedState | None:
         """Let a layer start early or late, or choose its banks before the layer that chose before it."""
-        if self.random.random() < 0.5:
+        if self.random.random() < self.params.shared.punctual:
             changed = replace(state, punctual=state.punctual ^ {layer})
         else:
             order = list(state.priority)

@@ -10,16 +10,13 @@ from solver.schedule.plan import Plan
 from solver.stop import Stop
 from solver.timing.timeline import Timeline
 
-HISTORY = 5
-"""Steps back that a change is compared with, unless the moves say otherwise."""
-
-REORDERINGS = 0.1
-"""Share of the moves of a layer that change the order of its blocks, where another one is allowed."""
+TIE = 0.01
+"""Weight of the mean end of the layers in the cost of a timeline: it decides between like latencies."""
 
 
 def cost(timeline: Timeline) -> float:
     """Latency; among equals the timeline whose layers end earlier is better."""
-    return timeline.latency + 0.01 * sum(layer.end for layer in timeline.layers) / len(timeline.layers)
+    return timeline.latency + TIE * sum(layer.end for layer in timeline.layers) / len(timeline.layers)
 
 
 def critical_layers(timeline: Timeline) -> list[int]:
@@ -54,7 +51,7 @@ class Moves(Protocol[AState]):
     """Moves without a better plan after which a search begins anew."""
 
     attention: int
-    """Moves after which a search hears of other searches even if it does not begin anew."""
+    """Moves after which a search asks for the best plan of the others even if it does not begin anew."""
 
     def history(self, restarts: int) -> int:
         """Return how many steps back a change is compared with, after the search has begun anew so often."""

@@ -8,49 +8,36 @@ from collections.abc import Iterator, Sequence
 
 from solver.mapspace.neighbours import neighbour
 from solver.mapspace.pools import Pools
+from solver.params import MappingDraw, MoveParams
 from solver.schedule.plan import Plan
 from solver.schedule.transform import downstream, movable, restore, transform
 from solver.search.balance import Balance
 from solver.search.impact import impact
 from solver.search.placement import Placement
-from solver.search.state import HISTORY, REORDERINGS, State, cost, critical_layers
+from solver.search.state import State, cost, critical_layers
 from solver.stop import Stop
 from solver.timing.infinity import INFINITY
 from solver.timing.profile import Profile
 from solver.timing.timeline import Order, Timeline, evaluate
 
-LAGS = ((64, 3), (16, 0), (4, 1), (16, 3), (1, 3), (64, 1), (4, 0), (1, 1))
-"""Weights of lags in the balances to begin with, see `Balance`."""
-
-PARTS = (1.0, 31 / 32, 15 / 16, 7 / 8)
-"""Parts of all banks that a balance may use, fewer if those before cannot be placed."""
-
-RANKED = 6
-"""Profiles of a pool that moves choose from."""
-
-DONORS = 4
-"""Layers that are asked for banks, half of them off the critical path if there are any."""
-
-RENEWAL = 0.1
-"""Share of the look-ups at which a ranking is made anew."""
-
 
 class StaticMoves:
     """See `Moves`."""
 
-    patience = 500
     attention = INFINITY
 
-    def __init__(self, pools: Pools, rng: random.Random) -> None:
+    def __init__(self, pools: Pools, rng: random.Random, params: MoveParams = MoveParams()) -> None:
+        self.params = params
+        self.patience = params.static.patience
         self.pools = pools
         self.problem = pools.problem
         self.random = rng
-        self.placement = Placement(pools.problem, rng)
+        self.placement = Placement(pools.problem, rng, params.placement)
         self._ranked: dict[tuple[int, int], list[Profile]] = {}
 
     def history(self, restarts: int) -> int:
         """Return how many steps back a change is compared with."""
-        return HISTORY
+        return self.params.history
 
     def state(self, plan: Plan) -> State:
         """Return the state to go on from with a plan."""
@@ -58,12 +45,13 @@ class StaticMoves:
 
     def starts(self, stop: Stop) -> Iterator[State]:
         """Yield plans in which the banks are shared out evenly, by different rules."""
-        for choice, sharing in LAGS:
-            for part in PARTS:
+        balance = self.params.balance
+        for choice, sharing in balance.weights:
+            for part in balance.parts:
                 if stop.reached():
                     return
                 banks = int(self.problem.hardware.banks * part)
-                profiles = Balance(self.pools, banks, choice, sharing).share(stop)
+                profiles = Balance(self.pools, banks, choice, sharing, balance).share(stop)
                 state = profiles and self._placed(self._evaluate(profiles, None), math.inf)
                 if state:
                     yield state
@@ -73,10 +61,10 @@ class StaticMoves:
         """Return a state one move away that costs no more than the limit, or None if the move led nowhere."""
         timeline = state.plan.timeline
         path = critical_layers(timeline)
-        layer = self.random.choice(path if self.random.random() < 0.7 else range(len(timeline.layers)))
-        if movable(timeline.layers[layer].profile) and self.random.random() < REORDERINGS:
+        layer = self._layer(path)
+        if self._reorders(timeline.layers[layer].profile):
             return self._reordered(state, layer, limit)
-        profile = self._other(layer, timeline)
+        profile = self._drawn(layer, timeline)
         if profile is None:
             return None
         changed = self._with(layer, profile, timeline, limit)
@@ -96,16 +84,26 @@ class StaticMoves:
                     return placed
         return None
 
+    def _layer(self, path: Sequence[int]) -> int:
+        """Return a layer to change, mostly one of the critical path."""
+        critical = self.random.random() < self.params.critical
+        return self.random.choice(path if critical else range(len(self.problem.layers)))
+
+    def _reorders(self, profile: Profile) -> bool:
+        """Whether to change the order of a layer's blocks."""
+        return movable(profile) and self.random.random() < self.params.reorderings
+
     def _donors(self, able: list[int], path: list[int]) -> list[int]:
         """Return a few layers to take banks from, at random, half of them off the critical path."""
+        donors = self.params.static.donors
         self.random.shuffle(able)
-        chosen = sorted(able, key=path.__contains__)[: DONORS // 2]
-        return chosen + [i for i in able if i not in chosen][: DONORS - len(chosen)]
+        chosen = sorted(able, key=path.__contains__)[: donors // 2]
+        return chosen + [i for i in able if i not in chosen][: donors - len(chosen)]
 
     def _reordered(self, state: State, layer: int, limit: float) -> State | None:
         """Let a layer, perhaps with all after it, take its blocks as they become ready, or by its loops."""
-        back = state.plan.orders[layer] is not None and self.random.random() < 0.5
-        layers = {layer} if self.random.random() < 0.5 else downstream(self.problem, layer)
+        back = state.plan.orders[layer] is not None and self.random.random() < self.params.restored
+        layers = {layer} if self.random.random() < self.params.alone else downstream(self.problem, layer)
         changed = State((restore if back else transform)(self.problem, state.plan, layers))
         return changed if changed.cost <= limit else None
 
@@ -139,19 +137,30 @@ class StaticMoves:
         state = State(Plan(self._evaluate(profiles, timeline), banks))
         return state if state.cost <= limit else None
 
-    def _other(self, layer: int, timeline: Timeline) -> Profile | None:
+    def _drawn(self, layer: int, timeline: Timeline) -> Profile | None:
         """Return another profile for a layer: a neighbour of its own, or one of the best of some size."""
-        own = timeline.layers[layer].profile
+        own, draw = timeline.layers[layer].profile, self.params.static.draw
         kind = self.random.random()
-        if kind < 0.2:
+        if kind < draw.neighbours:
             mapping = neighbour(own.layer, own.mapping, self.problem.hardware, self.random)
             return None if mapping is None else self.problem.profile(layer, mapping)
-        growth = 0 if kind < 0.5 else -1 if kind < 0.6 else int(self.random.triangular(1, 5, 1))
-        size = self.pools.size(own.banks) + growth
+        size = self.pools.size(own.banks) + self._growth(kind, draw)
         if not 0 <= size < len(self.pools.sizes):
             return None
         options = [p for p in self.ranked(layer, size, timeline) if p is not own]
-        return options[min(int(self.random.expovariate(0.8)), len(options) - 1)] if options else None
+        return options[self._rank(draw, len(options))] if options else None
+
+    def _growth(self, kind: float, draw: MappingDraw) -> int:
+        """Return by how many sizes a layer becomes larger, given the kind of the draw, from 0 to 1."""
+        if kind < draw.neighbours + draw.same_size:
+            return 0
+        if kind < draw.neighbours + draw.same_size + draw.smaller:
+            return -1
+        return int(self.random.triangular(1, draw.growth, 1))
+
+    def _rank(self, draw: MappingDraw, count: int) -> int:
+        """Return the place of the one that is taken of so many options, the best first."""
+        return min(int(self.random.expovariate(draw.rank_rate)), count - 1)
 
     def ranked(self, layer: int, size: int, timeline: Timeline) -> list[Profile]:
         """Return the best few profiles of a size for a layer among what it reads and what reads it.
@@ -159,8 +168,8 @@ class StaticMoves:
         They are kept for a while, although other profiles may come to be around it.
         """
         key = layer, size
-        if key not in self._ranked or self.random.random() < RENEWAL:
+        if key not in self._ranked or self.random.random() < self.params.static.renewal:
             close = self.pools.close(layer, self.pools.sizes[size])
-            by_harm = sorted(close, key=lambda p: impact(self.problem, layer, p, timeline))
-            self._ranked[key] = by_harm[:RANKED]
+            by_impact = sorted(close, key=lambda p: impact(self.problem, layer, p, timeline))
+            self._ranked[key] = by_impact[: self.params.static.ranked]
         return self._ranked[key]

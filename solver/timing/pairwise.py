@@ -17,9 +17,7 @@ from models.network import AXES, AXIS_DIMS, DIMS, OUTPUT_DIMS, AxisAccess, AxisN
 from solver.timing.infinity import MINUS_INFINITY
 from solver.timing.problem import Edge
 from solver.timing.profile import Cycles, Profile
-
-Indices = npt.NDArray[np.int64]
-Mask = npt.NDArray[np.bool_]
+from solver.timing.windows import Indices, Mask
 
 
 def data_spaces(profile: Profile) -> int:

@@ -10,7 +10,7 @@ from models.network import AXES, DIMS, Flatten, Layer, Network, Operand
 from overlapim_files import InputError
 from solver.timing.mapping import Mapping
 from solver.timing.profile import MAX_LATENCY, Profile, profile
-from solver.timing.windows import Window, compile_windows
+from solver.timing.windows import CompiledWindow, compile_windows
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,7 +29,7 @@ class Group:
     terms: tuple[tuple[int, int], ...]
     offset: int
     extents: tuple[int, ...]
-    windows: tuple[tuple[Window, ...], ...]
+    windows: tuple[tuple[CompiledWindow, ...], ...]
 
     @cached_property
     def dims(self) -> tuple[int, ...]:

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from models.network import AxisAccess
 
 Indices = npt.NDArray[np.int64]
+Mask = npt.NDArray[np.bool_]
 Interval = tuple[Indices, Indices]
 """First and last coordinates, one of each for each value; the first is larger where nothing is read."""
 
@@ -67,12 +68,12 @@ class Quotients:
         return low // self.divisor, high // self.divisor
 
 
-Window = SlidingWindow | WholeAxis | AlignedBlocks | Quotients
+CompiledWindow = SlidingWindow | WholeAxis | AlignedBlocks | Quotients
 
 
-def compile_windows(access: AxisAccess, extent: int) -> tuple[Window, ...]:
+def compile_windows(access: AxisAccess, extent: int) -> tuple[CompiledWindow, ...]:
     """Return the windows of an axis access that ends on a producer axis of the given extent."""
-    compiled: list[Window] = []
+    compiled: list[CompiledWindow] = []
     for window in access.windows:
         read = window.extent or extent
         if window.block is not None:
@@ -86,7 +87,7 @@ def compile_windows(access: AxisAccess, extent: int) -> tuple[Window, ...]:
     return tuple(compiled)
 
 
-def window_interval(extent: int, windows: tuple[Window, ...]) -> Interval:
+def window_interval(extent: int, windows: tuple[CompiledWindow, ...]) -> Interval:
     """Return what each value of a form, from 0 to `extent - 1`, reads through a chain of windows."""
     low = np.arange(extent, dtype=np.int64)
     high = low.copy()

@@ -150,7 +150,7 @@ def anytime_command(
     from hw.library import load_hardware
     from models.library import load_network
     from solver.bench.anytime import anytime_cases
-    from solver.solve import METHODS
+    from solver.methods import METHODS
 
     chips = [load_hardware(name) for name in hw]
     kinds = [kind for kind in WEIGHTS if weights in (None, kind)]

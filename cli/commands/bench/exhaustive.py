@@ -80,7 +80,7 @@ def exhaustive_command(
     Writes exhaustive.json and exhaustive.md. With the defaults it takes some minutes.
     """
     from solver.bench.exhaustive import exhaustive_cases
-    from solver.solve import METHODS
+    from solver.methods import METHODS
 
     known = listed("--methods", methods, one_of(*METHODS))
     conduct(EXHAUSTIVE, list(exhaustive_cases(range(networks), known, time_limit)), out, context)

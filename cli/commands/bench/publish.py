@@ -68,11 +68,11 @@ class Sheet:
         return "\n\n".join([*(table.markdown() for table in self.tables), *filter(None, [notes])]) + "\n"
 
 
-AnyResults = TypeVar("AnyResults", bound=Any)
+SheetResults = TypeVar("SheetResults", bound=Any)
 
 
 @dataclass(frozen=True)
-class Benchmark(Generic[AnyResults]):
+class Benchmark(Generic[SheetResults]):
     """A kind of benchmark: how its files are called, what they hold and how that is shown.
 
     Attributes
@@ -86,17 +86,17 @@ class Benchmark(Generic[AnyResults]):
 
     name: str
     title: str
-    empty: Callable[[], AnyResults]
-    sheet: Callable[[AnyResults], Sheet]
+    empty: Callable[[], SheetResults]
+    sheet: Callable[[SheetResults], Sheet]
     about: str
 
 
 def conduct(
-    benchmark: Benchmark[AnyResults],
+    benchmark: Benchmark[SheetResults],
     cases: Sequence[Case[What, Outcome]],
     out: Path | None,
     context: typer.Context,
-) -> AnyResults:
+) -> SheetResults:
     """Measure the cases that `out` does not hold yet, publish all that it holds, and return it.
 
     Raises
@@ -116,7 +116,7 @@ def conduct(
         progress = _Progress(len(cases), len(left))
         for case in run_cases(left, kept, interrupt, progress.begins):
             progress.ended(case.result)
-        results = cast("AnyResults", kept.results)  # of the class of `empty`, which mypy does not know
+        results = cast("SheetResults", kept.results)  # of the class of `empty`, which mypy does not know
         sheet = benchmark.sheet(results)
         answer(results, lambda: _show(sheet))
         publish(benchmark.name, sheet, out)

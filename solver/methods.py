@@ -1,0 +1,82 @@
+"""The methods by name. Each is given a run, which holds the plan without overlap, and reports to it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from solver.run import Run
+from solver.schedule.plan import Plan
+from solver.search.layerwise import layerwise
+from solver.search.parallel import descend
+from solver.search.random_mapper import random_mapper
+
+DEFAULT_METHOD = "cpsat"
+
+
+def _sequential(run: Run) -> None:
+    """Report the plan without overlap."""
+    run.found(run.sequential)
+
+
+def _random(run: Run) -> None:
+    """Draw mappings at random and keep the fastest of each layer."""
+    run.doing("draws mappings at random")
+    run.found(random_mapper(run.problem, run.sequential, run.stop, run.seed, run.params.random))
+
+
+def _layerwise(run: Run) -> None:
+    """Walk through the layers, from the better of the plan without overlap and the warm start on."""
+    run.doing("walks through the layers")
+    run.found(layerwise(run.pools, _known(run), run.stop, run.params.layerwise))
+
+
+def _descent(run: Run) -> None:
+    """Walk through the layers once, then change mappings, starts and banks until it is time to stop."""
+    params = run.params
+    run.found(run.sequential)
+    run.doing("walks through the layers")
+    run.found(
+        layerwise(
+            run.pools, run.sequential, run.stop, replace(params.layerwise, strategy=params.descent.walk)
+        )
+    )
+    run.doing("changes mappings, starts and banks")
+    descend(run.pools, run.incumbent, run.stop, run.seed, run.workers, run.found, params.descent)
+
+
+def _cpsat(run: Run) -> None:
+    """See `solver.cpsat.method`, which is imported only now, as it takes long."""
+    from solver.cpsat.method import cpsat
+
+    run.found(run.sequential)
+    cpsat(run)
+
+
+def _exhaustive(run: Run) -> None:
+    """Try every plan."""
+    from solver.search.exhaustive import exhaustive
+
+    run.doing("tries every plan")
+    found = exhaustive(run.problem, run.params.exhaustive.combinations, run.stop)
+    run.found(run.sequential)
+    if found.plan is not None:
+        run.found(found.plan)
+        if found.complete:
+            run.bounded(found.plan.latency)
+
+
+def _known(run: Run) -> Plan:
+    """Return the warm start if it is better than the plan without overlap, which is returned otherwise."""
+    return min(run.sequential, run.warm_start or run.sequential, key=lambda plan: plan.latency)
+
+
+METHODS: dict[str, Callable[[Run], None]] = {
+    "sequential": _sequential,
+    "random": _random,
+    "layerwise": _layerwise,
+    "descent": _descent,
+    "cpsat": _cpsat,
+    "exhaustive": _exhaustive,
+}
+"""Every method: what `solve`, the command line and the benchmarks know of."""

@@ -1,0 +1,29 @@
+"""How fine the bound over all mappings is (`solver.bound`)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class BoundParams:
+    """How fine the bound model is, and the time it may take. Every value gives a valid bound."""
+
+    fine: int = 56
+    """Shares of a layer's outputs that have a time of their own: `i / fine`."""
+    coarse: int = 28
+    """The same in networks of many layers."""
+    many_layers: int = 30
+    """Layers from which on the coarse grid is used."""
+    resolution: int = 10**6
+    """Units of time in the known latency; all times are rounded down to units."""
+    bank_step: float = 1.02
+    """Numbers of banks within such a factor are taken for the least of them."""
+    widths: int = 400
+    """Widths of one dim that are told apart; of longer dims a grid stands for all of them."""
+    build_seconds: float = 0.1
+    """Seconds for each layer without which the bound is not begun, since its model cannot be cut short."""
+    small: int = 600
+    """Times and choices in the model up to which CP-SAT can raise the bound of the relaxation."""
+    raise_effort: float = 2.0
+    """Deterministic time, about seconds, that CP-SAT is given for that."""

@@ -1,0 +1,27 @@
+"""Which mappings are in the pools that searches draw from (`solver.mapspace.pools`)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class PoolParams:
+    """How many mappings of a layer on a shape of banks are looked at, and which of them are kept."""
+
+    arrays: int = 6
+    """Ways to spread a shape of banks over the dims, the most even ones."""
+    reduction_waste: float = 0.01
+    """Lanes that a doubling of the spatial reduction counts as wasting, as a share."""
+    column_options: int = 3000
+    """Ways to fill the columns that are weighed, about."""
+    most_steps: float = 1.5
+    """A mapping may have so many times the fewest steps of any that is weighed."""
+    splits: int = 3
+    """Fastest mappings that are built with every order of their temporal loops."""
+    slowest: float = 1.5
+    """A mapping that hands on its outputs early may take so many times as long as the fastest one."""
+    finer: float = 1.4
+    """It is left out if a faster one makes as many steps along rows and columns, up to such a factor."""
+    favourites: int = 8
+    """Mappings, those estimated best, where a few that are soon made are enough."""

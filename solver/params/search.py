@@ -1,0 +1,236 @@
+"""What the searches without a solver try, and how often (`solver.search`, `solver.account.remedies`)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal, get_args
+
+from solver.params.mapspace import PoolParams
+
+Walk = Literal["forward", "backward", "middle"]
+Strategy = Literal["forward", "backward", "middle", "best"]
+WALKS: tuple[Walk, ...] = get_args(Walk)
+STRATEGIES: tuple[Strategy, ...] = get_args(Strategy)
+
+
+@dataclass(frozen=True)
+class RowPrices:
+    """Prices of rows, as shares of a layer's time, where the rows of all layers do not fit into a bank.
+
+    They rise by equal factors; before them rows cost nothing, and after them only rows count.
+    """
+
+    count: int = 25
+    least: float = 1e-4
+    most: float = 1e4
+
+
+@dataclass(frozen=True)
+class SequentialParams:
+    """How the plan without overlap is made."""
+
+    prices: RowPrices = RowPrices()
+    coarse: int = 4
+    """If time is short, only every so many-th size of the banks of a layer is tried."""
+    retreat: int = 64
+    """Banks that are shared out and cannot be packed are shared out anew, one of so many less."""
+
+
+@dataclass(frozen=True)
+class RandomParams:
+    """What the random mapper draws."""
+
+    mappings: int = 1000
+    """Valid mappings that are drawn for each layer."""
+    tries: int = 100
+    """Mappings that are drawn for one that is valid, before the layer is passed over."""
+    prices: RowPrices = RowPrices()
+
+
+@dataclass(frozen=True)
+class LayerwiseParams:
+    """Which mappings a walk through the layers tries."""
+
+    strategy: Strategy = "best"
+    """Which way it walks: from the first layer, the last one, or the one with the largest output; or all."""
+    sizes: int = 2
+    """Numbers of banks tried for each layer under static weights, the largest that it may have."""
+    shapes: int = 4
+    """The same when banks are shared; these are further apart."""
+    options: int = 20
+    """Mappings tried on each shape when banks are shared, where trying one is slow."""
+
+
+@dataclass(frozen=True)
+class BalanceParams:
+    """How banks are shared out evenly, as starts of a descent with static weights."""
+
+    weights: tuple[tuple[float, float], ...] = (
+        (64, 3),
+        (16, 0),
+        (4, 1),
+        (16, 3),
+        (1, 3),
+        (64, 1),
+        (4, 0),
+        (1, 1),
+    )
+    """Weights of lags when profiles are chosen, and when banks are, one start for each pair."""
+    parts: tuple[float, ...] = (1.0, 31 / 32, 15 / 16, 7 / 8)
+    """Parts of all banks that are shared out, fewer if those before cannot be placed."""
+    rounds: int = 3
+    """Times that the work of each layer is estimated anew, from the profile that it has got."""
+
+
+@dataclass(frozen=True)
+class PlacementParams:
+    """How banks of their own are found for layers that do not fit as they are."""
+
+    tries: int = 20
+    """Orders in which layers are placed: first the largest first, then more and more at random."""
+    noise: float = 0.25
+    """By what share of its size a layer may move further in the order with each try."""
+
+
+@dataclass(frozen=True)
+class MappingDraw:
+    """How often a move gives a layer a mapping of which kind; the rest of the moves make it larger."""
+
+    neighbours: float
+    """Share of random changes of its own mapping."""
+    same_size: float
+    """Share of mappings of a pool on about as many banks."""
+    smaller: float
+    """Share of those one size smaller."""
+    growth: float = 5.0
+    """Sizes by which it may become larger, one being the most likely."""
+    rank_rate: float = 0.8
+    """Rate of the exponential distribution of the rank of the mapping among the best of its size."""
+
+
+@dataclass(frozen=True)
+class StaticParams:
+    """Moves for static weights."""
+
+    draw: MappingDraw = MappingDraw(0.2, 0.3, 0.1)
+    patience: int = 500
+    """Moves without a better plan after which a search begins anew."""
+    ranked: int = 6
+    """Profiles of a pool that moves choose from."""
+    renewal: float = 0.1
+    """Share of the look-ups at which a ranking is made anew."""
+    donors: int = 4
+    """Layers that are asked for banks, half of them off the critical path if there are any."""
+
+
+@dataclass(frozen=True)
+class ExchangeParams:
+    """Moves for static weights that are the best of many."""
+
+    draw: MappingDraw = MappingDraw(0.4, 0.2, 0.05)
+    unweighed: float = 0.5
+    """Share of the moves that are not the best of many, which keeps the search from one narrow place."""
+    changes: int = 4
+    """Random changes of a mapping that one is chosen from."""
+    change_rate: float = 1.0
+    """Rate of the exponential distribution of the steps of a change, beyond the first."""
+    larger: int = 4
+    """Banks by which such a change may be larger."""
+    elite: int = 6
+    """Changed mappings of a layer and a size that stand beside those of the pool: the last good ones."""
+    fresh: int = 2
+    """Layers that are asked for a number of banks for the first time, since its pool takes long to make."""
+    asked: int = 10
+    """Layers that are asked for banks."""
+    givers: int = 5
+    """Those of them, by what is known from before, that are weighed."""
+    placed: int = 2
+    """Exchanges, the best ones, that banks are looked for."""
+    renewal: float = 0.1
+    """Share of the look-ups at which it is found out anew what a smaller size costs a layer."""
+    shortest: int = 15
+    """Steps back that a change is compared with, at first; twice as many each time a search begins anew."""
+    longest: int = 120
+    """The same, at most."""
+    attention: int = 50
+    """Moves after which a search asks for the best plan of the others even if it does not begin anew."""
+
+
+@dataclass(frozen=True)
+class SharedParams:
+    """Moves for shared weights; what neither reschedules nor resizes a layer changes its mapping a little."""
+
+    patience: int = 1500
+    """Moves without a better plan after which a search begins anew."""
+    reschedule: float = 0.1
+    """Share of the moves that change when a layer starts or chooses its banks."""
+    punctual: float = 0.5
+    """Share of these that change when it starts."""
+    resize: float = 0.4
+    """Share of the moves that draw another mapping, on a shape of about the same size."""
+    sizes: tuple[int, ...] = (-2, -1, 0, 0, 1, 2)
+    """By how many sizes that shape may be larger, each as likely as the others."""
+    rank_rate: float = 0.1
+    """Rate of the exponential distribution of the rank of the mapping among those of its shape."""
+
+
+@dataclass(frozen=True)
+class MoveParams:
+    """What the moves of descents are, for both kinds of weights."""
+
+    static: StaticParams = StaticParams()
+    exchange: ExchangeParams = ExchangeParams()
+    shared: SharedParams = SharedParams()
+    balance: BalanceParams = BalanceParams()
+    placement: PlacementParams = PlacementParams()
+    critical: float = 0.7
+    """Share of the moves that change a layer of the critical path."""
+    reorderings: float = 0.1
+    """Share of the moves of a layer that change the order of its blocks, where another one is allowed."""
+    restored: float = 0.5
+    """Share of the reorderings that give a layer with an order of its own that of its loops again."""
+    alone: float = 0.5
+    """Share of the reorderings that change no other layer; the others change all that depend on it too."""
+    history: int = 5
+    """Steps back that a change is compared with, unless the moves say otherwise."""
+
+
+@dataclass(frozen=True)
+class DescentParams:
+    """How descents begin, accept and begin anew."""
+
+    moves: MoveParams = MoveParams()
+    walk: Strategy = "forward"
+    """Which way the walk through the layers goes that a descent begins with."""
+    behind: float = 1.003
+    """How many times as late as another search's best plan a plan may be that is gone on from."""
+    first_starts: int = 2
+    """Ways to begin after which no more are looked at if the given plan is better."""
+    restart_noise: float = 0.02
+    """By what share the plan may at first become worse, at most, when a search begins anew."""
+
+
+@dataclass(frozen=True)
+class ExhaustiveParams:
+    """What `exhaustive` takes on."""
+
+    combinations: int = 10**9
+    """Combinations beyond which it refuses to begin; bounds leave out most of those below."""
+
+
+@dataclass(frozen=True)
+class RemedyParams:
+    """Which changes of a plan are tried when it is explained."""
+
+    pools: PoolParams = field(default_factory=PoolParams)
+    placement: PlacementParams = PlacementParams()
+    layers: int = 12
+    """Layers of a critical path that are looked at, those with the largest shares."""
+    ranked: int = 3
+    """Profiles of a pool that are tried, those of least impact on the layers around."""
+    growth: int = 4
+    """Numbers of banks, each larger than the one before, that are tried for a layer."""
+    donors: int = 3
+    """Layers that are asked for banks where none are free."""
+    neighbours: int = 8
+    """Mappings close to that of a layer that are tried."""
