@@ -20,11 +20,11 @@ from hw.hardware import Hardware
 from hw.library import load_hardware
 from models.network import Layer, Network
 from solver.bench.small import draw_small
-from solver.bound import model as bound_model
 from solver.bound.durations import block_tail, useful_cycles
 from solver.bound.model import BoundModel, bank_numbers
 from solver.bound.reading import enabled, needed, needed_by_shares
 from solver.bound.relaxation import linear_bound
+from solver.params import BoundParams
 from solver.reference import simulate
 from solver.timing.mapping import Loop, Mapping
 from solver.timing.problem import Edge, Problem
@@ -372,31 +372,27 @@ def values(made: BoundModel, mappings: list[Mapping], latency: int) -> list[tupl
     return fixed
 
 
-def satisfied(problem: Problem, mappings: list[Mapping]) -> BoundModel:
+def satisfied(problem: Problem, mappings: list[Mapping], params: BoundParams = BoundParams()) -> BoundModel:
     """Return the model of a problem, having checked that a plan without releases satisfies it."""
     profiles = [problem.profile(i, mapping) for i, mapping in enumerate(mappings)]
     latency = evaluate(problem, profiles, [0] * len(profiles)).latency
-    made = BoundModel(problem, latency)
+    made = BoundModel(problem, latency, params)
     assert feasible(made, *values(made, mappings, latency))
     assert linear_bound(made, None) <= latency
     return made
 
 
-@pytest.mark.parametrize("resolution", [None, 40])
+@pytest.mark.parametrize("resolution", [BoundParams.resolution, 40])
 @pytest.mark.parametrize("first", range(0, 200, 20))
-def test_every_plan_satisfies_the_model(
-    first: int, resolution: int | None, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_every_plan_satisfies_the_model(first: int, resolution: int) -> None:
     """Also where times are counted in coarse units."""
-    if resolution is not None:
-        monkeypatch.setattr(bound_model, "RESOLUTION", resolution)
     checked = 0
     for seed in range(first, first + 20):
         rng = random.Random(seed)
         problem = draw_problem(rng)
         mappings = draw_mappings(rng, problem)
         if mappings is not None:
-            satisfied(problem, mappings)
+            satisfied(problem, mappings, BoundParams(resolution=resolution))
             checked += 1
     assert checked >= 10
 
