@@ -402,8 +402,8 @@ def test_every_plan_satisfies_the_model(first: int, resolution: int) -> None:
 def test_plans_that_leave_nothing_to_gain_satisfy_the_model(layers: int, weights: str) -> None:
     """Each layer has all the banks there are for it, takes one step, loads and drains in 1 cycle each.
 
-    Its rows are just enough, and it takes 9 + 12 + 1 cycles, of which the load is not counted. What is left is
-    an integer, so it stays 1 below.
+    Its rows are just enough, and it takes 9 + 12 + 1 cycles, of which the load is not counted. What is left
+    is an integer, so it stays 1 below.
     """
     count = 32 // layers
     made = [{**rows_layer(*pair), "dims": {"P": count}} for pair in ("ax", "ba")[:layers]]
