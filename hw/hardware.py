@@ -84,7 +84,7 @@ class BitsPerCycle(FileModel):
 Dims = Annotated[tuple[LoopDim, ...], Field(strict=False, max_length=8)]
 
 
-class Spread(FileModel):
+class LevelDims(FileModel):
     """The dims that the loops of each level in space may be over; all of them where none are given."""
 
     channel: Dims | None = None
@@ -92,7 +92,7 @@ class Spread(FileModel):
     column: Dims | None = None
 
 
-class Inputs(FileModel):
+class InputStore(FileModel):
     """Where a bank holds the inputs of a tile: in rows under each lane, or in a buffer beside the lanes."""
 
     store: Literal["rows", "buffer"]
@@ -164,8 +164,8 @@ class Hardware(FileModel):
     sync_blocks: Count
     banks_per_layer: Count | None = None
     steps_per_row: Annotated[int, Field(ge=1, le=2**40)] | None = None
-    spread: Spread = Spread()
-    inputs: Inputs = Inputs(store="rows")
+    spread: LevelDims = LevelDims()
+    inputs: InputStore = InputStore(store="rows")
     reduction: Literal["chip", "host"] = "chip"
     refresh: Refresh | None = None
     energy: Energy | None = None

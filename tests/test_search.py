@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from generators import check_by_simulation, draw_hardware, draw_network, draw_solvable
 
-from hw.hardware import Hardware, Spread
+from hw.hardware import Hardware, LevelDims
 from hw.library import load_hardware, preset_names
 from models.library import load_network, network_names
 from models.network import DIMS, OUTPUT_DIMS, Network
@@ -251,7 +251,7 @@ def test_cutting_an_array_of_outputs_that_share_no_input_changes_no_time() -> No
 def test_arrays_are_cut_only_where_the_chip_allows_it() -> None:
     """Banks may be spread over output channels, channels may not: with a load depth, and without."""
     chip = load_hardware("hbm2-bitsimd").with_weights("static")
-    narrow = chip.model_copy(update={"spread": Spread(channel=("P", "Q"))})
+    narrow = chip.model_copy(update={"spread": LevelDims(channel=("P", "Q"))})
     problem = Problem(load_network("resnet18"), narrow)
     own = problem.layers[5]
     loops = [Loop(dim, own.bound(dim), "temporal") for dim in DIMS if dim != "K"]

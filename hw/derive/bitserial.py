@@ -10,7 +10,7 @@ from hw.derive.chip import (
     Bandwidths,
     Chip,
     Costs,
-    Cycles,
+    CycleFigures,
     Energies,
     Number,
     as_an_addition,
@@ -100,7 +100,7 @@ def bitsimd(chip: Chip, timing: BitSimdTiming, rows: Rows) -> Hardware:
     row, logic = chip.cycles(timing.tras_ns, timing.trp_ns), chip.cycles(timing.logic_ns)
     multiply, accumulate = bitsimd_multiply(n), bitsimd_accumulate(n, acc)
     add, move = bitsimd_add(acc), bitsimd_shift(acc)
-    cycles = Cycles(
+    cycles = CycleFigures(
         multiply=multiply.cycles(row, logic),
         add=accumulate.cycles(row, logic),
         move=move.cycles(row, logic),
@@ -135,7 +135,7 @@ def simdram(chip: Chip, command_ns: float, rows: Rows) -> Hardware:
     command, acc = chip.cycles(command_ns), chip.bits.accumulator
     products, additions = simdram_multiply(chip.factor), simdram_add(acc)
     add = Number(additions * command, f"8n+1 = {additions} at n = {acc}: {additions} * {command} (MIMDRAM)")
-    cycles = Cycles(
+    cycles = CycleFigures(
         multiply=Number(
             products * command,
             f"11n^2-5n-1 = {products} commands at n = {chip.factor}: {products} * {command} (MIMDRAM)",

@@ -23,17 +23,17 @@ from hw.hardware import (
     CycleCosts,
     Energy,
     Hardware,
-    Inputs,
+    InputStore,
+    LevelDims,
     Refresh,
-    Spread,
     Weights,
     written,
 )
 from overlapim_files import InputError
 
 SYNC_BLOCKS = 4096
-ANYWHERE = Spread()
-IN_ROWS = Inputs(store="rows")
+ANYWHERE = LevelDims()
+IN_ROWS = InputStore(store="rows")
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Number:
 
 
 @dataclass(frozen=True)
-class Cycles:
+class CycleFigures:
     """Costs in cycles; the names are those of `cycles` in a hardware file."""
 
     multiply: Number
@@ -98,8 +98,8 @@ class Organisation:
 
     how: tuple[str, ...] = ()
     steps_per_row: int | None = None
-    spread: Spread = ANYWHERE
-    inputs: Inputs = IN_ROWS
+    spread: LevelDims = ANYWHERE
+    inputs: InputStore = IN_ROWS
     reduction: Literal["chip", "host"] = "chip"
     refresh: Refresh | None = None
 
@@ -111,7 +111,7 @@ PLAIN = Organisation()
 class Costs:
     """All that is derived."""
 
-    cycles: Cycles
+    cycles: CycleFigures
     bits_per_cycle: Bandwidths
     energy: Energies
     organisation: Organisation = PLAIN
@@ -188,7 +188,7 @@ def hardware(chip: Chip, technology: str, costs: Costs) -> Hardware:
         raise _out_of_range(error) from None
 
 
-def _given(numbers: Cycles | Bandwidths | Energies) -> Iterator[tuple[str, Number]]:
+def _given(numbers: CycleFigures | Bandwidths | Energies) -> Iterator[tuple[str, Number]]:
     """Yield the numbers that there are, by the keys of a hardware file."""
     for field in fields(numbers):
         number = getattr(numbers, field.name)
@@ -196,7 +196,7 @@ def _given(numbers: Cycles | Bandwidths | Energies) -> Iterator[tuple[str, Numbe
             yield field.name, number
 
 
-def _values(numbers: Cycles | Bandwidths | Energies) -> dict[str, int | float | Fraction]:
+def _values(numbers: CycleFigures | Bandwidths | Energies) -> dict[str, int | float | Fraction]:
     return {key: number.value for key, number in _given(numbers)}
 
 

@@ -11,7 +11,7 @@ from hw.derive.chip import (
     Bandwidths,
     Chip,
     Costs,
-    Cycles,
+    CycleFigures,
     Energies,
     Number,
     Organisation,
@@ -20,9 +20,9 @@ from hw.derive.chip import (
     hardware,
     picojoules,
 )
-from hw.hardware import Hardware, Inputs, Refresh, Spread
+from hw.hardware import Hardware, InputStore, LevelDims, Refresh
 
-FED_ALIKE = Spread(bank=("K",), column=("C", "R", "S"))
+FED_ALIKE = LevelDims(bank=("K",), column=("C", "R", "S"))
 """All banks of a channel are given the same inputs, and the lanes of a bank another part of them each."""
 
 
@@ -106,10 +106,10 @@ def aim(chip: Chip, timing: NearBank, exchange_ns: float) -> Hardware:
     return hardware(chip, technology, costs)
 
 
-def _cycles(chip: Chip, timing: NearBank, turns: int, move: Number) -> Cycles:
+def _cycles(chip: Chip, timing: NearBank, turns: int, move: Number) -> CycleFigures:
     """Return the costs; a step takes a command for each of the accumulators that take turns."""
     command, post = chip.cycles(timing.tccd_ns), chip.cycles(timing.post_ns)
-    return Cycles(
+    return CycleFigures(
         multiply=Number(turns * command, f"{turns} x tCCD = {timing.tccd_ns:g} ns"),
         add=Number(0, "in the same command; by itself it would take one"),
         move=move,
@@ -136,7 +136,7 @@ def _organisation(
         how=how,
         steps_per_row=steps,
         spread=FED_ALIKE,
-        inputs=Inputs(store="buffer", buffer_bits=timing.buffer_bits),
+        inputs=InputStore(store="buffer", buffer_bits=timing.buffer_bits),
         reduction=reduction,
         refresh=refresh,
     )

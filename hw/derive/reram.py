@@ -9,7 +9,7 @@ from hw.derive.chip import (
     Bandwidths,
     Chip,
     Costs,
-    Cycles,
+    CycleFigures,
     Energies,
     Number,
     as_an_addition,
@@ -50,7 +50,7 @@ def aritpim(chip: Chip, variant: Variant, between_channels: int) -> Hardware:
     side = bandwidth(
         Fraction(chip.columns_per_bank, 2), f"{chip.columns_per_bank} lanes at 2 cycles a bit (FloatPIM)"
     )
-    cycles = Cycles(
+    cycles = CycleFigures(
         multiply=multiply,
         add=add,
         move=neighbour_transfer(chip.bits.accumulator, "an accumulator, assumed as to a neighbour"),

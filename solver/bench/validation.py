@@ -28,7 +28,7 @@ from solver.timing.problem import Problem
 from solver.timing.validity import check_mapping
 
 Positive = Annotated[int, Field(ge=1, le=2**40)]
-Cost = Literal["multiply", "add", "move", "row_write", "post", "transfer"]
+SplitCost = Literal["multiply", "add", "move", "row_write", "post", "transfer"]
 METHOD = "cpsat"
 
 
@@ -80,7 +80,7 @@ class Operation(FileModel):
 
     work: str
     cycles: Positive
-    costs: tuple[Cost, ...] = Field(strict=False)
+    costs: tuple[SplitCost, ...] = Field(strict=False)
 
 
 class Simulator(FileModel):

@@ -30,7 +30,7 @@ MOST_DIRECTIVES = 4096
 
 
 @dataclass
-class Level:
+class StorageLevel:
     """One of Timeloop's levels; loops stand outermost first, those in time outside those in space."""
 
     kind: Kind | None = None
@@ -52,22 +52,22 @@ class Level:
             self.spatial.append(loop)
 
 
-def levels(mapping: Mapping) -> list[Level]:
+def levels(mapping: Mapping) -> list[StorageLevel]:
     """Return the levels that hold a mapping's loops, outermost first; the last one spreads nothing."""
-    found = [Level()]
+    found = [StorageLevel()]
     for loop in mapping.loops:
         if not found[-1].takes(loop):
-            found.append(Level())
+            found.append(StorageLevel())
         found[-1].add(loop)
-    return [*found, Level()] if found[-1].spatial else found
+    return [*found, StorageLevel()] if found[-1].spatial else found
 
 
-def level_names(found: Sequence[Level]) -> list[str]:
+def level_names(found: Sequence[StorageLevel]) -> list[str]:
     """Return the name of each level: what its loops in space run over, and its number from the outside."""
     return [f"{_sort(level, i == len(found) - 1)}{i}" for i, level in enumerate(found)]
 
 
-def _sort(level: Level, last: bool) -> str:
+def _sort(level: StorageLevel, last: bool) -> str:
     return level.kind or UNSPREAD[last]
 
 

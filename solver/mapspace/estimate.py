@@ -19,12 +19,12 @@ from solver.timing.mapping import WEIGHT_DIMS
 from solver.timing.validity import least_rows
 
 Ints = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float64]
+Reals = npt.NDArray[np.float64]
 WEIGHT_POSITIONS = [i for i, dim in enumerate(DIMS) if dim in WEIGHT_DIMS]
 OUTPUT_COUNT = len(OUTPUT_DIMS)
 
 
-def ceil_divide(a: Ints, b: Ints | Floats | float) -> Ints:
+def ceil_divide(a: Ints, b: Ints | Reals | float) -> Ints:
     """Return a / b rounded up, element by element; exact below 2**53, and faster than with integers."""
     return np.ceil(a / b).astype(np.int64)
 

@@ -18,14 +18,14 @@ from models.network import Dim, Layer, Operand
 from solver.timing.cache import cached
 from solver.timing.mapping import WEIGHT_DIMS, Mapping
 
-Level = Literal[0, 1, 2, 3]
+TileLevel = Literal[0, 1, 2, 3]
 """Who covers a loop within a tile: each lane in time (0), the lanes of a bank (1), the banks of a channel (2)
 or nobody (3): other tiles, or other channels."""
 
-LeveledLoops = tuple[tuple[int, Level], ...]
+LeveledLoops = tuple[tuple[int, TileLevel], ...]
 """(bound, level) of the loops of one dim, outermost first."""
 
-SPATIAL_LEVELS: dict[str, Level] = {"column": 1, "bank": 2, "channel": 3}
+SPATIAL_LEVELS: dict[str, TileLevel] = {"column": 1, "bank": 2, "channel": 3}
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +90,7 @@ def tiles(layer: Layer, mapping: Mapping, depth: int) -> Tiles:
     drained: dict[Dim, LeveledLoops] = {}
     weights, outer = 1, 0
     for dim, bound, kind in mapping.loops:
-        level: Level = 3
+        level: TileLevel = 3
         if kind == "temporal":
             level = 0 if outer >= depth else 3
             outer += 1
