@@ -103,6 +103,21 @@ class Batch:
         time += ceil_divide(drained * hardware.bits.activation, bandwidth_out)
         return time, ceil_divide(partial, bandwidth_out)
 
+    def _opens(self, order: Sequence[Dim]) -> Ints | int:
+        """Return the cycles of opening rows of weights that are as full as the steps inside allow."""
+        if self.hardware.steps_per_row is None or not self.layer.weights:
+            return 0
+        room = np.full(self.temporal.shape[1], self.hardware.steps_per_row, np.int64)
+        opens, outside = np.ones_like(room), np.zeros(len(room), bool)
+        for dim in reversed(order):
+            bound = self.temporal[DIMS.index(dim)]
+            full = ~outside & (bound > room) if dim in WEIGHT_DIMS else np.zeros_like(outside)
+            opens = np.where(outside, opens * bound, np.where(full, ceil_divide(bound, room), opens))
+            if dim in WEIGHT_DIMS:
+                room = np.maximum(room // bound, 1)
+            outside |= full
+        return opens * (self.hardware.cycles.open or 0)
+
     def total(self, order: Sequence[Dim]) -> Ints:
         """Cycles of the whole layer with the temporal loops in the given order, outermost first."""
         reached = np.ones(self.temporal.shape[1], np.int64)
@@ -120,5 +135,5 @@ class Batch:
             else:
                 reducing = reducing | runs
         drain, reload = self.drain
-        time = reached * self.hardware.mac_cycles + loads * self.load
+        time = reached * self.hardware.mac_cycles + loads * self.load + self._opens(order)
         return np.asarray(time + drains * (drain + reloads * reload), np.int64)

@@ -23,6 +23,7 @@ from hw.hardware import Hardware, Level
 from models.network import DIMS, OUTPUT_DIMS, REDUCTION_DIMS, Dim, Layer
 from solver.mapspace.estimate import WEIGHT_POSITIONS, Batch, Ints, ceil_divide
 from solver.mapspace.loads import coarser_loads, worth_a_look
+from solver.mapspace.rows import with_full_rows
 from solver.params import PoolParams
 from solver.timing.infinity import INFINITY
 from solver.timing.mapping import Kind, Loop, Mapping
@@ -250,7 +251,7 @@ def pool_mappings(
     )
     seen = set()
     for i, order in ways:
-        mapping = build_mapping(batch, i, order)
+        mapping = with_full_rows(layer, build_mapping(batch, i, order), hardware)
         if mapping not in seen:
             seen.add(mapping)
             yield mapping
