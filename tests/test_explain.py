@@ -178,7 +178,7 @@ def _check_one_change(base: Plan, remedy: Remedy) -> None:
 
 
 def test_a_late_plan_is_first_begun_earlier() -> None:
-    network, chip = load_network("toy"), load_hardware("toy").with_weights("static")
+    network, chip = load_network("resnet18"), load_hardware("reram-aritpim")
     problem = Problem(network, chip)
     plan = solve(network, chip, method="sequential", stop=Stop.deterministic(2)).plan
     base = remedies(problem, plan, [], Stop(iterations=1)).base
