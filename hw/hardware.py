@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from fractions import Fraction
 from typing import Annotated, Any, Final, Literal, Self
 
@@ -20,16 +21,16 @@ Width = Annotated[int, Field(ge=1, le=2**10)]
 
 MAX_BANDWIDTH = 2**40
 MAX_DENOMINATOR = 2**20
+_NUMBER = re.compile(r"-?\d{1,30}/0{0,9}[1-9]\d{0,20}|-?\d{1,30}(\.\d{1,30})?(e[-+]?\d{1,2})?", re.ASCII)
+"""Long exponents would make for endless arithmetic."""
 
 
 def _bandwidth(given: Any) -> Fraction:
     """Read bits per cycle: an integer, a decimal number as it is written, or a quotient such as `1/3`."""
-    if isinstance(given, bool) or not isinstance(given, int | float | str | Fraction):
+    exact = isinstance(given, int | Fraction) and not isinstance(given, bool)
+    if not exact and not (isinstance(given, float | str) and _NUMBER.fullmatch(str(given))):
         raise ValueError("must be a number above 0, or a quotient such as 1/3")
-    try:
-        value = Fraction(given if isinstance(given, int | Fraction) else str(given)[:40])
-    except (ValueError, ZeroDivisionError):
-        raise ValueError("must be a number above 0, or a quotient such as 1/3") from None
+    value = Fraction(given if exact else str(given))
     if not 0 < value <= MAX_BANDWIDTH or value.denominator > MAX_DENOMINATOR:
         raise ValueError(f"must be above 0, at most 2^40, and a fraction of at most 1/2^20, not {given}")
     return value
@@ -172,8 +173,10 @@ class Hardware(FileModel):
 
     @model_validator(mode="after")
     def _opens_rows(self) -> Self:
-        if (self.steps_per_row is None) != (self.cycles.open is None):
-            raise ValueError("steps_per_row and cycles.open go together")
+        if self.steps_per_row is None and self.cycles.open is not None:
+            raise ValueError("cycles.open needs steps_per_row, which is missing")
+        if self.steps_per_row is not None and self.cycles.open is None:
+            raise ValueError("steps_per_row needs cycles.open, which is missing")
         return self
 
     def may_spread(self, level: Level, dim: LoopDim) -> bool:

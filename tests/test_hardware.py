@@ -70,7 +70,16 @@ WRONG = {
         "8: weights: must be 'static', 'shared' or 'reload', found 'shard'; did you mean",
     ),
     "no clock": ("clock_ns: 1.0", "clock_ns: 0", "3: clock_ns: must be more than 0, found 0"),
-    "open without steps": ("  add: 1", "  add: 1\n  open: 3", "steps_per_row and cycles.open go together"),
+    "steps without open": (
+        ": shared",
+        ": shared\nsteps_per_row: 3",
+        "steps_per_row needs cycles.open, which is",
+    ),
+    "open without steps": (
+        "  add: 1",
+        "  add: 1\n  open: 3",
+        "cycles.open needs steps_per_row, which is missing",
+    ),
     "buffer without a size": (
         "weights: shared",
         "weights: shared\ninputs: {store: buffer}",
@@ -91,6 +100,7 @@ WRONG = {
         "weights: shared\nenergy: {macs: 1.0}",
         "9: energy: unknown key 'macs'; did you mean 'mac'?",
     ),
+    "endless bandwidth": ("load: 8", "load: '1e999999999'", "17: bits_per_cycle.load: must be a number"),
     "negative bandwidth": ("load: 8", "load: -1/3", "17: bits_per_cycle.load: must be above 0"),
     "infinite clock": ("clock_ns: 1.0", "clock_ns: .inf", "3: clock_ns: must be a finite number, found inf"),
     "clock as text": ("clock_ns: 1.0", "clock_ns: fast", "3: clock_ns: must be a number, found 'fast'"),
