@@ -230,11 +230,11 @@ KNOWN = {
     ("layerwise", "static"): (7853, None, 0),
     ("descent", "static"): (7533, None, 1200),
     ("cpsat", "static"): (6986, 3557, 841),
-    ("sequential", "shared"): (3780, None, 0),
+    ("sequential", "shared"): (3420, None, 0),
     ("random", "shared"): (4153, None, 1000),
-    ("layerwise", "shared"): (3704, None, 0),
-    ("descent", "shared"): (3534, None, 1200),
-    ("cpsat", "shared"): (3534, 2322, 842),
+    ("layerwise", "shared"): (3415, None, 0),
+    ("descent", "shared"): (3199, None, 1200),
+    ("cpsat", "shared"): (3199, 2322, 841),
 }
 """Latency, bound and steps of four nominal seconds on the toy network and chip with seed 1."""
 

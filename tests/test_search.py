@@ -196,16 +196,16 @@ def test_unknown_method_names_the_nearest() -> None:
 
 def test_pack_and_ledger_give_shapes_without_overlap() -> None:
     problem = Problem(load_network("toy"), load_hardware("toy"))
-    profiles = sequential(Pools(problem), Stop()).profiles
-    banks = pack(problem.hardware, [profiles[-1]] * 1)
-    assert banks is not None and len(banks[0]) == profiles[-1].banks
+    profile = min(Pools(problem).pool(0, (2, 4)), key=lambda p: p.rows)
+    banks = pack(problem.hardware, [profile])
+    assert banks is not None and len(banks[0]) == profile.banks
     ledger = Ledger(problem.hardware)
-    first = ledger.free(profiles[0], 0, 10)
+    first = ledger.free(profile, 0, 10)
     assert first is not None
-    ledger.hold(profiles[0], 0, 10, first)
-    later = ledger.free(profiles[0], 5, 15)
+    ledger.hold(profile, 0, 10, first)
+    later = ledger.free(profile, 5, 15)
     assert later is None or not set(later.tolist()) & set(first.tolist())
-    after = ledger.free(profiles[0], 10, 15)
+    after = ledger.free(profile, 10, 15)
     assert after is not None
 
 
