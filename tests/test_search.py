@@ -24,7 +24,7 @@ from solver.run import Improvement, Observer
 from solver.schedule.banks import Ledger, pack
 from solver.search.balance import Balance
 from solver.search.placement import Placement, cut
-from solver.search.sequential import sequential, share_out
+from solver.search.sequential import share_out
 from solver.solution import Solution, read_verified, verify
 from solver.solve import solve
 from solver.stop import Stop
