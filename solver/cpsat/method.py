@@ -27,15 +27,19 @@ from solver.search.exchanges import NEIGHBOURHOODS, exchanges
 from solver.search.layerwise import layerwise
 from solver.search.nearby import Nearby
 from solver.search.parallel import Descents, descend
+from solver.search.shares import share_banks
 from solver.stop import POLL_SECONDS, Stop
 from solver.timing.problem import Problem
 
 
 def cpsat(run: Run) -> None:
     """Improve on the best plan until it is time to stop or it is proved optimal."""
+    params = run.params.descent
+    run.doing("shares out the banks")
+    share_banks(run.pools, run.incumbent, run.stop, run.seed, run.found, params.shares)
     run.doing("walks through the layers")
-    walk = replace(run.params.layerwise, strategy=run.params.descent.walk)
-    run.found(layerwise(run.pools, run.incumbent, run.stop, walk))
+    walk = replace(run.params.layerwise, strategy=params.walk)
+    run.found(layerwise(run.pools, run.incumbent, run.stop.part(params.walking), walk))
     if not run.stop.reached() and _small(run.problem, run.params.cpsat.whole):
         _solve_whole(run)
     if run.workers > 1:

@@ -331,6 +331,10 @@ class Pools:
         """Return the profiles of the pool that were estimated best, the fastest first; soon made."""
         return self._profiles(layer, shape, self.params.favourites)
 
+    def quick(self, layer: int, shape: BankShape) -> tuple[Profile, ...]:
+        """Return the profile that was estimated best, and what other loads make of it; the soonest made."""
+        return self._profiles(layer, shape, 1)
+
     def _profiles(self, layer: int, shape: BankShape, most: int | None) -> tuple[Profile, ...]:
         record = self.problem.layers[layer]
         look = record.model_dump_json(exclude={"name": True, "operands": {"__all__": {"producer"}}})

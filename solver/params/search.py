@@ -172,6 +172,32 @@ class SharedParams:
     """By how many sizes that shape may be larger, each as likely as the others."""
     rank_rate: float = 0.1
     """Rate of the exponential distribution of the rank of the mapping among those of its shape."""
+    together: float = 0.15
+    """Share of the moves that put several layers side by side."""
+    groups: tuple[int, ...] = (2, 2, 3, 4)
+    """How many layers that is, each as likely as the others."""
+
+
+@dataclass(frozen=True)
+class SharesParams:
+    """How banks are shared out at prices, as the start of searches with shared weights."""
+
+    exponents: tuple[float, ...] = tuple(1 - i / 2 for i in range(13))
+    """Powers of two that the prices tried for all layers are of the banks of the chip."""
+    finest: int = 64
+    """The fewest banks of a layer that are looked at, as a part of the most that it may have."""
+    rise: tuple[float, float] = (1.1, 2.5)
+    """By what factor prices of layers on the critical path rise, between two bounds."""
+    fall: float = 0.3
+    """By which power of that factor the others fall."""
+    slack: float = 1.005
+    """How many times as late as the last plan the next one may be."""
+    patience: int = 100
+    """Changes of prices without a better plan after which no more are tried."""
+    share: float = 0.4
+    """Share of the time that is left for all of it, at most."""
+    looking: float = 0.6
+    """Share of that for finding fast mappings on each size, at most."""
 
 
 @dataclass(frozen=True)
@@ -200,8 +226,11 @@ class DescentParams:
     """How descents begin, accept and begin anew."""
 
     moves: MoveParams = MoveParams()
+    shares: SharesParams = SharesParams()
     walk: Strategy = "forward"
     """Which way the walk through the layers goes that a descent begins with."""
+    walking: float = 0.2
+    """Share of the time that is left for that walk, at most."""
     behind: float = 1.003
     """How many times as late as another search's best plan a plan may be that is gone on from."""
     first_starts: int = 2

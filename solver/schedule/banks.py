@@ -20,15 +20,15 @@ class Ledger:
     """Which layer holds which banks from when to when.
 
     For shared weights: a bank is free while no layer holds it, if the rows of all its layers fit together.
-    With weights that are loaded anew, the rows of each layer have the whole bank.
+    With weights that are loaded anew, the rows of each layer have the whole bank. Sets of banks are integers,
+    bit `i` for bank `i`.
     """
 
     def __init__(self, hardware: Hardware) -> None:
         self._hardware = hardware
-        self._shape = (hardware.channels, hardware.banks_per_channel)
         self._keeps = hardware.weights != "reload"
-        self._rows = np.full(self._shape, hardware.rows_per_bank, np.int64)
-        self._held: list[tuple[int, int, Banks]] = []
+        self._rows = np.full(hardware.banks, hardware.rows_per_bank, np.int64)
+        self._held: list[tuple[int, int, int]] = []
 
     def copy(self) -> Ledger:
         """Return another ledger in which the same layers hold the same banks."""
@@ -36,31 +36,58 @@ class Ledger:
         other._rows, other._held = self._rows.copy(), self._held.copy()
         return other
 
-    def free(self, profile: Profile, start: int, end: int) -> Banks | None:
-        """Return banks of the profile's shape that are free in [start, end), or None."""
-        available = self._rows >= profile.rows
-        flat = available.reshape(-1)
+    def roomy(self, profile: Profile) -> int:
+        """Return the set of banks that have the rows for a layer, whoever holds them."""
+        return _set_of(np.flatnonzero(self._rows >= profile.rows), self._hardware.banks)
+
+    def free(self, profile: Profile, start: int, end: int, among: int) -> Banks | None:
+        """Return banks of the profile's shape, of a set of banks, that are free in [start, end), or None."""
+        held = 0
         for held_from, held_until, banks in self._held:
             if held_from < end and start < held_until:
-                flat[banks] = False
-        width = profile.mapping.banks_per_channel
-        counts = available.sum(axis=1)
-        fitting = np.flatnonzero(counts >= width)
-        if len(fitting) < profile.mapping.channels:
+                held |= banks
+        return self._shaped(among & ~held, profile.mapping.channels, profile.mapping.banks_per_channel)
+
+    def _shaped(self, available: int, channels: int, width: int) -> Banks | None:
+        """Return `width` banks of each of some channels that have them; None if these are too few.
+
+        The fullest channels are taken first: the emptier ones stay whole for wide layers.
+        """
+        if available.bit_count() < channels * width:
             return None
-        # The fullest channels first: the emptier ones stay whole for wide layers.
-        chosen = np.sort(fitting[np.argsort(counts[fitting], kind="stable")[: profile.mapping.channels]])
-        return np.concatenate([np.flatnonzero(available[c])[:width] + c * self._shape[1] for c in chosen])
+        free = _banks_of(available, self._hardware)
+        counts = free.sum(axis=1)
+        fitting = np.flatnonzero(counts >= width)
+        if len(fitting) < channels:
+            return None
+        chosen = np.sort(fitting[np.argsort(counts[fitting], kind="stable")[:channels]])
+        first = free[chosen] & (free[chosen].cumsum(axis=1) <= width)
+        channel, bank = np.nonzero(first)
+        return np.asarray(chosen[channel] * self._hardware.banks_per_channel + bank, np.int64)
 
     def hold(self, profile: Profile, start: int, end: int, banks: Banks) -> None:
         """Give the banks to a layer for [start, end)."""
         if self._keeps:
-            self._rows.reshape(-1)[banks] -= profile.rows
-        self._held.append((start, end, banks))
+            self._rows[banks] -= profile.rows
+        self._held.append((start, end, _set_of(banks, self._hardware.banks)))
 
     def releases_after(self, time: int) -> list[int]:
         """Return the times after `time` at which banks become free, in order."""
         return sorted({end for _, end, _ in self._held if end > time})
+
+
+def _set_of(banks: Banks, most: int) -> int:
+    """Return the integer whose bits are the banks."""
+    bits = np.zeros(most, np.bool_)
+    bits[banks] = True
+    return int.from_bytes(np.packbits(bits, bitorder="little").tobytes(), "little")
+
+
+def _banks_of(banks: int, hardware: Hardware) -> npt.NDArray[np.bool_]:
+    """Return which banks are in a set; shape (channels, banks of one)."""
+    data = np.frombuffer(banks.to_bytes(-(-hardware.banks // 8), "little"), np.uint8)
+    bits = np.unpackbits(data, count=hardware.banks, bitorder="little")
+    return bits.astype(np.bool_).reshape(hardware.channels, hardware.banks_per_channel)
 
 
 def pack(hardware: Hardware, profiles: Sequence[Profile]) -> list[Banks] | None:

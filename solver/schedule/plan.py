@@ -45,6 +45,19 @@ def assemble(done: Mapping[int, LayerTimes], banks: Mapping[int, Banks]) -> Plan
     return Plan(Timeline(tuple(done[i] for i in layers)), tuple(banks[i] for i in layers))
 
 
+def by_start(problem: Problem, plan: Plan) -> tuple[int, ...]:
+    """Return the layers by when they start in a plan, each after its producers."""
+    producers, done = problem.network.producers, set[int]()
+    waiting = sorted(problem.network.topological, key=lambda i: plan.timeline.layers[i].start)
+    order: list[int] = []
+    while waiting:
+        ready = next(i for i in waiting if done.issuperset(producers[i]))
+        waiting.remove(ready)
+        done.add(ready)
+        order.append(ready)
+    return tuple(order)
+
+
 def overlap_static(
     problem: Problem, profiles: Sequence[Profile], previous: Timeline | None = None
 ) -> Plan | None:
@@ -99,12 +112,13 @@ def place(
     order: Order | None = None,
 ) -> tuple[LayerTimes, Banks] | None:
     """Find the earliest release at which banks are free for as long as the layer holds them."""
-    natural = next_layer(problem, layer, profile, 0, done, order)
+    natural = next_layer(problem, layer, profile, 0, done, order, previous)
     earliest = int(natural.delays[-1]) - profile.lead if punctual else 0
     old = None if previous is None else previous.layers[layer]
+    roomy = ledger.roomy(profile)
     for release in [earliest, *ledger.releases_after(max(natural.start, earliest))]:
         times = natural.postponed(release)
-        banks = ledger.free(profile, times.start, times.end)
+        banks = ledger.free(profile, times.start, times.end, roomy)
         if banks is not None:
             return times if old is None else unchanged(old, times), banks
     return None
@@ -132,7 +146,11 @@ def one_after_another(problem: Problem, profiles: Sequence[Profile], apart: bool
         inputs = [done[p].end + problem.hardware.cycles.transfer for p in problem.network.producers[i]]
         release = max([release, *inputs])
         done[i] = next_layer(problem, i, profiles[i], release, done)
-        given = packed[i] if packed else ledger.free(profiles[i], done[i].start, done[i].end)
+        given = (
+            packed[i]
+            if packed
+            else ledger.free(profiles[i], done[i].start, done[i].end, ledger.roomy(profiles[i]))
+        )
         if given is None:
             return None
         ledger.hold(profiles[i], done[i].start, done[i].end, given)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -9,7 +10,7 @@ from dataclasses import dataclass, replace
 from solver.mapspace.neighbours import neighbour
 from solver.mapspace.pools import Pools, shapes
 from solver.params import MoveParams
-from solver.schedule.plan import Plan, overlap_shared
+from solver.schedule.plan import Plan, by_start, overlap_shared
 from solver.schedule.transform import downstream, movable, transform
 from solver.search.state import State, critical_layers
 from solver.stop import Stop
@@ -52,7 +53,7 @@ class SharedMoves:
 
     def state(self, plan: Plan) -> SharedState:
         """Return the state to go on from with a plan."""
-        order = self.problem.network.topological
+        order = by_start(self.problem, plan)
         eager = frozenset(i for i, own in enumerate(plan.orders) if own is not None)
         return SharedState(plan, order, frozenset(order), eager)
 
@@ -70,6 +71,8 @@ class SharedMoves:
             changed = self._reordered(state, layer)
         elif (kind := self.random.random()) < params.reschedule:
             changed = self._reschedule(state, layer)
+        elif kind > 1 - params.together:
+            changed = self._together(state, layer)
         else:
             resize = kind < params.reschedule + params.resize
             profile = self._resize(own, layer) if resize else self._reshape(own, layer)
@@ -105,6 +108,25 @@ class SharedMoves:
         if not pool:
             return None
         return pool[min(int(self.random.expovariate(self.params.shared.rank_rate)), len(pool) - 1)]
+
+    def _together(self, state: SharedState, layer: int) -> SharedState | None:
+        """Put a layer and some that start next side by side, with banks in proportion to their work."""
+        params, place = self.params.shared, state.priority.index(layer)
+        group = state.priority[place : place + self.random.choice(params.groups)]
+        work = [state.plan.profiles[i].total * state.plan.profiles[i].banks for i in group]
+        most = self.problem.hardware.most_banks
+        changes = {}
+        for i, own in zip(group, work, strict=True):
+            shape = max(
+                (s for s in self.shapes if math.prod(s) * sum(work) <= most * own),
+                key=math.prod,
+                default=None,
+            )
+            pool = () if shape is None else self.pools.close(i, shape)
+            if not pool:
+                return None
+            changes[i] = self.random.choice(pool)
+        return self._planned(replace(state, punctual=state.punctual | set(group)), changes)
 
     def _reschedule(self, state: SharedState, layer: int) -> SharedState | None:
         """Let a layer start early or late, or choose its banks before the layer that chose before it."""
