@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -28,66 +30,69 @@ class Ledger:
         self._hardware = hardware
         self._keeps = hardware.weights != "reload"
         self._rows = np.full(hardware.banks, hardware.rows_per_bank, np.int64)
+        self._fewest = hardware.rows_per_bank
         self._held: list[tuple[int, int, int]] = []
 
     def copy(self) -> Ledger:
         """Return another ledger in which the same layers hold the same banks."""
         other = Ledger(self._hardware)
         other._rows, other._held = self._rows.copy(), self._held.copy()
+        other._fewest = self._fewest
         return other
 
     def roomy(self, profile: Profile) -> int:
         """Return the set of banks that have the rows for a layer, whoever holds them."""
-        return _set_of(np.flatnonzero(self._rows >= profile.rows), self._hardware.banks)
+        if self._fewest >= profile.rows:
+            return (1 << self._hardware.banks) - 1
+        return _set_of(np.flatnonzero(self._rows >= profile.rows).tobytes(), self._hardware.banks)
 
     def free(self, profile: Profile, start: int, end: int, among: int) -> Banks | None:
         """Return banks of the profile's shape, of a set of banks, that are free in [start, end), or None."""
-        held = 0
+        held, mapping = 0, profile.mapping
         for held_from, held_until, banks in self._held:
             if held_from < end and start < held_until:
                 held |= banks
-        return self._shaped(among & ~held, profile.mapping.channels, profile.mapping.banks_per_channel)
-
-    def _shaped(self, available: int, channels: int, width: int) -> Banks | None:
-        """Return `width` banks of each of some channels that have them; None if these are too few.
-
-        The fullest channels are taken first: the emptier ones stay whole for wide layers.
-        """
-        if available.bit_count() < channels * width:
-            return None
-        free = _banks_of(available, self._hardware)
-        counts = free.sum(axis=1)
-        fitting = np.flatnonzero(counts >= width)
-        if len(fitting) < channels:
-            return None
-        chosen = np.sort(fitting[np.argsort(counts[fitting], kind="stable")[:channels]])
-        first = free[chosen] & (free[chosen].cumsum(axis=1) <= width)
-        channel, bank = np.nonzero(first)
-        return np.asarray(chosen[channel] * self._hardware.banks_per_channel + bank, np.int64)
+        chip = self._hardware.channels, self._hardware.banks_per_channel
+        return _shaped(among & ~held, chip, mapping.channels, mapping.banks_per_channel)
 
     def hold(self, profile: Profile, start: int, end: int, banks: Banks) -> None:
         """Give the banks to a layer for [start, end)."""
         if self._keeps:
             self._rows[banks] -= profile.rows
-        self._held.append((start, end, _set_of(banks, self._hardware.banks)))
+            self._fewest = min(self._fewest, int(self._rows[banks].min()))
+        self._held.append((start, end, _set_of(banks.tobytes(), self._hardware.banks)))
 
     def releases_after(self, time: int) -> list[int]:
         """Return the times after `time` at which banks become free, in order."""
         return sorted({end for _, end, _ in self._held if end > time})
 
 
-def _set_of(banks: Banks, most: int) -> int:
-    """Return the integer whose bits are the banks."""
+@lru_cache(maxsize=2**12)
+def _set_of(banks: bytes, most: int) -> int:
+    """Return the integer whose bits are the banks, given as 64-bit numbers."""
     bits = np.zeros(most, np.bool_)
-    bits[banks] = True
+    bits[np.frombuffer(banks, np.int64)] = True
     return int.from_bytes(np.packbits(bits, bitorder="little").tobytes(), "little")
 
 
-def _banks_of(banks: int, hardware: Hardware) -> npt.NDArray[np.bool_]:
-    """Return which banks are in a set; shape (channels, banks of one)."""
-    data = np.frombuffer(banks.to_bytes(-(-hardware.banks // 8), "little"), np.uint8)
-    bits = np.unpackbits(data, count=hardware.banks, bitorder="little")
-    return bits.astype(np.bool_).reshape(hardware.channels, hardware.banks_per_channel)
+@lru_cache(maxsize=2**12)
+def _shaped(available: int, chip: tuple[int, int], channels: int, width: int) -> Banks | None:
+    """Return `width` banks of each of some channels that have them; None if these are too few.
+
+    The fullest channels are taken first: the emptier ones stay whole for wide layers.
+    """
+    if available.bit_count() < channels * width:
+        return None
+    data = np.frombuffer(available.to_bytes(math.prod(chip) // 8 + 1, "little"), np.uint8)
+    free = np.unpackbits(data, count=math.prod(chip), bitorder="little").astype(np.bool_).reshape(chip)
+    counts = free.sum(axis=1)
+    fitting = np.flatnonzero(counts >= width)
+    if len(fitting) < channels:
+        return None
+    chosen = np.sort(fitting[np.argsort(counts[fitting], kind="stable")[:channels]])
+    first = free[chosen] & (free[chosen].cumsum(axis=1) <= width)
+    channel, bank = np.nonzero(first)
+    return np.asarray(chosen[channel] * chip[1] + bank, np.int64)
 
 
 def pack(hardware: Hardware, profiles: Sequence[Profile]) -> list[Banks] | None:

@@ -76,7 +76,8 @@ def overlap_shared(
     profiles: Sequence[Profile],
     priority: Sequence[int],
     punctual: Collection[int],
-    previous: Timeline | None = None,
+    previous: Plan | None = None,
+    kept: int = 0,
 ) -> Plan | None:
     """Place the layers one after the other, each as early as inputs and banks allow.
 
@@ -84,6 +85,8 @@ def overlap_shared(
     ----------
     priority : a topological order; earlier layers choose their banks first.
     punctual : layers that start as late as they can without ending later, to hold their banks for less time.
+    previous : what has not changed since this plan is taken from there.
+    kept : so many layers that choose first have the times and banks of that plan.
 
     Returns
     -------
@@ -92,8 +95,13 @@ def overlap_shared(
     ledger = Ledger(problem.hardware)
     done: dict[int, LayerTimes] = {}
     banks: dict[int, Banks] = {}
-    for i in priority:
-        placed = place(problem, ledger, i, profiles[i], done, i in punctual, previous)
+    before = None if previous is None else previous.timeline
+    for turn, i in enumerate(priority):
+        placed: tuple[LayerTimes, Banks] | None
+        if previous is not None and turn < kept:
+            placed = previous.timeline.layers[i], previous.banks[i]
+        else:
+            placed = place(problem, ledger, i, profiles[i], done, i in punctual, before)
         if placed is None:
             return None
         done[i], banks[i] = placed

@@ -76,18 +76,21 @@ class SharedMoves:
         else:
             resize = kind < params.reschedule + params.resize
             profile = self._resize(own, layer) if resize else self._reshape(own, layer)
-            changed = None if profile is None else self._planned(state, {layer: profile})
+            place = state.priority.index(layer)
+            changed = None if profile is None else self._planned(state, {layer: profile}, place)
         return None if changed is None or changed.cost > limit else changed
 
     def _reordered(self, state: SharedState, layer: int) -> SharedState | None:
         """Let a layer, perhaps with all after it, take its blocks as they become ready, or by its loops."""
         layers = {layer} if self.random.random() < self.params.alone else downstream(self.problem, layer)
         eager = state.eager - layers if layer in state.eager else state.eager | layers
-        return self._planned(replace(state, eager=eager), {})
+        return self._planned(replace(state, eager=eager), {}, 0)
 
-    def _planned(self, state: SharedState, changes: dict[int, Profile]) -> SharedState | None:
+    def _planned(self, state: SharedState, changes: dict[int, Profile], since: int) -> SharedState | None:
+        """Place the layers from a place in the line of those that choose on; the ones before stay."""
         profiles = [changes.get(i, profile) for i, profile in enumerate(state.plan.profiles)]
-        plan = overlap_shared(self.problem, profiles, state.priority, state.punctual, state.plan.timeline)
+        kept = 0 if state.eager else since
+        plan = overlap_shared(self.problem, profiles, state.priority, state.punctual, state.plan, kept)
         if plan is not None and state.eager:
             plan = transform(self.problem, plan, state.eager)
         return None if plan is None else replace(state, plan=plan)
@@ -126,17 +129,18 @@ class SharedMoves:
             if not pool:
                 return None
             changes[i] = self.random.choice(pool)
-        return self._planned(replace(state, punctual=state.punctual | set(group)), changes)
+        return self._planned(replace(state, punctual=state.punctual | set(group)), changes, place)
 
     def _reschedule(self, state: SharedState, layer: int) -> SharedState | None:
         """Let a layer start early or late, or choose its banks before the layer that chose before it."""
+        place = state.priority.index(layer)
         if self.random.random() < self.params.shared.punctual:
             changed = replace(state, punctual=state.punctual ^ {layer})
         else:
             order = list(state.priority)
-            place = order.index(layer)
             if place == 0 or order[place - 1] in self.problem.network.producers[layer]:
                 return None
             order[place - 1 : place + 1] = order[place], order[place - 1]
+            place -= 1
             changed = replace(state, priority=tuple(order))
-        return self._planned(changed, {})
+        return self._planned(changed, {}, place)

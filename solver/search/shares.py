@@ -85,7 +85,7 @@ class _Prices:
         """Return the plan at prices; None if the rows do not suffice."""
         profiles = [_cheapest(own, price) for own, price in zip(self.modes, prices, strict=True)]
         order = self.problem.network.topological
-        plan = overlap_shared(self.problem, profiles, order, frozenset(order), self.best.timeline)
+        plan = overlap_shared(self.problem, profiles, order, frozenset(order), self.best)
         if plan is not None and plan.latency < self.best.latency:
             self.best = plan
             self.found(plan)
