@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 from solver.run import Run
 from solver.schedule.plan import Plan
+from solver.search.begin import begin
 from solver.search.layerwise import layerwise
 from solver.search.parallel import descend
 from solver.search.random_mapper import random_mapper
-from solver.search.shares import share_banks
 
 DEFAULT_METHOD = "cpsat"
 
@@ -36,17 +35,8 @@ def _descent(run: Run) -> None:
     """Walk through the layers once, then change mappings, starts and banks until it is time to stop."""
     params = run.params
     run.found(run.sequential)
-    run.doing("shares out the banks")
-    share_banks(run.pools, run.incumbent, run.stop, run.seed, run.found, params.descent.shares)
-    run.doing("walks through the layers")
-    run.found(
-        layerwise(
-            run.pools,
-            run.incumbent,
-            run.stop.part(params.descent.walking),
-            replace(params.layerwise, strategy=params.descent.walk),
-        )
-    )
+    run.doing("makes first plans")
+    begin(run.pools, run.incumbent, run.stop, run.seed, run.found, params)
     run.doing("changes mappings, starts and banks")
     descend(run.pools, run.incumbent, run.stop, run.seed, run.workers, run.found, params.descent)
 

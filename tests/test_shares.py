@@ -153,10 +153,3 @@ def test_branches_run_side_by_side(weights: str) -> None:
     found = [start]
     share_banks(pools, start, Stop(iterations=20), 0, found.append, SharesParams(finest=8))
     assert found[-1].latency < 0.8 * start.latency
-
-
-def test_banks_of_their_own_are_not_shared_out() -> None:
-    pools = Pools(Problem(load_network("toy"), load_hardware("toy").with_weights("static")))
-    found: list[Plan] = []
-    share_banks(pools, sequential(pools, Stop()), Stop(iterations=10), 0, found.append)
-    assert found == []

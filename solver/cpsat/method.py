@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
-from dataclasses import replace
 
 from overlapim_files import InputError
 from solver.bound.model import BoundModel, raised_bound
@@ -23,23 +22,18 @@ from solver.params import WholeParams
 from solver.run import Run
 from solver.schedule.plan import Plan
 from solver.schedule.transform import improve
+from solver.search.begin import begin
 from solver.search.exchanges import NEIGHBOURHOODS, exchanges
-from solver.search.layerwise import layerwise
 from solver.search.nearby import Nearby
 from solver.search.parallel import Descents, descend
-from solver.search.shares import share_banks
 from solver.stop import POLL_SECONDS, Stop
 from solver.timing.problem import Problem
 
 
 def cpsat(run: Run) -> None:
     """Improve on the best plan until it is time to stop or it is proved optimal."""
-    params = run.params.descent
-    run.doing("shares out the banks")
-    share_banks(run.pools, run.incumbent, run.stop, run.seed, run.found, params.shares)
-    run.doing("walks through the layers")
-    walk = replace(run.params.layerwise, strategy=params.walk)
-    run.found(layerwise(run.pools, run.incumbent, run.stop.part(params.walking), walk))
+    run.doing("makes first plans")
+    begin(run.pools, run.incumbent, run.stop, run.seed, run.found, run.params)
     if not run.stop.reached() and _small(run.problem, run.params.cpsat.whole):
         _solve_whole(run)
     if run.workers > 1:

@@ -255,6 +255,16 @@ def pool_mappings(
         if mapping not in seen:
             seen.add(mapping)
             yield mapping
+    if layer.bound("N") > 1:
+        one = Layer.model_validate({**layer.model_dump(by_alias=True), "dims": {**layer.dims, "N": 1}})
+        alone = itertools.islice(pool_mappings(one, hardware, shape, params), params.lifted)
+        yield from (mapping for own in alone if (mapping := lifted(own, layer.bound("N"))) not in seen)
+
+
+def lifted(mapping: Mapping, batch: int) -> Mapping:
+    """Return the mapping of one inference with the loop over a batch outside of all its loops."""
+    load = None if mapping.load is None else mapping.load + 1
+    return Mapping((Loop("N", batch, "temporal"), *mapping.loops), load)
 
 
 def _streaming(batch: Batch, params: PoolParams) -> Iterator[tuple[int, tuple[Dim, ...]]]:

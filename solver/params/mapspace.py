@@ -23,5 +23,7 @@ class PoolParams:
     """A mapping that hands on its outputs early may take so many times as long as the fastest one."""
     finer: float = 1.4
     """It is left out if a faster one makes as many steps along rows and columns, up to such a factor."""
+    lifted: int = 8
+    """Mappings of a batch that take one inference after the other, as one inference would be mapped."""
     favourites: int = 8
     """Mappings, those estimated best, where a few that are soon made are enough."""

@@ -229,6 +229,8 @@ class DescentParams:
     shares: SharesParams = SharesParams()
     walk: Strategy = "forward"
     """Which way the walk through the layers goes that a descent begins with."""
+    batch: float = 0.3
+    """Share of the time that is left for planning one inference of a batch."""
     walking: float = 0.2
     """Share of the time that is left for that walk, at most."""
     behind: float = 1.003

@@ -28,13 +28,8 @@ def share_banks(
     found: Callable[[Plan], None],
     params: SharesParams = SharesParams(),
 ) -> None:
-    """Look for plans better than `start` of layers that get banks at a price; `found` is called with each.
-
-    Nothing is tried under static weights, where every bank that a layer gets is one that others have not.
-    """
-    if pools.problem.hardware.weights == "static":
-        return
-    search = _Prices(pools, start, stop.part(params.share), seed, found, params)
+    """Look for plans better than `start` of layers that get banks at a price; `found` is called with each."""
+    search = _Prices(pools, start, stop, seed, found, params)
     search.sweep()
     search.adjust()
 

@@ -1,0 +1,62 @@
+"""What searches begin with: plans that are soon made, each better than the ones before."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from overlapim_files import InputError
+from solver.mapspace.pools import Pools
+from solver.params import Params
+from solver.schedule.plan import Plan
+from solver.search.batches import lift, single
+from solver.search.descent import Descent
+from solver.search.layerwise import layerwise
+from solver.search.sequential import sequential
+from solver.search.shares import share_banks
+from solver.stop import Stop
+from solver.timing.problem import Problem
+
+
+def begin(
+    pools: Pools, start: Plan, stop: Stop, seed: int, found: Callable[[Plan], None], params: Params
+) -> None:
+    """Share out the banks, walk through the layers once, and plan one inference of a batch.
+
+    Parameters
+    ----------
+    start : a plan to begin with.
+    found : called with each better plan.
+    """
+    plans = [start]
+
+    def better(plan: Plan) -> None:
+        if plan.latency < plans[-1].latency:
+            plans.append(plan)
+            found(plan)
+
+    walk, walking = replace(params.layerwise, strategy=params.descent.walk), stop
+    if pools.problem.hardware.weights != "static":
+        share_banks(
+            pools, plans[-1], stop.part(params.descent.shares.share), seed, better, params.descent.shares
+        )
+        walking = stop.part(params.descent.walking)
+    better(layerwise(pools, plans[-1], walking, walk))
+    batch = _one_of_batch(pools, stop.part(params.descent.batch), seed, params)
+    if batch is not None:
+        better(batch)
+
+
+def _one_of_batch(pools: Pools, stop: Stop, seed: int, params: Params) -> Plan | None:
+    """Return what a plan of one inference makes of the batch; None without a batch, or if it is not valid."""
+    network = single(pools.problem.network)
+    if network is None:
+        return None
+    alone = Pools(Problem(network, pools.problem.hardware), pools.params)
+    try:
+        plans = [sequential(alone, stop, params.sequential)]
+    except InputError:
+        return None
+    begin(alone, plans[0], stop, seed, plans.append, params)
+    Descent(alone, seed, params.descent).run(plans[-1], stop, plans.append)
+    return lift(pools.problem, plans[-1])

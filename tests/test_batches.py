@@ -1,0 +1,90 @@
+"""Batches: the network of one inference, and its plan with the loop over the batch outside all others."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from generators import draw_hardware, draw_network
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hw.hardware import Weights
+from hw.library import load_hardware
+from models.library import load_network
+from models.network import Network
+from solver.mapspace.pools import Pools, pool_mappings, shapes
+from solver.search.batches import lift, single
+from solver.search.sequential import sequential
+from solver.solution import from_plan, verify
+from solver.solve import solve
+from solver.stop import Stop
+from solver.timing.problem import Problem
+from solver.timing.validity import problems
+
+BATCH = 3
+
+
+def several(network: Network) -> Network:
+    """Return a network of one inference for a batch."""
+    record = network.model_dump(mode="json", by_alias=True, exclude_none=True)
+    for layer in record["layers"]:
+        layer["dims"]["N"] = BATCH
+    for network_input in record["inputs"]:
+        network_input["shape"][0] = BATCH
+    return Network.model_validate(record)
+
+
+def test_one_inference_is_what_the_batch_was_made_of() -> None:
+    for name in ("toy", "resnet18", "inception-v1", "mobilenetv2"):
+        alone = load_network(name)
+        found = single(several(alone))
+        assert found is not None
+        assert found.macs == alone.macs and found.shapes == alone.shapes
+        assert single(alone) is None
+
+
+def test_inferences_that_read_each_other_are_not_told_apart() -> None:
+    record = several(load_network("toy")).model_dump(mode="json", by_alias=True, exclude_none=True)
+    record["layers"][1]["operands"][0]["axes"]["n"] |= {"extent": BATCH, "windows": [{"all": True}]}
+    assert single(Network.model_validate(record)) is None
+
+
+@given(st.integers(0, 10**6))
+def test_lifted_plans_are_valid_and_take_one_inference_after_the_other(seed: int) -> None:
+    rng = random.Random(seed)
+    network = several(load_network("toy"))
+    chip = load_hardware("toy").with_weights(rng.choice(("static", "shared", "reload")))
+    one = single(network)
+    assert one is not None
+    pools = Pools(Problem(one, chip))
+    plan = sequential(pools, Stop())
+    batch = lift(Problem(network, chip), plan)
+    if batch is not None:
+        verify(from_plan(Problem(network, chip), batch, "test", 0, None, None))
+        assert [p.mapping.loops[0] for p in batch.profiles] == [("N", BATCH, "temporal")] * len(
+            network.layers
+        )
+        assert batch.latency <= BATCH * plan.latency or chip.weights != "static"
+
+
+@given(st.integers(0, 10**6))
+def test_pools_of_batches_hold_valid_mappings(seed: int) -> None:
+    rng = random.Random(seed)
+    network = draw_network(rng, 2)
+    hardware = draw_hardware(rng, network)
+    for layer in network.layers:
+        for mapping in pool_mappings(layer, hardware, rng.choice(shapes(hardware))):
+            assert problems(layer, mapping, hardware) == []
+
+
+@pytest.mark.parametrize("weights", ["static", "shared"])
+def test_a_batch_is_no_slower_than_its_inferences_planned_alone(weights: Weights) -> None:
+    chip = load_hardware("toy").with_weights(weights)
+    network = several(load_network("toy"))
+    one = single(network)
+    assert one is not None
+    alone = solve(one, chip, method="layerwise", stop=Stop.deterministic(4)).plan
+    batch = solve(network, chip, method="descent", stop=Stop.deterministic(8), seed=1)
+    outside = lift(Problem(network, chip), alone)
+    assert outside is None or batch.latency <= outside.latency
