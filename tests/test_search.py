@@ -200,12 +200,12 @@ def test_pack_and_ledger_give_shapes_without_overlap() -> None:
     banks = pack(problem.hardware, [profile])
     assert banks is not None and len(banks[0]) == profile.banks
     ledger = Ledger(problem.hardware)
-    first = ledger.free(profile, 0, 10)
+    first = ledger.free(profile, 0, 10, ledger.roomy(profile))
     assert first is not None
     ledger.hold(profile, 0, 10, first)
-    later = ledger.free(profile, 5, 15)
+    later = ledger.free(profile, 5, 15, ledger.roomy(profile))
     assert later is None or not set(later.tolist()) & set(first.tolist())
-    after = ledger.free(profile, 10, 15)
+    after = ledger.free(profile, 10, 15, ledger.roomy(profile))
     assert after is not None
 
 

@@ -186,8 +186,9 @@ class SharesParams:
     """Powers of two that the prices tried for all layers are of the banks of the chip."""
     finest: int = 64
     """The fewest banks of a layer that are looked at, as a part of the most that it may have."""
-    rise: tuple[float, float] = (1.1, 2.5)
-    """By what factor prices of layers on the critical path rise, between two bounds."""
+    least_rise: float = 1.1
+    most_rise: float = 2.5
+    """By what factors prices of layers on the critical path rise, at least and at most."""
     fall: float = 0.3
     """By which power of that factor the others fall."""
     slack: float = 1.005

@@ -41,7 +41,7 @@ def begin(
             pools, plans[-1], stop.part(params.descent.shares.share), seed, better, params.descent.shares
         )
         walking = stop.part(params.descent.walking)
-    better(layerwise(pools, plans[-1], walking, walk))
+    better(layerwise(pools, start, walking, walk))
     batch = _one_of_batch(pools, stop.part(params.descent.batch), seed, params)
     if batch is not None:
         better(batch)

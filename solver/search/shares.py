@@ -66,7 +66,10 @@ class _Prices:
         idle = 0
         while self.prices and idle < self.params.patience and not self.stop.step():
             idle += 1
-            path, rise = set(critical_layers(self.plan.timeline)), self.random.uniform(*self.params.rise)
+            path, rise = (
+                set(critical_layers(self.plan.timeline)),
+                self.random.uniform(self.params.least_rise, self.params.most_rise),
+            )
             factors = (rise if i in path else rise**-self.params.fall for i in range(len(self.prices)))
             changed = [
                 p * f if self.random.random() < 0.5 else p for p, f in zip(self.prices, factors, strict=True)
