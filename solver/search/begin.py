@@ -21,7 +21,7 @@ from solver.timing.problem import Problem
 def begin(
     pools: Pools, start: Plan, stop: Stop, seed: int, found: Callable[[Plan], None], params: Params
 ) -> None:
-    """Share out the banks, walk through the layers once, and plan one inference of a batch.
+    """Walk through the layers once, share out the banks, and plan one inference of a batch.
 
     Parameters
     ----------
@@ -35,13 +35,13 @@ def begin(
             plans.append(plan)
             found(plan)
 
-    walk, walking = replace(params.layerwise, strategy=params.descent.walk), stop
-    if pools.problem.hardware.weights != "static":
-        share_banks(
-            pools, plans[-1], stop.part(params.descent.shares.share), seed, better, params.descent.shares
-        )
-        walking = stop.part(params.descent.walking)
-    better(layerwise(pools, start, walking, walk))
+    walk = replace(params.layerwise, strategy=params.descent.walk)
+    if pools.problem.hardware.weights == "static":
+        better(layerwise(pools, start, stop, walk))
+    else:
+        shares = params.descent.shares
+        better(layerwise(pools, start, stop.part(params.descent.walking), walk))
+        share_banks(pools, plans[-1], stop.part(shares.share), seed, better, shares)
     batch = _one_of_batch(pools, stop.part(params.descent.batch), seed, params)
     if batch is not None:
         better(batch)
