@@ -12,14 +12,10 @@ import numpy as np
 
 from solver.schedule.plan import Plan, assemble
 from solver.stop import Stop
-from solver.timing.infinity import INFINITY, MINUS_INFINITY
-from solver.timing.need import ideal_need
-from solver.timing.ordered import finish_grid, grid_need
-from solver.timing.problem import Edge, Problem
-from solver.timing.profile import Cycles, Profile
-from solver.timing.timeline import LayerTimes, Order, next_layer, order_allowed
-
-"""When idle blocks are ready: after all others, as the layer ends with the last block that is not idle."""
+from solver.timing.infinity import INFINITY
+from solver.timing.problem import Problem
+from solver.timing.profile import Profile
+from solver.timing.timeline import LayerTimes, Order, next_layer, order_allowed, real_need
 
 Choose = Callable[[int, int, Mapping[int, LayerTimes]], Order | None]
 """Chooses the order of a layer, given its release and when its producers run."""
@@ -49,22 +45,11 @@ def ready_order(
     transfer = problem.hardware.cycles.transfer
     ready = np.full(profile.blocks, release, np.int64)
     for edge in problem.edges[layer]:
-        ready = np.maximum(ready, _finished(done[edge.producer], profile, edge) + transfer)
+        ready = np.maximum(ready, real_need(done[edge.producer], profile, edge) + transfer)
     if (idle := profile.idle_blocks()) is not None:
-        ready[idle] = INFINITY
+        ready[idle] = INFINITY  # after all others: the layer ends with the last block that is not idle
     order = np.argsort(ready, kind="stable")
     return None if (order[1:] > order[:-1]).all() else order
-
-
-def _finished(source: LayerTimes, consumer: Profile, edge: Edge) -> Cycles:
-    """Return when what each block reads of one operand is really finished; minus infinity for nothing."""
-    if source.order is not None:
-        grid = finish_grid(source.profile, source.block_starts(), source.order)
-        return grid_need(grid, source.profile, consumer, edge)
-    need = ideal_need(source.profile, consumer, edge)
-    read = need != MINUS_INFINITY
-    need[read] += source.delay_at(need[read])
-    return need
 
 
 def transform(problem: Problem, plan: Plan, layers: Collection[int] | None = None) -> Plan:
