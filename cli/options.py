@@ -13,6 +13,7 @@ import typer
 MAX_SECONDS = 1_000_000
 MAX_WORKERS = 256
 MAX_SEED = 2**31 - 1
+ALL_WEIGHTS = ("static", "shared", "reload")
 ALL_CORES = min(os.cpu_count() or 1, MAX_WORKERS)
 
 

@@ -1,8 +1,9 @@
 """Building networks: convolutions and matrix products over square images, with what lies between them.
 
-A `Tensor` is what a layer may read. It is not always the output of one layer: an addition makes it a sum of
-several outputs, a concatenation puts them behind each other, and pooling reads them through windows. So it is
-a list of parts, and every layer that reads it gets one operand for each part.
+`FeatureMaps` are what a layer may read. They are not always the output of one layer: a concatenation puts
+several behind each other, and pooling reads them through windows. So they are a list of parts, and every
+layer that reads them gets one operand for each part. An addition is a residual of the layer that computes one
+of its sides.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ class Source:
 
 @dataclass(frozen=True)
 class FeatureMaps:
-    """The sum of its parts, or all of them behind each other: `channels` images of `size` x `size`."""
+    """Its part, or all of them behind each other: `channels` images of `size` x `size`."""
 
     parts: tuple[Source, ...]
     channels: int
@@ -65,13 +66,21 @@ def output(layer: Layer) -> FeatureMaps:
     return FeatureMaps((Source(layer.name),), channels, size)
 
 
-def add(x: FeatureMaps, y: FeatureMaps) -> FeatureMaps:
-    """Return the element-wise sum; nothing computes it but the layers that read it."""
-    return replace(x, parts=x.parts + y.parts)
+def add(layer: Layer, x: FeatureMaps) -> Layer:
+    """Return a layer that adds a tensor to its results; that tensor may be no concatenation."""
+    (part,) = x.parts
+    extent = x.size if part.windows else None
+
+    def along(dim: Dim) -> AxisAccess:
+        return AxisAccess(terms={dim: 1}, extent=extent, windows=part.windows)
+
+    axes = Axes(n=_IMAGES, ch=_channels(x, part, {"K": 1}), h=along("P"), w=along("Q"))
+    operands = (*layer.operands, Operand(producer=part.producer, axes=axes))
+    return layer.model_copy(update={"operands": operands})
 
 
 def concat(tensors: Sequence[FeatureMaps]) -> FeatureMaps:
-    """Return tensors behind each other along the channels; none of them may be a sum or a concatenation."""
+    """Return tensors behind each other along the channels; none of them may be a concatenation."""
     parts: list[Source] = []
     channels = 0
     for x in tensors:
@@ -142,9 +151,8 @@ def network(name: str, inputs: Sequence[NetworkInput], layers: Sequence[Layer]) 
 
 def _operands(x: FeatureMaps, axes: Iterable[Axes], flatten: Flatten | None = None) -> tuple[Operand, ...]:
     """Return one operand for each part of a tensor, given the axes of each."""
-    added = "residual" if len({part.concat or part for part in x.parts}) > 1 else None
     return tuple(
-        Operand(producer=part.producer, axes=read, flatten=flatten, sum=added, concat=part.concat)
+        Operand(producer=part.producer, axes=read, flatten=flatten, concat=part.concat)
         for part, read in zip(x.parts, axes, strict=True)
     )
 

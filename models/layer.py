@@ -149,40 +149,60 @@ class Layer(FileModel):
         return math.prod(self.bound(d) for d in ("G", "K", "C", "R", "S")) if single else 0
 
     @cached_property
-    def factors(self) -> tuple[tuple[Operand, ...], ...]:
-        """What is multiplied for each product: operands, each with those of its sum or concatenation.
-
-        An operand on which the reduction does not depend, beside others on which it does, is no factor: it
-        is added to the results, as a residual is.
-        """
+    def groups(self) -> tuple[tuple[Operand, ...], ...]:
+        """The operands, each with those of its sum or concatenation."""
         groups: dict[str | int, list[Operand]] = {}
         for i, operand in enumerate(self.operands):
             groups.setdefault(operand.sum or operand.concat or i, []).append(operand)
+        return tuple(map(tuple, groups.values()))
+
+    @cached_property
+    def factors(self) -> tuple[tuple[Operand, ...], ...]:
+        """The groups that are multiplied for each product.
+
+        A group on which the reduction does not depend, beside others on which it does, is no factor: it is a
+        residual, which is added to the results.
+        """
         reduced = {dim for dim in REDUCTION_DIMS if self.bound(dim) > 1}
-        inner = [group for group in groups.values() if any(x.dims & reduced for x in group)]
-        return tuple(map(tuple, inner or groups.values()))
+        inner = tuple(group for group in self.groups if any(x.dims & reduced for x in group))
+        return inner or self.groups
+
+    @cached_property
+    def loaded(self) -> tuple[Operand, ...]:
+        """The operands that are loaded, only the first part of each concatenation."""
+        return tuple(x for group in self.factors for x in _first_parts(group))
+
+    @cached_property
+    def residuals(self) -> tuple[Operand, ...]:
+        """The operands that are added to the results, only the first part of each concatenation."""
+        others = (group for group in self.groups if group not in self.factors)
+        return tuple(x for group in others for x in _first_parts(group))
+
+    @cached_property
+    def is_residual(self) -> tuple[bool, ...]:
+        """Whether each operand, in the order of `operands`, is added to the results."""
+        factors = {id(x) for group in self.factors for x in group}
+        return tuple(id(x) not in factors for x in self.operands)
+
+    @cached_property
+    def sums(self) -> tuple[tuple[int, ...], ...]:
+        """Positions in `loaded` of the operands of each sum of several."""
+        groups: dict[str, list[int]] = {}
+        for i, operand in enumerate(self.loaded):
+            if operand.sum:
+                groups.setdefault(operand.sum, []).append(i)
+        return tuple(tuple(group) for group in groups.values() if len(group) > 1)
 
     @cached_property
     def read_dims(self) -> frozenset[Dim]:
-        """The dims that some operand reads."""
-        return frozenset().union(*(operand.dims for operand in self.operands))
+        """The dims that some loaded operand reads."""
+        return frozenset().union(*(x.dims for group in self.factors for x in group))
 
-    @cached_property
-    def distinct_operands(self) -> tuple[Operand, ...]:
-        """The operands, only the first part of each concatenation."""
-        first = {operand.concat or i: operand for i, operand in reversed([*enumerate(self.operands)])}
-        return tuple(reversed(first.values()))
 
-    @cached_property
-    def additions(self) -> int:
-        """Additions that bring the operands of each sum together."""
-        sums = [operand.sum for operand in self.distinct_operands if operand.sum]
-        return len(sums) - len(set(sums))
-
-    @cached_property
-    def operand_count(self) -> int:
-        """Number of operands, a concatenation being one."""
-        return len({operand.concat or i for i, operand in enumerate(self.operands)})
+def _first_parts(group: tuple[Operand, ...]) -> tuple[Operand, ...]:
+    """Return the operands of a group, only the first part of each concatenation."""
+    first = {operand.concat or i: operand for i, operand in reversed([*enumerate(group)])}
+    return tuple(reversed(first.values()))
 
 
 class NetworkInput(FileModel):

@@ -1,8 +1,8 @@
 """MobileNetV2 (width 1) for one image of 224 x 224.
 
 A block widens its input by a 1x1 convolution, convolves every channel by itself, and projects it to few
-channels again. If it changes neither size nor channels, its input is added to its output; as in ResNet, what
-is added up is read part by part by the layers that come after it.
+channels again. If it changes neither size nor channels, its last convolution adds the input of the block to
+its results.
 
 Every convolution has two post-operations for each output element, the scale and shift of batch normalisation
 and the ReLU6, but projections have no ReLU6. The last layer has one, its bias.
@@ -34,9 +34,10 @@ def mobilenetv2() -> Network:
         for block in range(blocks):
             name, step = f"block{stage}.{block}", 1 if block else stride
             body = _body(name, x, widening, channels, step)
+            if step == 1 and x.channels == channels:
+                body[-1] = add(body[-1], x)
             layers += body
-            same = step == 1 and x.channels == channels
-            x = add(output(body[-1]), x) if same else output(body[-1])
+            x = output(body[-1])
     layers.append(conv("conv2", x, 1280, kernel=1))
     layers.append(fc("fc", global_pool(output(layers[-1])), 1000))
     return network("mobilenetv2", [source], layers)

@@ -1,10 +1,8 @@
 """ResNet-18 and ResNet-50 (v1.5: the stride is in the 3x3 convolution) for one image of 224 x 224.
 
-An addition is no layer. What it adds up is read, part by part, by the layers that come after it, and they add
-it up themselves. The shortcut of a block is often a sum already, the output of the block before; then its
-parts count one by one. So the layers after the k-th block of a stage read k + 1 tensors under one sum: the
-last convolution of each of these blocks, and the projection with which the stage began, or in the first stage
-of ResNet-18, which has no projection, the pooled output of the stem.
+An addition is no layer: the last convolution of a block adds the shortcut to its results. That is the input
+of the block, or its projection where the block changes the shape; in the first block of ResNet-18 it is the
+pooled output of the stem.
 
 Every convolution has two post-operations for each output element, the scale and shift of batch normalisation
 and the ReLU. The ReLU after an addition is counted at the last convolution of its block, so a projection has
@@ -36,8 +34,9 @@ def _resnet(name: str, stages: tuple[int, ...], expansion: int) -> Network:
             stride = 2 if stage and not block else 1
             body = _body(f"layer{stage + 1}.{block}", x, 64 << stage, stride, expansion)
             shortcut = _projection(f"layer{stage + 1}.{block}", x, (64 << stage) * expansion, stride)
+            body[-1] = add(body[-1], output(shortcut[0]) if shortcut else x)
             layers += body + shortcut
-            x = add(output(body[-1]), output(shortcut[0]) if shortcut else x)
+            x = output(body[-1])
     layers.append(fc("fc", global_pool(x), 1000))
     return network(name, [source], layers)
 

@@ -13,5 +13,6 @@ def toy() -> Network:
     x = pool(output(stem), kernel=2, stride=2)
     left = conv("left", x, 8, kernel=3, pad=1)
     right = conv("right", x, 8, kernel=1)
-    head = fc("head", global_pool(add(output(left), output(right))), 10)
+    right = add(right, output(left))
+    head = fc("head", global_pool(output(right)), 10)
     return network("toy", [source], [stem, left, right, head])

@@ -10,10 +10,10 @@ values, and each head is a group. The softmax makes the context read the scores 
 (a window `block`). GPT-2's mask spares no product: the scores of later tokens are computed and then set
 aside, and a token waits for all keys and values, which is more than it needs.
 
-Post-operations for each output element: one for a bias, an activation, the scaling of the scores, a mask or
-the addition of the input; two for softmax (exponential, division) and for normalisation (by the token's own
-mean and deviation, by gain and bias). Those of a normalisation are counted at the product before it, and what
-normalises the embeddings before the first product is not counted.
+Post-operations for each output element: one for a bias, an activation, the scaling of the scores or a mask;
+two for softmax (exponential, division) and for normalisation (by the token's own mean and deviation, by gain
+and bias). The addition of the input is none, as a residual brings its own. Those of a normalisation are
+counted at the product before it, and what normalises the embeddings before the first product is not counted.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ HEAD = WIDTH // HEADS
 INNER = 3072
 VOCABULARY = 50257
 
-BIAS, ACTIVATION, SCALING, MASK, ADDITION, SOFTMAX, NORMALISATION = 1, 1, 1, 1, 1, 2, 2
+BIAS, ACTIVATION, SCALING, MASK, SOFTMAX, NORMALISATION = 1, 1, 1, 1, 2, 2
 
 _TOKENS = AxisAccess(terms={"P": 1})
 _NORMALISED = (Window(all=True),)
@@ -74,13 +74,13 @@ def _attention(name: str, tokens: int, scoring: int, x: Operand, residual: Opera
     query, key, value = (_product(f"{name}.{role}", (x,), size, BIAS) for role in ("query", "key", "value"))
     scores = _scores(f"{name}.scores", query, key, scoring)
     context = _context(f"{name}.context", scores, value)
-    out = _product(f"{name}.out", (_whole(context), residual), size, BIAS + ADDITION + NORMALISATION)
+    out = _product(f"{name}.out", (_whole(context), residual), size, BIAS + NORMALISATION)
     return [query, key, value, scores, context, out]
 
 
 def _feed_forward(name: str, tokens: int, x: Operand, residual: Operand) -> list[Layer]:
     widen = _product(f"{name}.widen", (x,), (tokens, WIDTH, INNER), BIAS + ACTIVATION)
-    size, post = (tokens, INNER, WIDTH), BIAS + ADDITION + NORMALISATION
+    size, post = (tokens, INNER, WIDTH), BIAS + NORMALISATION
     return [widen, _product(f"{name}.narrow", (_whole(widen), residual), size, post)]
 
 

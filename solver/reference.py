@@ -8,8 +8,10 @@ so it uses none of them.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +19,7 @@ import numpy.typing as npt
 from hw.hardware import Hardware
 from models.network import AXES, DIMS, OUTPUT_DIMS, AxisName, Dim, Flatten, Layer, Network, Operand, Terms
 from overlapim_files import InputError
-from solver.timing.mapping import Kind, Mapping
+from solver.timing.mapping import Kind, Loop, Mapping
 
 Stamps = npt.NDArray[np.int64]
 ElementPlaces = npt.NDArray[np.int64]
@@ -31,7 +33,8 @@ class SimulatedLayer:
 
     Attributes
     ----------
-    start, end : the start of the first block and the last stamp of an output.
+    start, end : when its banks are taken, so that all is ready for the first block when that starts, and the
+        last stamp of an output.
     block_starts : in the order of execution.
     needs : for each block, in the order of execution, when all that it reads may be used, or 0.
     finish : stamp of each output element; shape (n, ch, h, w).
@@ -70,8 +73,8 @@ def simulate(
         layer = network.layers[i]
         run = _Run(layer, mappings[i], hardware)
         readers = [
-            _reader(operand, run.coordinates, done[operand.producer].finish)
-            for operand in layer.operands
+            _OperandReader(_reader(operand, run.coordinates, done[operand.producer].finish), residual)
+            for operand, residual in zip(layer.operands, _residuals(layer), strict=True)
             if operand.producer in done
         ]
         order = orders[i]
@@ -134,13 +137,12 @@ class _Run:
     def __init__(self, layer: Layer, mapping: Mapping, hardware: Hardware) -> None:
         self.layer = layer
         self.coordinates = TouchedCoordinates(layer, mapping)
-        self.bounds = [0, *(loop.bound for loop in self.coordinates.temporal)]
-        self.load_depth = self.drain_depth = 0
-        for depth, loop in enumerate(self.coordinates.temporal, 1):
-            if any(loop.dim in form.terms for operand in layer.operands for _, form in operand.forms()):
-                self.load_depth = depth
-            if loop.dim in OUTPUT_DIMS:
-                self.drain_depth = depth
+        temporal = self.coordinates.temporal
+        self.bounds = [0, *(loop.bound for loop in temporal)]
+        costs = _Costs(layer, mapping, hardware)
+        self.load_depth = costs.load_depth
+        self.drain_depth = max((i for i, x in enumerate(temporal, 1) if x.dim in OUTPUT_DIMS), default=0)
+        self.open_depth = costs.open_depth
         self.block_depth, blocks = 0, 1
         for depth in range(1, self.load_depth + 1):
             blocks *= self.bounds[depth]
@@ -148,30 +150,33 @@ class _Run:
                 self.block_depth = depth
         self.transfer = hardware.cycles.transfer
         self.step_cycles = hardware.cycles.multiply + hardware.cycles.add
-        self.load_cycles = _load_cycles(layer, mapping, self.coordinates, hardware)
-        read_back = any(loop.dim not in OUTPUT_DIMS for loop in self.coordinates.temporal[: self.drain_depth])
-        self.drain_cycles = _drain_cycles(layer, mapping, hardware, read_back)
+        self.weight_cycles = costs.weights()
+        self.open_cycles = hardware.cycles.open or 0
+        self.load_cycles = costs.load()
+        self.drain_cycles = costs.drain(
+            any(loop.dim not in OUTPUT_DIMS for loop in temporal[: self.drain_depth])
+        )
 
-        self.clock = 0
+        self.clock = self.lead = 0
         self.digits = [0] * len(self.bounds)
-        self.readers: list[_Reader] = []
+        self.readers: list[_OperandReader] = []
         self.block_starts: list[int] = []
         self.needs: list[int] = []
         self.finish: Stamps = np.full(layer.shape, -1, np.int64)
         self._outputs: dict[Hashable, tuple[ElementPlaces, ElementPlaces, ElementPlaces, ElementPlaces]] = {}
 
-    def execute(self, readers: list[_Reader], release: int, order: list[int] | None) -> SimulatedLayer:
+    def execute(self, readers: list[_OperandReader], release: int, order: list[int] | None) -> SimulatedLayer:
         """Run all blocks, in the loops' own order or the given one."""
-        self.readers, self.clock = readers, release
+        self.readers, self.clock = readers, release + self.weight_cycles
+        self.lead = -release
         if order is None:
             self.iteration(0)
         else:
             for block in self.permuted(order):
                 self.digits[1 : self.block_depth + 1] = block
                 self.iteration(self.block_depth)
-        return SimulatedLayer(
-            self.block_starts[0], int(self.finish.max()), self.block_starts, self.needs, self.finish
-        )
+        start = self.block_starts[0] - self.lead
+        return SimulatedLayer(start, int(self.finish.max()), self.block_starts, self.needs, self.finish)
 
     def permuted(self, order: list[int]) -> list[tuple[int, ...]]:
         """Return the digits of the blocks in the given order."""
@@ -183,12 +188,16 @@ class _Run:
             )
         if any(loop.dim not in OUTPUT_DIMS for loop in outer):
             raise InputError(f"layer '{self.layer.name}': order, but a reduction loop is outside the blocks")
+        if self.open_depth is not None and self.open_depth < self.block_depth:
+            raise InputError(f"layer '{self.layer.name}': order, but a row is opened outside the blocks")
         return [blocks[k] for k in order]
 
     def iteration(self, depth: int) -> None:
         """Run one iteration of the temporal loop of a depth; depth 0 is the whole layer."""
         if depth == self.block_depth:
             self.wait()
+        if depth == self.open_depth:
+            self.clock += self.open_cycles
         if depth == self.load_depth:
             self.clock += self.load_cycles
         if depth == len(self.bounds) - 1:
@@ -202,14 +211,24 @@ class _Run:
 
     def wait(self) -> None:
         """Wait at the beginning of a block until all that it reads may be used."""
+        if not self.block_starts:
+            # What has been done so far since the release needs no data, so it is done just in time.
+            self.lead += self.clock
         digits = self.digits[1 : self.block_depth + 1]
-        stamp = 0
-        if all(self.coordinates.touched(dim, digits) for dim in DIMS):
-            stamp = max((reader(digits) for reader in self.readers), default=0)
+        stamp = max((reader.read(digits) for reader in self.readers if self.reads(reader, digits)), default=0)
         need = stamp + self.transfer if stamp else 0
         self.clock = max(self.clock, need)
         self.block_starts.append(self.clock)
         self.needs.append(need)
+
+    def reads(self, reader: _OperandReader, digits: OuterDigits) -> bool:
+        """Whether a block reads an operand: idle ones do not, and residuals only the last to add."""
+        if not reader.residual:
+            return all(self.coordinates.touched(dim, digits) for dim in DIMS)
+        for digit, loop in zip(digits, self.coordinates.temporal, strict=False):
+            if loop.dim not in OUTPUT_DIMS and digit < loop.bound - 1:
+                return False
+        return all(self.coordinates.touched(dim, digits) for dim in OUTPUT_DIMS)
 
     def drain(self) -> None:
         """Drain the outputs of the current digits: they are finished, unless more is added to them later."""
@@ -230,6 +249,14 @@ def _open(*coordinates: Sequence[int]) -> tuple[ElementPlaces, ElementPlaces, El
 
 _Reader = Callable[[OuterDigits], int]
 """Given the digits of a block, the latest stamp of what it reads of one operand; 0 if that is nothing."""
+
+
+@dataclass(frozen=True)
+class _OperandReader:
+    """How one operand is read, and whether it is added to the results."""
+
+    read: _Reader
+    residual: bool
 
 
 def _reader(operand: Operand, coordinates: TouchedCoordinates, finish: Stamps) -> _Reader:
@@ -328,8 +355,157 @@ def _flattened(operand: Operand, coordinates: TouchedCoordinates, finish: Stamps
     return read
 
 
-def _ceil(a: int, b: int) -> int:
-    return (a + b - 1) // b
+def _bundles(layer: Layer) -> list[list[int]]:
+    """Return the positions of the operands of each sum or concatenation, and of each operand by itself."""
+    bundles: dict[tuple[str, str | int], list[int]] = {}
+    for i, operand in enumerate(layer.operands):
+        name: tuple[str, str | int] = ("alone", i)
+        if operand.sum is not None:
+            name = ("sum", operand.sum)
+        elif operand.concat is not None:
+            name = ("concat", operand.concat)
+        bundles.setdefault(name, []).append(i)
+    return list(bundles.values())
+
+
+def _residuals(layer: Layer) -> list[bool]:
+    """Return which operands are added to the results: the reduction depends on others, and not on them."""
+    reducing = {
+        i
+        for i, operand in enumerate(layer.operands)
+        if any(dim in form.terms and layer.bound(dim) > 1 for _, form in operand.forms() for dim in "CRS")
+    }
+    multiplied = [bundle for bundle in _bundles(layer) if reducing.intersection(bundle)]
+    kept = {i for bundle in multiplied for i in bundle} if multiplied else set(range(len(layer.operands)))
+    return [i not in kept for i in range(len(layer.operands))]
+
+
+class _Costs:
+    """What loading, draining and preparing cost one mapped layer, counted coordinate by coordinate."""
+
+    def __init__(self, layer: Layer, mapping: Mapping, hardware: Hardware) -> None:
+        self.layer, self.mapping, self.hardware = layer, mapping, hardware
+        residual = _residuals(layer)
+        distinct: dict[str | int, int] = {}
+        for i, operand in enumerate(layer.operands):
+            distinct.setdefault(operand.concat or i, i)
+        self.loaded = [layer.operands[i] for i in distinct.values() if not residual[i]]
+        self.added = [layer.operands[i] for i in distinct.values() if residual[i]]
+        temporal = [loop for loop in mapping.loops if loop.kind == "temporal"]
+        reading = {
+            dim
+            for operand, own in zip(layer.operands, residual, strict=True)
+            if not own
+            for _, form in operand.forms()
+            for dim in form.terms
+        }
+        innermost = max((i for i, loop in enumerate(temporal, 1) if loop.dim in reading), default=0)
+        self.load_depth = innermost if mapping.load is None else mapping.load
+        self.weighted = len([bundle for bundle in _bundles(layer) if not residual[bundle[0]]]) == 1
+        self.open_depth = self._open_depth(temporal)
+
+    def _open_depth(self, temporal: list[Loop]) -> int | None:
+        """Return the least depth inside which one row holds all weights; None if no rows are opened."""
+        most = self.hardware.steps_per_row
+        if most is None or not self.weighted:
+            return None
+        for depth in range(len(temporal) + 1):
+            steps = 1
+            for loop in temporal[depth:]:
+                steps *= loop.bound if loop.dim in "GKCRS" else 1
+            if steps <= most:
+                return depth
+        return None
+
+    def _reached(self, dim: Dim, free: Callable[[Kind, int], bool]) -> list[int]:
+        """Return the coordinates of a dim while the loops that are free run and all others stand at 0.
+
+        `free` is given the kind of a loop and, for a temporal one, its depth from 1.
+        """
+        coordinates, stride = [0], 1
+        depth = sum(loop.kind == "temporal" for loop in self.mapping.loops)
+        for loop in reversed(self.mapping.loops):
+            if loop.dim == dim:
+                if free(loop.kind, depth):
+                    coordinates = [x + digit * stride for x in coordinates for digit in range(loop.bound)]
+                stride *= loop.bound
+            depth -= loop.kind == "temporal"
+        return [x for x in coordinates if x < self.layer.bound(dim)]
+
+    def _elements(self, operand: Operand, free: Callable[[Kind, int], bool]) -> int:
+        count = 1
+        for _, form in operand.forms():
+            values = [[c * x for x in self._reached(dim, free)] for dim, c in form.terms.items()]
+            count *= len({sum(point) for point in itertools.product(*values)})
+        return count
+
+    def _bus(self, bits: int) -> int:
+        """Return the cycles in which the banks of a channel take bits from its bus."""
+        banks = 1
+        for loop in self.mapping.loops:
+            banks *= loop.bound if loop.kind == "bank" else 1
+        return _ceil(bits, banks * self.hardware.bits_per_cycle.load)
+
+    def load(self) -> int:
+        """Return the cycles of loading one tile of every operand and adding up the operands of each sum."""
+        bits, cycles, depth = self.hardware.bits.activation, self.hardware.cycles, self.load_depth
+        write = 0 if self.hardware.inputs.store == "buffer" else cycles.row_write
+        time = cycles.load
+        sums: dict[str, list[int]] = {}
+        for operand in self.loaded:
+            lane = self._elements(operand, lambda kind, at: kind == "temporal" and at > depth)
+            channel = self._elements(
+                operand, lambda kind, at: at > depth if kind == "temporal" else kind != "channel"
+            )
+            time += self._bus(channel * bits) + bits * write * lane
+            if operand.sum is not None:
+                sums.setdefault(operand.sum, []).append(lane)
+        return time + sum((len(lanes) - 1) * cycles.add * max(lanes) for lanes in sums.values())
+
+    def drain(self, read_back: bool) -> int:
+        """Return the cycles of reducing results and draining them; partial sums may be read back."""
+        reduced: dict[Kind, int] = {"temporal": 1, "column": 1, "bank": 1, "channel": 1}
+        outputs = 1
+        for loop in self.mapping.loops:
+            if loop.dim not in OUTPUT_DIMS:
+                reduced[loop.kind] *= loop.bound
+            elif loop.kind == "column":
+                outputs *= loop.bound
+        bits, t, bw = self.hardware.bits, self.hardware.cycles, self.hardware.bits_per_cycle
+        cycles = t.drain + self._residual() + self.layer.post * t.post
+        if self.hardware.reduction == "host":
+            return cycles + _ceil(outputs * reduced["column"] * bits.accumulator, bw.drain)
+        partial = outputs * bits.accumulator
+        cycles += _halvings(reduced["column"]) * (t.move + t.add)
+        cycles += _halvings(reduced["bank"]) * (_ceil(partial, bw.bank) + t.add)
+        cycles += _halvings(reduced["channel"]) * (_ceil(partial, bw.channel) + t.add)
+        cycles += _ceil(outputs * bits.activation, bw.drain)
+        return cycles + (_ceil(partial, bw.drain) if read_back else 0)
+
+    def _residual(self) -> int:
+        """Return the cycles of adding the residuals to the outputs of one drain."""
+        bits, cycles = self.hardware.bits.activation, self.hardware.cycles
+        write = 0 if self.hardware.inputs.store == "buffer" else cycles.row_write
+        time = 0
+        for operand in self.added:
+            elements = self._elements(operand, lambda kind, _: kind in ("column", "bank"))
+            time += self._bus(elements * bits) + bits * write + cycles.add
+        return time
+
+    def weights(self) -> int:
+        """Return the cycles of writing the weights, where they are loaded anew."""
+        if self.hardware.weights != "reload" or not self.weighted:
+            return 0
+        bits, used, held = self.hardware.bits.weight, 1, 1
+        for dim in ("G", "K", "C", "R", "S"):
+            used *= len(self._reached(dim, lambda kind, _: kind != "channel"))
+            for loop in self.mapping.loops:
+                held *= loop.bound if loop.dim == dim and loop.kind == "temporal" else 1
+        return self._bus(used * bits) + bits * held * self.hardware.cycles.row_write
+
+
+def _ceil(a: int, b: int | Fraction) -> int:
+    return math.ceil(Fraction(a) / b)
 
 
 def _halvings(n: int) -> int:
@@ -338,47 +514,3 @@ def _halvings(n: int) -> int:
     while 2**count < n:
         count += 1
     return count
-
-
-def _load_cycles(layer: Layer, mapping: Mapping, coordinates: TouchedCoordinates, hardware: Hardware) -> int:
-    """Return the cycles of loading one tile of every operand and adding up the operands of each sum."""
-    bits, first_step = hardware.bits.activation, [0] * len(coordinates.temporal)
-    banks = 1
-    for loop in mapping.loops:
-        banks *= loop.bound if loop.kind in ("channel", "bank") else 1
-    cycles = 0
-    loaded: set[str | int] = set()
-    sums: dict[str, set[str | int]] = {}
-    for i, operand in enumerate(layer.operands):
-        name = operand.concat or i
-        if operand.sum is not None:
-            sums.setdefault(operand.sum, set()).add(name)
-        if name in loaded:
-            continue
-        loaded.add(name)
-        elements = 1
-        for _, form in operand.forms():
-            elements *= len(coordinates.form_values(form.terms, form.offset, first_step))
-        cycles += (
-            _ceil(elements * bits, banks * hardware.bits_per_cycle.load) + bits * hardware.cycles.row_write
-        )
-    return cycles + sum(len(names) - 1 for names in sums.values()) * hardware.cycles.add
-
-
-def _drain_cycles(layer: Layer, mapping: Mapping, hardware: Hardware, read_back: bool) -> int:
-    """Return the cycles of reducing over lanes, banks and channels and draining; sums may be read back."""
-    reduced: dict[Kind, int] = {"temporal": 1, "column": 1, "bank": 1, "channel": 1}
-    outputs = 1
-    for loop in mapping.loops:
-        if loop.dim not in OUTPUT_DIMS:
-            reduced[loop.kind] *= loop.bound
-        elif loop.kind == "column":
-            outputs *= loop.bound
-    t, bw, partial = hardware.cycles, hardware.bits_per_cycle, outputs * hardware.bits.accumulator
-    cycles = _halvings(reduced["column"]) * (t.move + t.add)
-    cycles += _halvings(reduced["bank"]) * (_ceil(partial, bw.bank) + t.add)
-    cycles += _halvings(reduced["channel"]) * (_ceil(partial, bw.channel) + t.add)
-    cycles += _ceil(outputs * hardware.bits.activation, bw.drain) + layer.post * t.post
-    if read_back:
-        cycles += _ceil(partial, bw.drain)
-    return cycles

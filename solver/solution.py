@@ -16,10 +16,11 @@ from models.network import Dim, Network
 from overlapim_files import FileModel, InputError, load, nearest, shorten
 from solver.schedule.banks import Banks
 from solver.schedule.plan import Plan
-from solver.timing.mapping import Kind, Loop, Mapping, check_mapping
+from solver.timing.mapping import Kind, Loop, Mapping
 from solver.timing.problem import Problem
 from solver.timing.profile import MAX_LATENCY
 from solver.timing.timeline import Timeline, evaluate
+from solver.timing.validity import check_mapping
 
 BoundScope = Literal["mapspace", "pool"]
 Status = Literal["feasible", "optimal"]
@@ -35,9 +36,10 @@ class LoopRecord(FileModel):
 
 
 class LayerRecord(FileModel):
-    """What a solution says of one layer; `loops` stand outermost first."""
+    """What a solution says of one layer; `loops` stand outermost first, `load` is the load depth."""
 
     loops: tuple[LoopRecord, ...] = Field(strict=False, max_length=1024)
+    load: Annotated[int, Field(ge=0, le=1024)] | None = None
     banks: tuple[Annotated[int, Field(ge=0)], ...] = Field(strict=False)
     release: Cycle
     start: Cycle
@@ -74,7 +76,10 @@ class Solution(FileModel):
     def mappings(self) -> list[Mapping]:
         """The mapping of each layer, in the order of the network."""
         records = (self.layers[layer.name] for layer in self.network.layers)
-        return [Mapping(tuple(Loop(x.dim, x.bound, x.kind) for x in record.loops)) for record in records]
+        return [
+            Mapping(tuple(Loop(x.dim, x.bound, x.kind) for x in record.loops), record.load)
+            for record in records
+        ]
 
 
 def from_plan(
@@ -96,6 +101,7 @@ def from_plan(
     for layer, times, banks in zip(problem.layers, plan.timeline.layers, plan.banks, strict=True):
         layers[layer.name] = LayerRecord(
             loops=tuple(LoopRecord(**loop._asdict()) for loop in times.profile.mapping.loops),
+            load=times.profile.mapping.load,
             banks=tuple(banks.tolist()),
             release=times.release,
             start=times.start,
@@ -250,7 +256,7 @@ def _check_bank(problem: Problem, timeline: Timeline, bank: int, layers: list[in
         if times[second].start < times[first].end:
             raise InputError(f"bank {bank}: {names} hold it at the same time, from {times[second].start} on")
     rows = sum(times[i].profile.rows for i in layers)
-    if rows > hardware.rows_per_bank:
+    if hardware.weights != "reload" and rows > hardware.rows_per_bank:
         last = problem.layers[layers[-1]].name
         more = rows - hardware.rows_per_bank
         raise InputError(f"bank {bank} up to layer '{last}' needs {rows} rows, {more} more than it has")

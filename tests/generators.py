@@ -10,12 +10,12 @@ import math
 import random
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from hypothesis import strategies as st
 
-from hw.hardware import Hardware, Weights
+from hw.hardware import Hardware, Level, Weights
 from models.network import AXES, DIMS, OUTPUT_DIMS, AxisAccess, Dim, Layer, Network, Operand
 from overlapim_files import InputError
 from solver.mapspace.pools import Pools
@@ -24,10 +24,12 @@ from solver.reference import simulate
 from solver.search.sequential import sequential
 from solver.solve import Result
 from solver.stop import Stop
-from solver.timing.mapping import Kind, Loop, Mapping, rows_needed
+from solver.timing.mapping import Loop, Mapping
 from solver.timing.problem import Problem
 from solver.timing.profile import Profile, profile
+from solver.timing.tiles import innermost_read, tiles
 from solver.timing.timeline import order_allowed
+from solver.timing.validity import problems
 
 Shape = tuple[int, int, int, int]
 Json = dict[str, Any]
@@ -81,13 +83,18 @@ def draw_hardware(rng: random.Random, network: Network) -> Hardware:
     def cost() -> int:
         return rng.choice((0, rng.randint(0, 9), rng.randint(0, 40)))
 
+    def bandwidth() -> int | float | str:
+        return rng.choice((rng.randint(1, 40), rng.randint(1, 40), 0.25, "4/3"))
+
     bits = {name: rng.randint(1, 9) for name in ("activation", "weight", "accumulator")}
     operands = max(len(layer.operands) for layer in network.layers)
     rows = bits["weight"] * 2**16 + 2 * bits["activation"] * operands + bits["accumulator"]
     if rng.random() < 0.2:
         rows //= 2**7  # Enough for factors that fit exactly, not for every wasteful choice.
+    second = _second_version(rng)
     return Hardware.model_validate(
         {
+            **second,
             "format": "overlapim/hardware/1",
             "name": "chip",
             "clock_ns": 1.0,
@@ -95,16 +102,35 @@ def draw_hardware(rng: random.Random, network: Network) -> Hardware:
             "banks_per_channel": rng.randint(1, 5),
             "columns_per_bank": rng.randint(1, 9),
             "rows_per_bank": rows,
-            "weights": rng.choice(("static", "shared")),
+            "weights": rng.choice(("static", "shared", "reload")),
             "bits": bits,
             "cycles": {
+                **({"load": cost(), "drain": cost()} if rng.random() < 0.5 else {}),
+                **({"open": rng.randint(0, 60)} if "steps_per_row" in second else {}),
                 "multiply": rng.randint(1, 9),
                 **{name: cost() for name in ("add", "move", "row_write", "post", "transfer")},
             },
-            "bits_per_cycle": {name: rng.randint(1, 40) for name in ("load", "drain", "bank", "channel")},
+            "bits_per_cycle": {name: bandwidth() for name in ("load", "drain", "bank", "channel")},
             "sync_blocks": rng.choice((1, 2, 3, 4, 6, 10, 24, 100, 4096)),
         }
     )
+
+
+def _second_version(rng: random.Random) -> Json:
+    """Draw what a chip may have beside the first version of its file; each of it half of the time."""
+    chosen: Json = {}
+    if rng.random() < 0.5:
+        chosen["steps_per_row"] = rng.choice((1, 2, 3, 4, 8, 30))
+    if rng.random() < 0.5:
+        levels = rng.sample(("channel", "bank", "column"), rng.randint(1, 3))
+        chosen["spread"] = {level: rng.sample(DIMS, rng.randint(2, 8)) for level in levels}
+    if rng.random() < 0.5:
+        chosen["inputs"] = {"store": "buffer", "buffer_bits": rng.choice((200, 2000, 2**30))}
+    if rng.random() < 0.5:
+        chosen["reduction"] = "host"
+    if rng.random() < 0.5:
+        chosen["refresh"] = {"interval_ns": 3900.0, "busy_ns": 350.0}
+    return chosen
 
 
 def draw_solvable(rng: random.Random, most: int, weights: Weights) -> tuple[Network, Hardware]:
@@ -154,13 +180,14 @@ def draw_mapping(rng: random.Random, layer: Layer, hardware: Hardware) -> Mappin
     """Draw a valid mapping: any kinds that the chip allows, in any order."""
     while True:
         mapping = _any_mapping(rng, layer, hardware)
-        steps = mapping.product("temporal")
-        if steps <= MAX_STEPS and rows_needed(layer, mapping, hardware) <= hardware.rows_per_bank:
+        if rng.random() < 0.5:
+            mapping = replace(mapping, load=rng.randint(0, innermost_read(layer, mapping)))
+        if mapping.product("temporal") <= MAX_STEPS and not problems(layer, mapping, hardware):
             return mapping
 
 
 def _any_mapping(rng: random.Random, layer: Layer, hardware: Hardware) -> Mapping:
-    room: dict[Kind, int] = {
+    room: dict[Level, int] = {
         "channel": hardware.channels,
         "bank": hardware.banks_per_channel,
         "column": hardware.columns_per_bank,
@@ -170,13 +197,13 @@ def _any_mapping(rng: random.Random, layer: Layer, hardware: Hardware) -> Mappin
     loops = []
     share = rng.choice((0.0, 0.4, 0.7, 1.0))
     for dim, bound in pieces:
-        fitting = [kind for kind, left in room.items() if left >= bound]
+        fitting = [kind for kind, left in room.items() if left >= bound and hardware.may_spread(kind, dim)]
         if fitting and rng.random() < share:
-            kind = rng.choice(fitting)
-            room[kind] //= bound
+            level = rng.choice(fitting)
+            room[level] //= bound
+            loops.append(Loop(dim, bound, level))
         else:
-            kind = "temporal"
-        loops.append(Loop(dim, bound, kind))
+            loops.append(Loop(dim, bound, "temporal"))
     rng.shuffle(loops)
     if rng.random() < 0.4:
         # Reductions innermost: only then may blocks be permuted.
@@ -252,6 +279,7 @@ class _Builder:
             tries += 1
             layer = self.rng.choice(kinds)() if tries < 60 else self.product()
             if layer is not None:
+                layer["operands"] += self.residuals(layer["dims"]) if self.flip(0.4) else []
                 self.add(layer)
         layers = list(self.layers)
         if self.rng.random() < 0.2:
@@ -401,6 +429,24 @@ class _Builder:
             other = self.tensor(shape)[0]
             operands = [self.operand(x, shape, accesses, forms, dims, sum="s") for x in (name, other)]
         return {"dims": dims, "operands": operands}
+
+    def residuals(self, dims: Json) -> list[Json]:
+        """Draw what is added to the results: tensors like the output, one by one, as a sum, or pooled."""
+        if all(dims.get(dim, 1) == 1 for dim in "CRS"):
+            return []
+        n, g, k, p, q = (dims.get(dim, 1) for dim in OUTPUT_DIMS)
+        shape = (n, g * k, p, q)
+        if any(a > b for a, b in zip(shape, MAX_EXTENTS, strict=True)):
+            return []
+        forms: list[tuple[Json, int]] = [({"N": 1}, 0), ({"G": k, "K": 1}, 0), ({"P": 1}, 0), ({"Q": 1}, 0)]
+        keys = {"sum": "added"} if self.flip(0.3) else {}
+        found = []
+        for _ in range(self.rng.choice((1, 1, 2))):
+            name, own = self.tensor(shape if self.flip(0.7) else None)
+            accesses, extents = self.pooled(own)
+            if all(a >= b for a, b in zip(extents, shape, strict=True)):
+                found.append(self.operand(name, own, accesses, forms, dims, **keys))
+        return found
 
     def elementwise(self) -> Json | None:
         name, shape = self.tensor()
@@ -619,7 +665,7 @@ def _leads_somewhere(access: Json, bounds: Json, extent: int) -> bool:
 def features(instance: Instance) -> set[str]:
     """Return the names of the features of the model that an instance has."""
     network, hardware = instance.network, instance.hardware
-    found = {hardware.weights}
+    found = {hardware.weights, *_hardware_features(hardware)}
     if network.topological != tuple(range(len(network.layers))):
         found.add("layers out of order in the file")
     if any(len(readers) > 1 for readers in network.consumers):
@@ -639,6 +685,23 @@ def features(instance: Instance) -> set[str]:
     return found
 
 
+def _hardware_features(hardware: Hardware) -> Iterator[str]:
+    widths = hardware.bits_per_cycle
+    if any(x.denominator > 1 for x in (widths.load, widths.drain, widths.bank, widths.channel)):
+        yield "fractional bandwidth"
+    if hardware.cycles.load or hardware.cycles.drain:
+        yield "fixed costs"
+    if hardware.buffered:
+        yield "buffer"
+    if hardware.reduction == "host":
+        yield "host"
+    if hardware.refresh is not None:
+        yield "refresh"
+    for level, dims in hardware.spread.model_dump().items():
+        if dims is not None and len(dims) < len(DIMS):
+            yield f"spread of {level} loops"
+
+
 def _layer_features(network: Network, layer: Layer) -> Iterator[str]:
     if layer.bound("N") > 1:
         yield "batch"
@@ -646,10 +709,16 @@ def _layer_features(network: Network, layer: Layer) -> Iterator[str]:
         yield "groups" if layer.bound("C") > 1 else "depthwise"
     if any(layer.bound(dim) in (5, 7) for dim in DIMS):
         yield "prime bound"
-    if layer.additions:
+    if layer.sums:
         yield "sum"
-        if layer.additions > 1:
+        if max(map(len, layer.sums)) > 2:
             yield "sum of three"
+    if layer.residuals:
+        yield "residual"
+        if any(x.sum for x in layer.residuals):
+            yield "residual sum"
+        if any(x.producer in network.index for x in layer.residuals):
+            yield "residual of a layer"
         if any(x.sum and x.concat for x in layer.operands):
             yield "concatenation in a sum"
     names = [x.producer for x in layer.operands if x.producer in network.index]
@@ -657,7 +726,7 @@ def _layer_features(network: Network, layer: Layer) -> Iterator[str]:
         yield "one producer read twice"
     if len(set(names)) > 1:
         yield "several producers"
-    factors = [x for x in layer.distinct_operands if not x.sum]
+    factors = [x for x in layer.loaded if not x.sum]
     if len({x.dims for x in factors}) > 1:
         yield "two-sided"
     for operand in layer.operands:
@@ -725,7 +794,20 @@ def _mapping_features(layer: Layer, mapping: Mapping) -> Iterator[str]:
 
 
 def _profile_features(profiled: Profile) -> Iterator[str]:
-    ji, jo, depth = profiled.ji, profiled.jo, profiled.depth
+    ji, jo, depth = profiled.load_depth, profiled.drain_depth, profiled.depth
+    if profiled.mapping.load is not None and profiled.mapping.load < innermost_read(
+        profiled.layer, profiled.mapping
+    ):
+        yield "load outside the innermost loop that reads"
+        if any(own.lane > 1 for own in tiles(profiled.layer, profiled.mapping, ji).loaded):
+            yield "tile of several elements a lane"
+    if profiled.layer.residuals and profiled.unfinished_blocks() is not None:
+        yield "blocks that do not read the residual"
+    if profiled.open_depth is not None:
+        yield "row opened inside the blocks" if profiled.open_depth >= depth else "row opened outside them"
+        yield "one row" if profiled.open_depth == 0 else "several rows"
+    if profiled.lead:
+        yield "lead"
     steps = len(profiled.temporal)
     if steps == 0:
         yield "one step"

@@ -219,45 +219,41 @@ DURATIONS = changed(
     "solver/bound/durations.py",
     BY_HAND,
     {
-        "loads": swap("each = steps * (hardware.mac_cycles + load)", "each = steps * hardware.mac_cycles"),
-        "multiplications": swap("each = steps * (hardware.mac_cycles + load)", "each = steps * load"),
-        "drain": swap("(hardware.mac_cycles + load) + drain", "(hardware.mac_cycles + load)"),
-        "drain of every step": swap("steps * (hardware.mac_cycles + drain)", "steps * hardware.mac_cycles"),
-        "partial sums read back": swap("np.where(steps > 1, steps * partial, 0)", "0"),
-        "loads of every step": swap("each + steps * _load(layer, hardware), draining", "each, draining"),
+        "multiplications": swap("each = steps * hardware.mac_cycles + _drain(", "each = _drain("),
+        "drain": swap("steps * hardware.mac_cycles + _drain(", "steps * hardware.mac_cycles + 0 * _drain("),
         "rows for weights": swap("fitting = rows <= hardware", "fitting = rows * 0 <= hardware"),
         "levels within a bank": swap("(halvings - between) * (cycles.move + cycles.add)", "0"),
         "levels between banks": swap(" + between * hop", ""),
         "banks that levels take": empty("_least_product", "1"),
         "drain of outputs": drop("time += drained * bits.activation"),
-        "post-operations": swap("return least + layer.post * cycles.post", "return least"),
-        "one element loaded": swap("one = 1 + hardware.bits", "one = hardware.bits"),
-        "rows written": swap("1 + hardware.bits.activation * hardware.cycles.row_write", "1"),
-        "additions": swap(" + layer.additions * hardware.cycles.add", ""),
-        "operands loaded": swap("len(layer.distinct_operands) * one", "one"),
+        "fixed cost of a drain": swap("fixed = hardware.cycles.drain +", "fixed ="),
+        "post-operations": swap("cycles.drain + layer.post * hardware.cycles.post +", "cycles.drain +"),
+        "residuals": empty("_residual", "0"),
+        "partial results for the host": swap("return partial / float(hardware", "return 0 / float(hardware"),
+        "fixed cost of a load": swap("return hardware.cycles.load + len", "return len"),
+        "one element loaded": swap(
+            "hardware.input_row_write\n    additions", "hardware.input_row_write - 1\n    additions"
+        ),
+        "additions": swap(" + additions * hardware.cycles.add", ""),
+        "operands loaded": swap("len(layer.loaded) * one", "one"),
         "idle lanes": swap("/ lanes, everything)", "/ lanes, 10**9)"),
         "tail: load": swap("return _load(layer, hardware) + hardware.mac", "return hardware.mac"),
-        "tail: multiplication": swap("+ hardware.mac_cycles + layer.post", "+ layer.post"),
-        "tail: post-operations": swap("mac_cycles + layer.post * hardware.cycles.post", "mac_cycles"),
+        "tail: multiplication": swap("+ hardware.mac_cycles + drain", "+ drain"),
+        "tail: drain": swap("hardware.mac_cycles + drain", "hardware.mac_cycles"),
     },
 ) + changed(
     "solver/bound/durations.py",
     SOUND,
     {
         "time, raised": swap("np.floor(times * ROUNDING)", "np.floor(times * ROUNDING) + 2"),
-        "loads, raised": swap("one = 1 +", "one = 2 +"),
-        "loads of what is not read, raised": swap(
-            "0 if any(layer.bound(dim) > 1 for dim in unread) else ", ""
-        ),
-        "drain of every step, raised": swap(
-            "np.minimum(each + steps * _load(layer, hardware), draining)",
-            "each + steps * _load(layer, hardware)",
-        ),
-        "partial sums read back, raised": swap("np.where(steps > 1, steps * partial, 0)", "steps * partial"),
         "levels, raised": swap("np.ceil(np.log2(lanes) - 1e-9)", "np.ceil(np.log2(lanes) - 1e-9) + 1"),
         "banks that levels take, raised": swap("2 ** (n - 1) + 1 if n", "2 ** n + 1 if n"),
-        "post-operations, raised": swap("layer.post * cycles.post", "(layer.post + 1) * cycles.post"),
-        "rows for weights, raised": swap("* layer.operand_count + bits", "* layer.operand_count + 1 + bits"),
+        "post-operations, raised": swap(
+            "layer.post * hardware.cycles.post +", "(layer.post + 1) * hardware.cycles.post +"
+        ),
+        "rows, raised": swap(
+            "* steps + least_rows(layer, hardware)", "* steps + 1 + least_rows(layer, hardware)"
+        ),
         "tail, raised": swap("return _load(layer, hardware) +", "return 2 + _load(layer, hardware) +"),
     },
 )

@@ -197,6 +197,23 @@ def _several(g: Graph, x: str) -> list[str]:
     return g.add("Sum", [x, *g.rng.choices(same, k=g.rng.randint(1, 2))])
 
 
+def _residual(g: Graph, x: str) -> list[str]:
+    """Add something to what a layer makes, both perhaps after views."""
+    made = g.rng.choice((_conv, _conv_transpose, _matmul, _gemm))(g, x)[:1]
+    for _ in range(g.rng.randint(0, 2)) if made else ():
+        made = g.rng.choice((_unary, _split_reshape, _reshape, _transpose, _pad))(g, made[0]) or made
+    if not made:
+        return []
+    shape = g.values[made[0]].shape
+    others = [y for y in g.live if y != made[0] and g.values[y].shape in (shape, shape[-1:])]
+    if not others or g.rng.random() < 0.3:
+        others = [g.input(shape)]
+        others = g.rng.choice((_unary, _split_reshape, _softmax))(g, others[0]) or others
+    pair = [*made, g.rng.choice(others)]
+    g.rng.shuffle(pair)
+    return g.add(g.rng.choice(("Add", "Sub", "Sum")), pair)
+
+
 def _concat(g: Graph, x: str) -> list[str]:
     shape = g.values[x].shape
     if not shape:
@@ -359,6 +376,7 @@ OPERATORS: tuple[Adds, ...] = (
     *(_conv_transpose,) * 2,
     *(_matmul,) * 3,
     *(_two,) * 3,
+    *(_residual,) * 4,
     *(_concat,) * 2,
     *(_split_reshape,) * 2,
     *(_pool,) * 2,
@@ -533,7 +551,25 @@ class Sub(OpRun):
         return (a - 1.7 * b,)
 
 
-STAND_INS = [LRN, Sub, ReduceMean, Softmax, LayerNormalization, InstanceNormalization]
+class Neg(OpRun):
+    """A change that does not vanish where what is changed is added to it."""
+
+    op_domain = ""
+
+    def _run(self, x: Array) -> tuple[Array]:
+        return (-1.7 * x,)
+
+
+class Sigmoid(OpRun):
+    """A change that does not become 1 for large numbers."""
+
+    op_domain = ""
+
+    def _run(self, x: Array) -> tuple[Array]:
+        return (0.6 * x,)
+
+
+STAND_INS = [LRN, Sub, Neg, Sigmoid, ReduceMean, Softmax, LayerNormalization, InstanceNormalization]
 
 
 def needs(model: onnx.ModelProto, imported: Imported, layer: str, seed: int) -> dict[str, Reads]:

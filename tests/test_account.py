@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import itertools
+import math
 import random
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
+import pytest
 from generators import Instance, draw_instance, instances
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hw.hardware import Hardware
+from hw.hardware import Hardware, Weights
 from models.network import DIMS, OUTPUT_DIMS, Layer
 from solver.account.blocks import Blocks, Stretch, stretches
 from solver.account.cycles import Spent
@@ -19,12 +22,13 @@ from solver.account.edges import decimated
 from solver.account.plan import Account, account, runs
 from solver.reference import SimulatedLayer, simulate
 from solver.schedule.plan import Plan
-from solver.timing.mapping import Mapping
+from solver.timing.mapping import WEIGHT_DIMS, Loop, Mapping
 from solver.timing.problem import Problem
-from solver.timing.profile import drain_cycles
+from solver.timing.profile import Drain, drain_parts, load_parts
+from solver.timing.tiles import Tiles, tiles
 from solver.timing.timeline import evaluate
 
-PARTS = ("multiply", "load", "reduce", "drain", "post", "wait")
+PARTS = ("weights", "multiply", "rows", "load", "reduce", "drain", "post", "wait")
 
 
 def told(instance: Instance) -> Account:
@@ -60,69 +64,148 @@ def computes_outputs(layer: Layer, mapping: Mapping, digits: tuple[int, ...]) ->
     return all(coordinates[dim] < layer.bound(dim) for dim in OUTPUT_DIMS)
 
 
-def counted(
-    layer: Layer, mapping: Mapping, blocks: int, order: tuple[int, ...] | None
-) -> tuple[int, int, int]:
-    """Return the steps, loads and drains up to the drain of the last output, one step after the other."""
-    temporal = [loop for loop in mapping.loops if loop.kind == "temporal"]
-    loading = max((i for i, loop in enumerate(temporal, 1) if loop.dim in layer.read_dims), default=0)
-    draining = max((i for i, loop in enumerate(temporal, 1) if loop.dim in OUTPUT_DIMS), default=0)
-    loads = drains = 0
-    ended = (0, 0, 0)
-    for done, digits in enumerate(steps(mapping, blocks, order), 1):
-        loads += not any(digits[loading:])
-        if all(d == loop.bound - 1 for d, loop in zip(digits[draining:], temporal[draining:], strict=True)):
-            drains += 1
-            if computes_outputs(layer, mapping, digits):
-                ended = done, loads, drains
-    return ended
+class Walk:
+    """Steps, rows opened, loads and drains of a layer up to the drain of its last output."""
+
+    def __init__(self, layer: Layer, mapping: Mapping, chip: Hardware, order: tuple[int, ...] | None) -> None:
+        temporal = [loop for loop in mapping.loops if loop.kind == "temporal"]
+        reading = [i for i, loop in enumerate(temporal, 1) if loop.dim in layer.read_dims]
+        loading = max(reading, default=0) if mapping.load is None else mapping.load
+        draining = max((i for i, loop in enumerate(temporal, 1) if loop.dim in OUTPUT_DIMS), default=0)
+        numbers = [math.prod(loop.bound for loop in temporal[:depth]) for depth in range(loading + 1)]
+        self.blocks = max(number for number in numbers if number <= chip.sync_blocks)
+        self.steps = self.opens = self.loads = self.drains = opens = loads = drains = 0
+        for done, digits in enumerate(steps(mapping, self.blocks, order), 1):
+            loads += not any(digits[loading:])
+            if chip.steps_per_row is not None and layer.weights:
+                opening = opening_depth(temporal, chip.steps_per_row)
+                opens += not any(digits[opening:])
+            pairs = zip(digits[draining:], temporal[draining:], strict=True)
+            if all(d == loop.bound - 1 for d, loop in pairs):
+                drains += 1
+                if computes_outputs(layer, mapping, digits):
+                    self.steps, self.opens, self.loads, self.drains = done, opens, loads, drains
+
+
+def opening_depth(temporal: list[Loop], steps_per_row: int) -> int:
+    """Return the least depth inside which the weights of all steps lie in one row."""
+    inside = [
+        math.prod(loop.bound for loop in temporal[depth:] if loop.dim in WEIGHT_DIMS)
+        for depth in range(len(temporal) + 1)
+    ]
+    return next(depth for depth, steps in enumerate(inside) if steps <= steps_per_row)
 
 
 @given(instances())
 @settings(max_examples=50)
 def test_cycles_are_those_of_a_walk(instance: Instance) -> None:
-    found = told(instance)
+    found, chip = told(instance), instance.hardware
     for line, mapping, order in zip(found.layers, instance.mappings, instance.orders, strict=True):
-        done, loads, drains = counted(line.layer, mapping, line.profile.blocks, order)
-        assert line.spent.multiply == done * instance.hardware.mac_cycles
-        assert line.spent.load == loads * line.profile.t_in
-        assert line.spent.reduce + line.spent.drain + line.spent.post == drains * line.profile.t_out
-        assert line.spent.post == drains * line.layer.post * instance.hardware.cycles.post
+        walk = Walk(line.layer, mapping, chip, order)
+        assert line.profile.blocks == walk.blocks
+        assert line.spent.weights == line.profile.t_weights
+        assert line.spent.multiply == walk.steps * chip.mac_cycles
+        assert line.spent.rows == walk.opens * (chip.cycles.open or 0)
+        assert line.spent.load == walk.loads * line.profile.t_in
+        assert line.spent.reduce + line.spent.drain + line.spent.post == walk.drains * line.profile.t_out
+        assert line.spent.post == walk.drains * line.layer.post * chip.cycles.post
         assert line.spent.wait == line.waited
         assert line.spent.total == line.held == line.end - line.start
     assert found.spent.total == found.bank_times.sum()
     assert found.spent.total + found.idle == found.hardware.banks * found.latency
 
 
-def hardware(**changes: object) -> Hardware:
-    from hw.library import load_hardware
+def chip(**changes: Any) -> Hardware:
+    """A chip on which each operation has a cost of its own, so that no two are mistaken for each other."""
+    data: dict[str, Any] = {
+        "format": "overlapim/hardware/1",
+        "name": "chip",
+        "clock_ns": 1.0,
+        "channels": 2,
+        "banks_per_channel": 2,
+        "columns_per_bank": 4,
+        "rows_per_bank": 1000,
+        "weights": "static",
+        "bits": {"activation": 8, "weight": 8, "accumulator": 20},
+        "cycles": {"multiply": 50, "add": 7, "move": 3, "row_write": 2, "post": 11, "transfer": 5},
+        "bits_per_cycle": {"load": 4, "drain": 3, "bank": 6, "channel": 4},
+        "sync_blocks": 16,
+    }
+    return Hardware.model_validate(data | changes)
 
-    data = load_hardware("toy").model_dump() | changes
-    return Hardware.model_validate(data)
+
+def reading(**axes: Any) -> dict[str, Any]:
+    return {"from": "in", "axes": {axis: {"terms": terms} for axis, terms in axes.items()}}
+
+
+ADDED_UP = Layer.model_validate(
+    {
+        "name": "x",
+        "dims": {"K": 2, "C": 64},
+        "post": 3,
+        "operands": [reading(ch={"C": 1}), reading(ch={"K": 1})],
+    }
+)
+"""The second operand is a residual: the reduction does not depend on it."""
+
+OVER_ALL = Mapping(
+    (
+        Loop("C", 4, "temporal"),
+        Loop("K", 2, "temporal"),
+        Loop("C", 4, "column"),
+        Loop("C", 2, "bank"),
+        Loop("C", 2, "channel"),
+    )
+)
+
+
+def drained(hardware: Hardware, reloads: bool) -> Drain:
+    return drain_parts(ADDED_UP, OVER_ALL, tiles(ADDED_UP, OVER_ALL, 1), hardware, reloads)
 
 
 def test_parts_of_the_drain() -> None:
-    """One layer by hand: 4 columns, 2 banks and 2 channels add up; C outside K in time reads sums back."""
-    from solver.timing.mapping import Loop
+    """By hand: 4 columns, 2 banks and 2 channels add up 20 bits; C outside K in time reads them back."""
+    # Two halvings over columns at 3 + 7, one over banks at 20 / 6 -> 4 + 7, one over channels at 20 / 4 + 7.
+    # One output of 8 bits leaves at 3 bits a cycle, and 20 bits of partial sums come back.
+    # The residual is one element of 8 bits, over 2 banks at 4 bits a cycle: 1, 8 rows at 2, an addition 7.
+    assert drained(chip(), True) == Drain(20 + 11 + 12, 3 + 7, 1 + 16 + 7, 33)
+    assert drained(chip(), False) == Drain(43, 3, 24, 33)
 
+
+def test_parts_of_the_drain_of_chips_that_add_up_elsewhere() -> None:
+    cycles = chip().cycles.model_dump(exclude={"open"}) | {"drain": 100}
+    # The partial results of 4 lanes leave as they are, 80 bits at 3 a cycle, after a fixed cost.
+    assert drained(chip(reduction="host", cycles=cycles), True) == Drain(0, 100 + 27, 24, 33)
+    buffered = chip(inputs={"store": "buffer", "buffer_bits": 1000}, cycles=cycles)
+    assert drained(buffered, False) == Drain(43, 100 + 3, 1 + 7, 33)
+
+
+def test_parts_of_the_load() -> None:
+    """By hand: inside the loop of 4 a lane reads one element of C, a channel 4 x 2 of them."""
+    cycles = chip().cycles.model_dump(exclude={"open"}) | {"load": 100}
+
+    def parts(depth: int, **changes: Any) -> tuple[int, ...]:
+        hardware = chip(cycles=cycles, **changes)
+        return load_parts(ADDED_UP, OVER_ALL, tiles(ADDED_UP, OVER_ALL, depth), hardware)
+
+    # 8 elements of 8 bits over 2 banks at 4 bits a cycle each: 8 cycles, and 8 rows at 2.
+    assert parts(1) == (100, 8, 16, 0)
+    # With the load outside the loop, four times as many.
+    assert parts(0) == (100, 32, 64, 0)
+    assert parts(0, inputs={"store": "buffer", "buffer_bits": 1000}) == (100, 32, 0, 0)
+    assert parts(0, bits_per_cycle={"load": "4/3", "drain": 3, "bank": 6, "channel": 4}) == (100, 96, 64, 0)
+
+
+def test_operands_that_are_added_up_before_they_are_used() -> None:
+    """Of operands of one sum every element of the largest tile is added, once for each further operand."""
+    operands = [reading(ch={"C": 1}), reading(ch={"C": 1}), reading()]
     layer = Layer.model_validate(
-        {"name": "x", "dims": {"K": 2, "C": 64}, "post": 3, "operands": [{"from": "in"}]}
+        {"name": "x", "dims": {"C": 4}, "operands": [{**x, "sum": "s"} for x in operands]}
     )
-    spatial = (Loop("C", 4, "column"), Loop("C", 2, "bank"), Loop("C", 2, "channel"))
-    mapping = Mapping((Loop("C", 4, "temporal"), Loop("K", 2, "temporal"), *spatial))
-    chip = hardware()
-    parts = drain_cycles(layer, mapping, chip, True)
-    t, bits, bandwidth = chip.cycles, chip.bits, chip.bits_per_cycle
-    assert parts.reduce == (
-        2 * (t.move + t.add)
-        + -(-bits.accumulator // bandwidth.bank)
-        + t.add
-        + -(-bits.accumulator // bandwidth.channel)
-        + t.add
-    )
-    assert parts.drain == -(-bits.activation // bandwidth.drain) + -(-bits.accumulator // bandwidth.drain)
-    assert parts.post == 3 * t.post
-    assert drain_cycles(layer, mapping, chip, False).drain == -(-bits.activation // bandwidth.drain)
+    mapping = Mapping((Loop("C", 4, "temporal"),), load=0)
+    tile: Tiles = tiles(layer, mapping, 0)
+    assert [own.lane for own in tile.loaded] == [4, 4, 1]
+    assert load_parts(layer, mapping, tile, chip()).add == 2 * 7 * 4
 
 
 @given(instances())
@@ -132,13 +215,15 @@ def test_blocks_and_waits_are_those_of_the_simulator(instance: Instance) -> None
     transfer = instance.hardware.cycles.transfer
     for line, truth in zip(found.layers, layers, strict=True):
         blocks, needs = line.blocks, truth.needs
+        lead = truth.block_starts[0] - truth.start
+        assert blocks.lead == lead and blocks.begins[0] == truth.start
         assert blocks.starts.tolist() == [start for start in truth.block_starts if start < truth.end]
-        assert blocks.lengths.sum() + blocks.waits.sum() == line.held
+        assert lead + blocks.lengths.sum() + blocks.waits.sum() == line.held
         assert (blocks.lengths > 0).all()
         assert {wait.block: wait.cycles for wait in line.waits} == {
             int(k): int(blocks.waits[k]) for k in np.flatnonzero(blocks.waits)
         }
-        begins = needs[0] == truth.start and needs[0] > instance.releases[line.index]
+        begins = needs[0] == truth.block_starts[0] and needs[0] > instance.releases[line.index] + lead
         assert (line.begins_after is not None) == begins
         for wait in (line.begins_after, *line.waits):
             if wait is None:
@@ -179,24 +264,30 @@ def test_the_instances_have_what_is_accounted_for() -> None:
         for line in found.layers:
             seen |= {part for part in PARTS if getattr(line.spent, part)}
             seen |= {"order"} & ({"order"} if line.times.order is not None else set())
-            if line.profile.last_finish < line.profile.total:
+            if line.profile.last_finish < line.profile.total - line.profile.lead:
                 seen.add("ends early")
             if len(line.blocks.starts) < line.profile.blocks:
                 seen.add("blocks after the end")
             if len(line.waited_for) > 1:
                 seen.add("two producers")
             seen |= {"late start"} if line.begins_after else set()
-    assert seen >= {*PARTS, "order", "ends early", "blocks after the end", "two producers", "late start"}
+            seen |= {"lead"} if line.blocks.lead else set()
+            seen |= {"residuals"} if line.layer.residuals else set()
+    others = {"order", "ends early", "blocks after the end", "two producers", "late start", "lead"}
+    assert seen >= {*PARTS, *others, "residuals"}
 
 
-@given(st.lists(st.tuples(st.integers(1, 9), st.integers(0, 9)), min_size=1, max_size=30), st.integers(1, 40))
-def test_stretches(pairs: list[tuple[int, int]], resolution: int) -> None:
+PIECES = st.lists(st.tuples(st.integers(1, 9), st.integers(0, 9)), min_size=1, max_size=30)
+
+
+@given(PIECES, st.integers(1, 40), st.integers(0, 9))
+def test_stretches(pairs: list[tuple[int, int]], resolution: int, lead: int) -> None:
     lengths = np.array([length for length, _ in pairs])
     waits = np.array([0] + [wait for _, wait in pairs[1:]])
     starts = np.cumsum(lengths + waits) - lengths
-    blocks = Blocks(np.arange(len(pairs)), starts, lengths, waits)
+    blocks = Blocks(np.arange(len(pairs)), starts, lengths, waits, lead)
     found = stretches(blocks, resolution)
-    assert found[0].start == 0
+    assert found[0].start == -lead
     assert found[-1].end == lengths.sum() + waits.sum()
     assert all(a.end == b.start for a, b in itertools.pairwise(found))
     assert sum(x.waited for x in found) == waits.sum()
@@ -212,7 +303,7 @@ def test_stretches(pairs: list[tuple[int, int]], resolution: int) -> None:
 
 
 def test_stretch_of_a_layer_that_never_waits() -> None:
-    blocks = Blocks(np.arange(3), np.array([5, 7, 9]), np.array([2, 2, 2]), np.zeros(3, np.int64))
+    blocks = Blocks(np.arange(3), np.array([5, 7, 9]), np.array([2, 2, 2]), np.zeros(3, np.int64), 0)
     assert stretches(blocks, 100) == [Stretch("compute", 5, 11, 0, 0, 2)]
 
 
@@ -236,14 +327,15 @@ def test_runs(banks: set[int]) -> None:
 
 
 def test_spent_adds_up() -> None:
-    assert (Spent(1, 2, 3, 4, 5, 6) + Spent(wait=1)) * 2 == Spent(2, 4, 6, 8, 10, 14)
-    assert Spent(1, 2, 3, 4, 5, 6).total == 21
+    assert (Spent(1, 2, 3, 4, 5, 6, 7, 8) + Spent(wait=1)) * 2 == Spent(2, 4, 6, 8, 10, 12, 14, 18)
+    assert Spent(1, 2, 3, 4, 5, 6, 7, 8).total == 36
 
 
-def test_bank_times_and_rows_by_hand() -> None:
+@pytest.mark.parametrize("weights", ["shared", "reload"])
+def test_bank_times_and_rows_by_hand(weights: Weights) -> None:
     from overlapim import Stop, load_hardware, load_network, solve
 
-    chip, network = load_hardware("toy"), load_network("toy")
+    chip, network = load_hardware("toy").with_weights(weights), load_network("toy")
     result = solve(network, chip, method="layerwise", stop=Stop(iterations=1))
     found = account(Problem(network, chip), result.plan)
     for bank in range(chip.banks):
@@ -251,7 +343,8 @@ def test_bank_times_and_rows_by_hand() -> None:
         assert sorted(line.index for line in found.holders(bank)) == layers
         times = result.plan.timeline.layers
         assert found.bank_times[bank] == sum(times[i].end - times[i].start for i in layers)
-        assert found.bank_rows[bank] == sum(result.plan.profiles[i].rows for i in layers)
+        own = [result.plan.profiles[i].rows for i in layers]
+        assert found.bank_rows[bank] == (sum(own) if weights == "shared" else max(own, default=0))
         held = found.holders(bank)
         assert all(a.end <= b.start for a, b in itertools.pairwise(held))
     assert found.bottleneck == found.bank_times.max()

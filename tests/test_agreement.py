@@ -78,6 +78,27 @@ FEATURES = {
     "idle blocks",
     "static",
     "shared",
+    # second version
+    "reload",
+    "load outside the innermost loop that reads",
+    "tile of several elements a lane",
+    "residual",
+    "residual sum",
+    "residual of a layer",
+    "blocks that do not read the residual",
+    "row opened inside the blocks",
+    "row opened outside them",
+    "one row",
+    "several rows",
+    "lead",
+    "fractional bandwidth",
+    "fixed costs",
+    "buffer",
+    "host",
+    "refresh",
+    "spread of channel loops",
+    "spread of bank loops",
+    "spread of column loops",
     # schedules
     "release",
     "order",
@@ -115,7 +136,7 @@ class Run:
         for i, edges in enumerate(self.problem.edges):
             for edge in edges:
                 producer, consumer = self.profiles[edge.producer], self.profiles[i]
-                compared = pairwise_need(producer, consumer, edge.operand)
+                compared = pairwise_need(producer, consumer, edge)
                 assert compared.shape == (consumer.blocks,)
                 assert compared.tolist() == ideal_need(producer, consumer, edge).tolist(), consumer.layer.name
                 unread = compared == MINUS_INFINITY
@@ -165,16 +186,18 @@ def test_layers_that_never_wait_element_by_element(seed: int) -> None:
     profiles = [problem.profile(i, mapping) for i, mapping in enumerate(instance.mappings)]
     simulated = simulate(network, hardware, instance.mappings, releases, [None] * len(releases))
     for i, (profile, run) in enumerate(zip(profiles, simulated, strict=True)):
+        first = releases[i] + profile.lead
         assert run.start == releases[i]
-        assert run.end == releases[i] + profile.last_finish
-        assert (np.array(run.block_starts) - releases[i]).tolist() == profile.block_starts.tolist()
+        assert run.end == first + profile.last_finish
+        assert (np.array(run.block_starts) - first).tolist() == profile.block_starts.tolist()
         axes = map(axis_finish, profile.axis_bounds, profile.axis_loops)
-        outer = reduce(np.add.outer, axes, np.int64(releases[i] + profile.finish_base))
+        outer = reduce(np.add.outer, axes, np.int64(first + profile.finish_base))
         assert np.array_equal(run.finish, outer)
         needs = np.zeros(profile.blocks, np.int64)
         for edge in problem.edges[i]:
-            need = pairwise_need(profiles[edge.producer], profile, edge.operand)
-            ready = need + releases[edge.producer] + hardware.cycles.transfer
+            need = pairwise_need(profiles[edge.producer], profile, edge)
+            producer = profiles[edge.producer]
+            ready = need + releases[edge.producer] + producer.lead + hardware.cycles.transfer
             needs = np.maximum(needs, np.where(need == MINUS_INFINITY, 0, ready))
         assert run.needs == needs.tolist()
         assert data_spaces(profile) == math.prod(loop.bound for loop in profile.temporal) * profile.banks

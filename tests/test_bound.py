@@ -29,6 +29,7 @@ from solver.solve import solve
 from solver.stop import Stop
 from solver.timing.problem import Edge, Problem
 from solver.timing.profile import profile
+from solver.timing.tiles import innermost_read
 
 COMBINATIONS = 10**9
 BATCH = 10
@@ -75,6 +76,25 @@ def test_cpsat_is_exhaustive_and_bounds_are_below(first: int) -> None:
         assert all(bound <= latency for bound in bounds.heard)
         solved += 1
     assert solved >= BATCH // 2
+
+
+def test_the_instances_have_every_feature_of_the_model() -> None:
+    """Otherwise the test above would say little."""
+    seen: set[str] = set()
+    for seed in range(60):
+        network, hardware = draw_small(random.Random(seed))
+        plan = exhaustive(Problem(network, hardware), COMBINATIONS, Stop()).plan
+        assert plan is not None
+        seen |= {hardware.weights, hardware.reduction, f"inputs in {hardware.inputs.store}"}
+        seen |= {"fixed costs"} if hardware.cycles.load and hardware.cycles.drain else set()
+        seen |= {"spread"} if hardware.spread.bank is not None else set()
+        seen |= {"residual"} if any(layer.residuals for layer in network.layers) else set()
+        for own in plan.profiles:
+            seen |= {"load depth"} if own.load_depth < innermost_read(own.layer, own.mapping) else set()
+            seen |= {"rows opened"} if own.open_depth else set()
+            seen |= {"lead"} if own.lead else set()
+    sorts = {"static", "shared", "reload", "chip", "host", "inputs in rows", "inputs in buffer"}
+    assert seen >= sorts | {"fixed costs", "spread", "residual", "load depth", "rows opened", "lead"}
 
 
 @pytest.mark.parametrize("seed", range(40))

@@ -233,7 +233,7 @@ MISTAKES = {
     "unknown network": (["solve", "resnet19", "-o", "out"], "did you mean 'resnet18'"),
     "unknown chip": (["solve", "toy", "--hw", "tory", "-o", "out"], "did you mean 'toy'"),
     "unknown method": (["solve", *TOY, "-m", "layerwse", "-o", "out"], "layerwise"),
-    "unknown weights": (["solve", *TOY, "--weights", "both", "-o", "out"], "static or shared"),
+    "unknown weights": (["solve", *TOY, "--weights", "both", "-o", "out"], "static or shared or reload"),
     "negative time": (["solve", *TOY, "-t", "-1", "-o", "out"], "--time-limit"),
     "no time": (["solve", *TOY, "--time-limit", "0", "-o", "out"], "from 0.1 to"),
     "time is nan": (["solve", *TOY, "-t", "nan", "-o", "out"], "--time-limit"),

@@ -6,6 +6,7 @@ import json
 import re
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,10 @@ import pytest
 from cli.main import run
 from overlapim_files import dump, load
 from solver.account.plan import account
-from solver.solution import Solution, read_verified
+from solver.schedule.transform import remap
+from solver.solution import Solution, from_plan, read_verified
 from solver.timing.problem import Problem
+from solver.timing.tiles import innermost_read
 
 Call = Callable[..., Any]
 ARGUMENTS = ["--hw", "toy", "-m", "layerwise", "-D", "-q"]
@@ -60,15 +63,21 @@ def test_the_same_solution_twice(
 def test_every_change_is_told(
     solutions: dict[str, str], tmp_path: Path, call: Call, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    given, _ = read_verified(solutions["static"])
+    given, old_plan = read_verified(solutions["static"])
     better = tmp_path / "better"
     assert run(["explain", solutions["static"], "-t", "60", "-q", "-o", str(better)], time.monotonic()) == 0
     found = call("compare", solutions["static"], str(better / "solution.yaml"))
-    other, _ = read_verified(better / "solution.yaml")
+    other, new_plan = read_verified(better / "solution.yaml")
+    depths = {
+        layer.name: (old.load_depth, new.load_depth)
+        for layer, old, new in zip(given.network.layers, old_plan.profiles, new_plan.profiles, strict=True)
+    }
     assert (found["a"]["latency"], found["b"]["latency"]) == (given.latency, other.latency)
     for layer in found["layers"]:
         one, two = given.layers[layer["name"]], other.layers[layer["name"]]
-        assert ("mapping" in layer["changed"]) == (one.loops != two.loops)
+        loads = depths[layer["name"]]
+        assert (layer["a"]["load"], layer["b"]["load"]) == loads
+        assert ("mapping" in layer["changed"]) == (one.loops != two.loops or loads[0] != loads[1])
         assert ("banks" in layer["changed"]) == (one.banks != two.banks)
         assert ("times" in layer["changed"]) == ((one.start, one.end) != (two.start, two.end))
         assert ("waits" in layer["changed"]) == (layer["a"]["line"]["waited"] != layer["b"]["line"]["waited"])
@@ -78,6 +87,37 @@ def test_every_change_is_told(
     printed = capsys.readouterr().out
     change = other.latency / given.latency - 1
     assert f"latency     {given.latency:,} → {other.latency:,} cycles, {change:+.1%}" in printed
+
+
+def test_a_change_of_the_load_depth_alone_is_a_change_of_the_mapping(
+    solutions: dict[str, str], tmp_path: Path, call: Call, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given, plan = read_verified(solutions["static"])
+    index, own = next((i, x) for i, x in enumerate(plan.profiles) if x.load_depth > 0)
+    name, depth = own.layer.name, own.load_depth
+    problem = Problem(given.network, given.hardware)
+
+    def loaded_at(load: int | None) -> str:
+        changed = problem.profile(index, replace(own.mapping, load=load))
+        other = from_plan(problem, remap(problem, plan, {index: changed}), "by hand", 0, None, None)
+        file = tmp_path / f"{load}.yaml"
+        file.write_text(dump(other))
+        return str(file)
+
+    innermost = innermost_read(own.layer, own.mapping)
+    before, after = loaded_at(depth), loaded_at(depth - 1)
+    layers = call("compare", before, after)["layers"]
+    assert ["mapping" in layer["changed"] for layer in layers] == [x["name"] == name for x in layers]
+    (changed,) = [layer for layer in layers if layer["name"] == name]
+    assert changed["a"]["loops"] == changed["b"]["loops"]
+    assert (changed["a"]["load"], changed["b"]["load"]) == (depth, depth - 1)
+    assert run(["compare", before, after], time.monotonic()) == 0
+    printed = capsys.readouterr().out
+    assert f"inputs are loaded inside {depth} loop" in printed
+    assert f"inputs are loaded inside {depth - 1} loop" in printed
+    # The depth that is meant where none is given may be given as well.
+    same = call("compare", loaded_at(None), loaded_at(innermost))
+    assert all(layer["changed"] == [] for layer in same["layers"])
 
 
 def test_other_networks_and_chips(

@@ -16,10 +16,11 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from cli.main import run
+from hw.hardware import Hardware
 from hw.library import load_hardware
 from models import build, transformer
 from models.library import NETWORKS, SEQUENCES
-from models.network import Network
+from models.network import Network, NetworkInput
 from overlapim_files import InputError, dump
 from solver.execute import size
 from solver.execute.check import check_execution
@@ -29,7 +30,7 @@ from solver.execute.schedule import LayerSchedule
 from solver.execute.whole import compute
 from solver.reference import simulate
 from solver.schedule.plan import Plan
-from solver.solution import LayerRecord, Solution, from_plan
+from solver.solution import LayerRecord, Solution, from_plan, recompute
 from solver.solve import solve
 from solver.stop import Stop
 from solver.timing.infinity import INFINITY
@@ -290,6 +291,90 @@ def test_residuals_are_added_to_complete_sums(case: str, post: int) -> None:
     (found,) = execute(network, instance.hardware, schedules(instance), drawn)
     assert len(found.starts) == 6
     assert found.values.ravel().tolist() == expected
+
+
+def test_a_residual_is_read_only_by_the_blocks_that_complete_sums() -> None:
+    """Its producer begins late, when most blocks are done; each of them multiplies one channel."""
+    _, x = build.image(4, 2, "x")
+    slow, a = build.conv("slow", x, 2, kernel=1), build.conv("a", x, 2, kernel=1)
+    source = NetworkInput(name="x", shape=(1, 4, 2, 2))
+    network = build.network("late", [source], [slow, build.add(a, build.output(slow))])
+    loops = (Loop("C", 4, "temporal"), Loop("P", 2, "temporal"), Loop("Q", 2, "temporal"))
+    mapping = Mapping((*loops, Loop("K", 2, "column")))
+    instance = Instance(network, load_hardware("toy"), (mapping, mapping), (500, 0), (None, None))
+    _, second = executed(instance, given := schedules(instance))
+    assert np.array_equal(second.values, compute(network, draw_numbers(network, 1))[1])
+    assert [need > 0 for need in second.needs] == [False] * 12 + [True] * 4
+    assert second.starts[11] < 500 < second.starts[12] == second.needs[12]
+
+    early = given[1].starts.copy()
+    early[12] -= 1
+    with pytest.raises(InputError, match=r"^layer 'a': block 13 of 16 reads element \(0, 0, 0, 0\) of"):
+        executed(instance, [given[0], replace(given[1], starts=early)])
+
+
+def test_a_residual_is_read_by_the_block_that_finishes() -> None:
+    """Two blocks of one channel each; `r` is made while the first one runs, and is late for the second."""
+    plain = {"from": "x", "axes": {"n": BATCH, "ch": {"terms": {"C": 1}}}}
+    made = {"name": "r", "dims": {"K": 2}, "operands": [{"from": "x", "axes": {"n": BATCH}}]}
+    added = {"from": "r", "axes": {"n": BATCH, "ch": {"terms": {"K": 1}}}}
+    layer = {"name": "a", "dims": {"K": 2, "C": 2}, "operands": [plain, added]}
+    tree = {"format": "overlapim/network/1", "name": "rows", "inputs": [{"name": "x", "shape": [1, 2, 1, 1]}]}
+    network = Network.model_validate(tree | {"layers": [made, layer]})
+    mappings = (
+        Mapping((Loop("K", 2, "column"),)),
+        Mapping((Loop("C", 2, "temporal"), Loop("K", 2, "column"))),
+    )
+    instance = Instance(network, load_hardware("toy"), mappings, (0, 0), (None, None))
+    right = schedules(instance)
+    first, second = executed(instance, right)
+    assert second.needs.tolist() == [0, first.end + instance.hardware.cycles.transfer]
+    assert second.starts[0] == 0 and second.starts[1] > second.needs[1] - 1
+    assert second.values.ravel().tolist() == compute(network, draw_numbers(network, 1))[1].ravel().tolist()
+    late = 1 + int(second.starts[1] - second.needs[1])
+    moved = [LayerSchedule(mappings[0], None, right[0].starts + late), right[1]]
+    message = r"layer 'a': block 2 of 2 reads element \(0, [01], 0, 0\) of 'r'"
+    with pytest.raises(InputError, match=message):
+        executed(instance, moved)
+
+
+@pytest.mark.parametrize("load", [0, 1, 2])
+def test_a_block_reads_all_that_its_load_holds(load: int) -> None:
+    """4 rows that another layer makes one by one; loaded one by one, two by two, or all at once."""
+    rows = {"axes": {"n": BATCH, "h": {"terms": {"P": 1}}}}
+    layers = [{"name": x, "dims": {"P": 4}, "operands": [{"from": y, **rows}]} for x, y in ("ax", "ba")]
+    tree = {"format": "overlapim/network/1", "name": "rows", "inputs": [{"name": "x", "shape": [1, 1, 4, 1]}]}
+    network = Network.model_validate(tree | {"layers": layers})
+    loops = (Loop("P", 2, "temporal"), Loop("P", 2, "temporal"))
+    instance = Instance(
+        network, load_hardware("toy"), (Mapping(loops), Mapping(loops, load)), (0, 0), (None, None)
+    )
+    first, second = executed(instance, schedules(instance))
+    done, transfer = first.finish.ravel(), instance.hardware.cycles.transfer
+    last = {0: [3], 1: [1, 3], 2: [0, 1, 2, 3]}[load]
+    assert second.needs.tolist() == [int(done[i]) + transfer for i in last]
+
+
+@pytest.mark.parametrize("steps_per_row", [None, 2])
+def test_what_comes_before_the_first_block_is_done_in_time(
+    steps_per_row: int | None, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A file with weights that are loaded anew agrees, and begins its layers before their data is there."""
+    chip = load_hardware("toy").with_weights("reload").model_dump()
+    chip["steps_per_row"] = steps_per_row
+    chip["cycles"]["open"] = None if steps_per_row is None else 30
+    hardware = Hardware.model_validate(chip)
+    solution = solve(
+        NETWORKS["toy"](), hardware, method="layerwise", stop=Stop.deterministic(0.1), workers=1
+    ).solution
+    profiles = recompute(solution).plan.profiles
+    assert all(profile.lead >= profile.t_weights > 0 for profile in profiles)
+    assert command(solution, tmp_path) == 0
+    assert capfd.readouterr().out.split("\n")[-2] == "agrees"
+    head = solution.layers["head"]
+    capfd.readouterr()
+    assert command(tampered(solution, "head", start=head.start + 1), tmp_path) == 2
+    assert "layer 'head': start is" in capfd.readouterr().err
 
 
 def test_two_seeds_draw_other_numbers() -> None:

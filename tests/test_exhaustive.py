@@ -28,10 +28,12 @@ from solver.search.exhaustive import Exhausted, exhaustive, search_options
 from solver.solution import from_plan, verify
 from solver.solve import solve
 from solver.stop import Stop
-from solver.timing.mapping import SPATIAL, Loop, Mapping, problems
+from solver.timing.mapping import SPATIAL, Loop, Mapping
 from solver.timing.problem import Problem
 from solver.timing.profile import profile
+from solver.timing.tiles import load_depth
 from solver.timing.timeline import Order, evaluate, order_allowed
+from solver.timing.validity import problems
 
 Json = dict[str, Any]
 LIMIT = 10**9
@@ -50,15 +52,16 @@ def check_plan(problem: Problem, plan: Plan | None) -> None:
 
 
 def all_loop_lists(layer: Layer, hardware: Hardware) -> Iterator[Mapping]:
-    """Yield every valid list of loops in every order."""
+    """Yield every valid list of loops in every order, with every load depth."""
     bounds = {dim: layer.bound(dim) for dim in DIMS}
 
     def extend(loops: tuple[Loop, ...]) -> Iterator[Mapping]:
         open_dims = [
             dim for dim in DIMS if math.prod(loop.bound for loop in loops if loop.dim == dim) < bounds[dim]
         ]
-        if not open_dims and not problems(layer, Mapping(loops), hardware):
-            yield Mapping(loops)
+        if not open_dims:
+            loaded = [Mapping(loops, depth) for depth in range(len(loops) + 1)]
+            yield from (mapping for mapping in loaded if not problems(layer, mapping, hardware))
         for dim in open_dims:
             for bound in range(2, bounds[dim] + 1):
                 for kind in (*SPATIAL, "temporal"):
@@ -67,17 +70,26 @@ def all_loop_lists(layer: Layer, hardware: Hardware) -> Iterator[Mapping]:
     return extend(())
 
 
-def meaning(mapping: Mapping) -> tuple[object, ...]:
+def meaning(layer: Layer, mapping: Mapping) -> tuple[object, ...]:
     by_dim = tuple(tuple(loop for loop in mapping.loops if loop.dim == dim) for dim in DIMS)
-    return by_dim, tuple(loop for loop in mapping.loops if loop.kind == "temporal")
+    temporal = tuple(loop for loop in mapping.loops if loop.kind == "temporal")
+    return by_dim, temporal, load_depth(layer, mapping)
 
 
 TINY = [{"P": 5}, {"P": 3, "K": 2}, {"K": 2, "C": 2, "Q": 2}, {"P": 4, "R": 2}]
+CHIPS: list[Json] = [
+    {"rows_per_bank": 20},
+    {"rows_per_bank": 30},
+    {},
+    {"inputs": {"store": "buffer", "buffer_bits": 8}, "reduction": "host"},
+    {"spread": {"column": ["C", "R"], "bank": ["P", "K"], "channel": []}},
+    {"weights": "reload", "steps_per_row": 2},
+]
 
 
-@pytest.mark.parametrize("rows", [20, 30, 1000])
+@pytest.mark.parametrize("changes", CHIPS)
 @pytest.mark.parametrize("dims", TINY)
-def test_the_mapspace_has_every_meaning_once(dims: dict[str, int], rows: int) -> None:
+def test_the_mapspace_has_every_meaning_once(dims: dict[str, int], changes: Json) -> None:
     axes = {
         "ch": {"terms": {"C": 1} if "C" in dims else {}},
         "h": {"terms": {"P": 1, "R": 1} if "R" in dims else {"P": 1}},
@@ -86,17 +98,20 @@ def test_the_mapspace_has_every_meaning_once(dims: dict[str, int], rows: int) ->
     shape = [1, dims.get("C", 1), dims.get("P", 1) + dims.get("R", 1) - 1, dims.get("Q", 1)]
     one: Json = {"name": "a", "dims": {"P": shape[2], "K": shape[1], "Q": shape[3]}}
     one["operands"] = [{"from": "x", "axes": {"h": {"terms": {"P": 1}}, "w": {"terms": {"Q": 1}}}}]
+    open_rows = {"cycles": {**CYCLES, "open": 3}} if "steps_per_row" in changes else {}
     problem = Problem(
         network([one, {"name": "b", "dims": dims, "operands": [{"from": "a", "axes": axes}]}], shape),
-        chip(columns_per_bank=3, channels=2, banks_per_channel=2, rows_per_bank=rows),
+        chip(columns_per_bank=3, channels=2, banks_per_channel=2, **changes, **open_rows),
     )
     layer, hardware = problem.layers[1], problem.hardware
     every = list(all_loop_lists(layer, hardware))
     listed = list(mappings(layer, hardware))
     assert all(not problems(layer, mapping, hardware) for mapping in listed)
-    assert {meaning(mapping) for mapping in every} == {meaning(mapping) for mapping in listed}
+    meanings = [meaning(layer, mapping) for mapping in listed]
+    assert {meaning(layer, mapping) for mapping in every} == set(meanings)
+    assert len(meanings) == len(set(meanings)) > 0
     number = count(layer, hardware)
-    assert number.exact and number.least == len(listed) == len(set(map(meaning, listed)))
+    assert number.complete and number.most >= len(listed)
 
     def behaviours(those: list[Mapping]) -> set[tuple[object, ...]]:
         found = [response(problem, 1, profile(layer, mapping, hardware)) for mapping in those]
@@ -105,13 +120,23 @@ def test_the_mapspace_has_every_meaning_once(dims: dict[str, int], rows: int) ->
     assert behaviours(every) == behaviours(listed)
 
 
+def test_a_count_of_mappings_that_all_fit_is_exact_but_for_load_depths() -> None:
+    """By hand: two loops of 2 in time, in two orders, or one or both of them over columns."""
+    layer = network([rows("a", "x", 2) | {"dims": {"P": 2, "K": 2}}], [1, 1, 2, 1]).layers[0]
+    hardware = chip(banks_per_channel=1, columns_per_bank=4)
+    # P outside K loads at 0 or 1, K outside P at 0, 1 or 2, P alone at 0 or 1; K alone and none at 0.
+    assert sum(1 for _ in mappings(layer, hardware)) == 9
+    # No loop or one counts as if it read: 1 + 2 * 2 + 2 * 3.
+    assert count(layer, hardware).most == 11
+
+
 def test_counting_large_layers_ends() -> None:
     dims = dict.fromkeys(("N", "P", "Q", "K"), 2**39 - 1) | {"K": 2, "C": 3}
     huge = load_network("toy").layers[0].model_copy(update={"dims": dims})
     number = count(huge, load_hardware("toy"))
-    assert not number.exact and number.least > 10**6
+    assert not number.complete and number.most > 10**6
     wide = huge.model_copy(update={"dims": {"K": 2**40, "C": 2**40}})
-    assert count(wide, load_hardware("toy")).least == 0
+    assert count(wide, load_hardware("toy")).most == 0
 
 
 # Operators and dominance
@@ -180,6 +205,9 @@ def network(layers: list[Json], shape: list[int]) -> Network:
     )
 
 
+CYCLES = {"multiply": 5, "add": 2, "move": 3, "row_write": 4, "post": 10, "transfer": 7}
+
+
 def chip(**changes: object) -> Hardware:
     """A step takes 7 cycles; loading one or two elements takes 9, draining one or two of them 1."""
     return Hardware.model_validate(
@@ -193,7 +221,7 @@ def chip(**changes: object) -> Hardware:
             "rows_per_bank": 1000,
             "weights": "static",
             "bits": {"activation": 2, "weight": 1, "accumulator": 8},
-            "cycles": {"multiply": 5, "add": 2, "move": 3, "row_write": 4, "post": 10, "transfer": 7},
+            "cycles": CYCLES,
             "bits_per_cycle": {"load": 4, "drain": 8, "bank": 4, "channel": 2},
             "sync_blocks": 100,
             **changes,
@@ -212,8 +240,9 @@ def rows(name: str, producer: str, bound: int = 2, offset: int = 0) -> Json:
         # A row takes 9 + 7 + 1 = 17; each layer has one bank, so rows of `a` are finished at 17 and 34. `b`
         # waits for the first until 17 + 7 = 24, is at 41 = 34 + 7 when the second may be used: 41 + 17 = 58.
         ({}, 58),
-        # One bank for both: `b` begins when `a` ends, at 34, and waits for nothing: 51, 68.
-        ({"banks_per_channel": 1, "weights": "shared"}, 68),
+        # One bank for both: `b` begins when `a` ends. `a` loads both rows at once, 1 + 2 * 8 cycles, and
+        # takes 17 + 2 * (7 + 1) = 33. `b` would wait for both until 40; row by row it waits for none: 67.
+        ({"banks_per_channel": 1, "weights": "shared"}, 67),
         # Both rows at once, on two banks in turn or in two columns: 17, then 17 + 7 = 24 until 41.
         ({"weights": "shared"}, 41),
         ({"columns_per_bank": 2}, 41),
@@ -288,7 +317,8 @@ def least_latency(problem: Problem) -> int | None:
         mapped, orders = [x for x, _ in options], [order for _, order in options]
         for sites in itertools.product(*(every_site(problem, x) for x in mapped)):
             alike = [[i for i in layers if bank in sites[i]] for bank in range(hardware.banks)]
-            if any(sum(mapped[i].rows for i in own) > hardware.rows_per_bank for own in alike):
+            shared = hardware.weights == "shared"
+            if shared and any(sum(mapped[i].rows for i in own) > hardware.rows_per_bank for own in alike):
                 continue
             together = any(len(own) > 1 for own in alike)
             if together and hardware.weights == "static":
@@ -321,7 +351,7 @@ def test_exhaustive_is_what_trying_everything_finds() -> None:
     for seed in range(300):
         problem = small_problem(seed)
         layers = range(len(problem.layers))
-        if math.prod(count(layer, problem.hardware).least for layer in problem.layers) > 100:
+        if math.prod(count(layer, problem.hardware).most for layer in problem.layers) > 100:
             continue
         choices = [sum(len(every_site(problem, x)) for x, _ in every_option(problem, i)) for i in layers]
         if math.prod(choices) * math.factorial(len(layers)) > 900:
@@ -330,7 +360,7 @@ def test_exhaustive_is_what_trying_everything_finds() -> None:
         assert found.plan is not None and found.plan.latency == least_latency(problem), seed
         tried.add(problem.hardware.weights)
         number += 1
-    assert number >= 25 and tried == {"static", "shared"}
+    assert number >= 20 and tried == {"static", "shared", "reload"}
 
 
 def test_too_many_combinations_are_refused_with_the_largest_layer() -> None:
@@ -340,7 +370,7 @@ def test_too_many_combinations_are_refused_with_the_largest_layer() -> None:
     ):
         exhaustive(problem, 3, Stop())
     toy = Problem(load_network("toy"), load_hardware("toy"))
-    with pytest.raises(InputError, match=r"layer 'stem' has \d+ mappings"):
+    with pytest.raises(InputError, match=r"layer 'stem' has up to \d+ mappings"):
         exhaustive(toy, LIMIT, Stop())
     blocks = Problem(network([rows("a", "x", 30)], [1, 1, 30, 1]), chip())
     with pytest.raises(InputError, match=r"layer 'a' has more than .* orders"):
@@ -376,10 +406,10 @@ class AfterSome:
 
 
 def test_a_search_that_is_stopped_keeps_its_best() -> None:
-    problem = small_problem(2)
+    problem = small_problem(0)
     whole = exhaustive(problem, LIMIT, Stop())
     # It listens once for each mapping, and then before each layer that it places.
-    listed = sum(count(layer, problem.hardware).least for layer in problem.layers)
+    listed = sum(1 for layer in problem.layers for _ in mappings(layer, problem.hardware))
     ended: list[Exhausted] = [
         exhaustive(problem, LIMIT, Stop(interrupt=AfterSome(times)))
         for times in (0, listed // 2, *range(listed, listed + 50, 5))

@@ -13,7 +13,7 @@ from generators import CandidateLists, draw_candidates, draw_hardware, draw_netw
 
 from hw.library import load_hardware
 from models.library import load_network
-from models.network import Network
+from models.network import DIMS, Network
 from solver.execute.numbers import draw_numbers
 from solver.execute.run import execute
 from solver.execute.schedule import LayerSchedule
@@ -66,7 +66,9 @@ def test_lags_of_a_pair() -> None:
 def by_hand() -> LagGraph:
     """Return two layers of two candidates; the first ones end after 10 and 20 cycles, the others after 30."""
     problem = Problem(load_network("toy"), load_hardware("toy"))
-    unknown = [[Candidate(None)] * 2] * 2  # type: ignore[arg-type]
+    own = problem.layers[0]
+    without_lead = problem.profile(0, Mapping(tuple(Loop(d, own.bound(d), "temporal") for d in DIMS)))
+    unknown = [[Candidate(without_lead)] * 2] * 2
     times = [np.array([[0, 10], [0, 30]]), np.array([[0, 20], [0, 30]])]
     lags = np.full((2, 2, 2, 2), MINUS_INFINITY)
     lags[:, :, START, START] = [[4, 5], [6, 7]]
@@ -229,7 +231,7 @@ def test_no_plan_is_ahead_of_lags_heads_tails_and_bounds(seed: int) -> None:
         real = []
         for times, ideal, m in zip(timeline.layers, graph.times, choice, strict=True):
             real.append(ideal[m] + times.delay_at(ideal[m]))
-            real[-1][START] = times.start
+            real[-1][START] = times.first_block
         for i, m in enumerate(choice):
             assert (real[i] >= found.heads[i][m]).all()
             assert (timeline.latency >= real[i] + found.tails[i][m]).all()
@@ -302,5 +304,7 @@ def test_critical_paths_are_as_long_as_the_plan_and_no_longer_than_others(seed: 
         layers = [step.layer for step in chain]
         for other, later in timelines.items():
             length = sum(int(x[other[i]]) for x, i in zip(lags, layers, strict=True))
+            # What comes before the first block of its first layer is no part of a chain.
+            length += drawn.candidates[layers[0]][other[layers[0]]].profile.lead
             assert length <= later.layers[layers[-1]].end
             assert other != choice or length == timeline.latency

@@ -12,6 +12,7 @@ from generators import draw_instance
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hw.hardware import Hardware
 from hw.library import load_hardware
 from models.library import load_network
 from models.network import DIMS, Dim, Layer
@@ -89,29 +90,38 @@ def enclosing(statements: list[Statement], text: str, around: int = 1) -> int | 
     return None
 
 
-def profiles(seed: int) -> list[Profile]:
+def nests(seed: int) -> list[tuple[Profile, str]]:
     instance = draw_instance(random.Random(seed))
     problem = Problem(instance.network, instance.hardware)
-    return [problem.profile(i, mapping) for i, mapping in enumerate(instance.mappings)]
+    profiles = [problem.profile(i, mapping) for i, mapping in enumerate(instance.mappings)]
+    return [(mapped, loop_nest(mapped, instance.hardware)) for mapped in profiles]
 
 
 @settings(max_examples=100)
 @given(st.integers(0, 2**32))
 def test_the_text_is_the_mapping_and_takes_its_time(seed: int) -> None:
-    for mapped in profiles(seed):
-        _, statements = parsed(loop_nest(mapped))
+    for mapped, text in nests(seed):
+        _, statements = parsed(text)
         assert loops(statements)[1] == mapped.mapping.loops
         assert sum(statement.time() for statement in statements) == mapped.total
         assert enclosing(statements, "wait") == mapped.blocks
-        for text, depth in (("load", mapped.ji), ("multiply", len(mapped.temporal))):
-            assert enclosing(statements, text) == math.prod(loop.bound for loop in mapped.temporal[:depth])
+        for begins, depth in (
+            ("open a row", mapped.open_depth),
+            ("load", mapped.load_depth),
+            ("multiply", len(mapped.temporal)),
+        ):
+            outside = None if depth is None else [loop.bound for loop in mapped.temporal[:depth]]
+            assert enclosing(statements, begins) == (None if outside is None else math.prod(outside))
+        lines = [statement.text for statement in flat(statements)]
+        assert ("write weights" in lines) == (mapped.t_weights > 0)
+        assert any("add residuals" in line for line in lines) == bool(mapped.layer.residuals)
 
 
 @settings(max_examples=50)
 @given(st.integers(0, 2**32))
 def test_coordinates_are_put_together_as_it_says(seed: int) -> None:
-    for mapped in profiles(seed):
-        heading, statements = parsed(loop_nest(mapped))
+    for mapped, text in nests(seed):
+        heading, statements = parsed(text)
         names, found = loops(statements)
         where = dict(re.findall(r"(?:where|,) +([A-Z]) = ([^,\n]+)", heading))
         for dim in DIMS:
@@ -136,28 +146,53 @@ def test_one_layer_line_by_line() -> None:
             Loop("Q", 4, "column"),
         )
     )
-    text = loop_nest(profile(layer, mapping, load_hardware("toy")))
+    chip = load_hardware("toy")
+    text = loop_nest(profile(layer, mapping, chip), chip)
     assert text.splitlines() == [
         "dims      K 8, P 4, Q 4, C 8",
         "where     K = 3*k1 + k0 < 8",
-        "runs on   4 banks, 12 lanes in each: 816 cycles in 8 blocks, waiting left out",
+        "runs on   4 banks, 12 lanes in each: 1,176 cycles in 8 blocks, waiting left out",
         "",
-        "                                            level     cycles each",
-        "for c in [0:8)                              time              102",
+        "                                                           level     cycles each",
+        "for c in [0:8)                                             time              147",
         "  wait for data: a block begins",
-        "  load inputs                                                   9",
-        "  for k1 in [0:3)                           time               31",
-        "    parallel for p in [0:4)                 bank",
-        "      parallel for k0 in [0:3)              column",
-        "        parallel for q in [0:4)             column",
-        "          multiply-accumulate                                  12",
-        "    read partial sums back, drain outputs                      19",
+        "  load inputs                                                                  9",
+        "  for k1 in [0:3)                                          time               46",
+        "    parallel for p in [0:4)                                bank",
+        "      parallel for k0 in [0:3)                             column",
+        "        parallel for q in [0:4)                            column",
+        "          multiply-accumulate                                                 12",
+        "    read partial sums back, add residuals, drain outputs                      34",
+    ]
+
+
+def test_what_the_second_version_of_the_model_adds_line_by_line() -> None:
+    changed = load_hardware("toy").model_dump()
+    changed["cycles"] |= {"load": 100, "drain": 200, "open": 60}
+    changed |= {"steps_per_row": 16, "reduction": "host", "weights": "reload"}
+    chip = Hardware.model_validate(changed)
+    operands = [{"from": "x", "axes": {"ch": {"terms": {"C": 1}}}}, {"from": "y"}]
+    layer = Layer.model_validate({"name": "one", "dims": {"C": 16, "K": 8}, "operands": operands})
+    loops = (Loop("K", 8, "temporal"), Loop("C", 2, "column"), Loop("C", 8, "temporal"))
+    mapped = profile(layer, Mapping(loops, 0), chip)
+    _, statements = parsed(loop_nest(mapped, chip))
+    assert [(x.text, x.cycles) for x in flat(statements)] == [
+        ("write weights", mapped.t_weights),
+        ("wait for data: a block begins", None),
+        ("load inputs", mapped.t_in),
+        ("for k in [0:8)", 60 + 8 * 12 + mapped.t_out),
+        ("open a row of weights", 60),
+        ("parallel for c1 in [0:2)", None),
+        ("for c0 in [0:8)", 12),
+        ("multiply-accumulate", 12),
+        ("add residuals, drain partial results", mapped.t_out),
     ]
 
 
 def test_a_layer_without_loops() -> None:
     layer = Layer.model_validate({"name": "one", "dims": {}, "operands": [{"from": "x"}]})
-    heading, statements = parsed(loop_nest(profile(layer, Mapping(()), load_hardware("toy"))))
+    chip = load_hardware("toy")
+    heading, statements = parsed(loop_nest(profile(layer, Mapping(()), chip), chip))
     assert heading.startswith("dims      1\nruns on   1 bank, 1 lane in each: ")
     assert [x.text for x in statements] == [
         "wait for data: a block begins",

@@ -221,7 +221,7 @@ def test_what_does_not_depend_on_the_reduction_is_no_factor() -> None:
     old, new = RIGHT["a residual"]
     tiny, residual = parse(TINY, Network, "net.yaml"), parse(TINY.replace(old, new), Network, "net.yaml")
     assert residual.layers[2].weights == tiny.layers[2].weights == 81_920
-    assert residual.layers[2].operand_count == 2 and residual.layers[2].additions == 0
+    assert len(residual.layers[2].loaded) == len(residual.layers[2].residuals) == 1
 
 
 @pytest.mark.parametrize(("old", "new"), RIGHT.values(), ids=RIGHT)
@@ -284,16 +284,17 @@ def read(layer: Layer) -> list[str]:
     return [operand.producer for operand in layer.operands]
 
 
-def test_resnet18_reads_whole_sums() -> None:
+def test_resnet18_adds_shortcuts_to_the_results_of_blocks() -> None:
     network = load_network("resnet18")
     assert read(layer(network, "layer1.0.conv1")) == ["conv1"]
-    assert read(layer(network, "layer1.1.conv1")) == ["layer1.0.conv2", "conv1"]
-    chain = ["layer1.1.conv2", "layer1.0.conv2", "conv1"]
-    assert read(layer(network, "layer2.0.conv1")) == chain
-    assert read(layer(network, "layer2.0.downsample")) == chain
-    assert read(layer(network, "fc")) == ["layer4.1.conv2", "layer4.0.conv2", "layer4.0.downsample"]
-    assert {x.sum for x in layer(network, "fc").operands} == {"residual"}
-    assert layer(network, "fc").additions == 2
+    assert read(layer(network, "layer1.0.conv2")) == ["layer1.0.conv1", "conv1"]
+    assert read(layer(network, "layer1.1.conv2")) == ["layer1.1.conv1", "layer1.0.conv2"]
+    assert read(layer(network, "layer2.0.conv2")) == ["layer2.0.conv1", "layer2.0.downsample"]
+    assert read(layer(network, "fc")) == ["layer4.1.conv2"]
+    assert [len(x.residuals) for x in network.layers].count(1) == 8
+    (pooled,) = layer(network, "layer1.0.conv2").residuals
+    assert [(w.scale, w.shift, w.width) for w in pooled.axes.h.windows] == [(2, -1, 3)]
+    assert (pooled.axes.ch.terms, pooled.axes.h.terms, pooled.axes.w.terms) == ({"K": 1}, {"P": 1}, {"Q": 1})
 
 
 def test_resnet50_has_its_stride_in_the_middle() -> None:
@@ -301,7 +302,8 @@ def test_resnet50_has_its_stride_in_the_middle() -> None:
     assert layer(network, "layer2.0.conv1").shape == (1, 128, 56, 56)
     assert layer(network, "layer2.0.conv2").shape == (1, 128, 28, 28)
     assert layer(network, "layer2.0.conv2").operands[0].axes.h.terms == {"P": 2, "R": 1}
-    assert len(layer(network, "layer3.5.conv1").operands) == 6
+    assert len(layer(network, "layer3.5.conv1").operands) == 1
+    assert read(layer(network, "layer3.5.conv3")) == ["layer3.5.conv2", "layer3.4.conv3"]
 
 
 def test_the_stem_is_pooled_by_its_readers() -> None:
@@ -322,9 +324,10 @@ def test_mobilenetv2_has_residuals_of_equal_shape_only() -> None:
     network = load_network("mobilenetv2")
     depthwise = [x for x in network.layers if x.bound("G") > 1]
     assert len(depthwise) == 17 and all(x.bound("K") == x.bound("C") == 1 for x in depthwise)
-    assert read(layer(network, "block3.2.expand")) == ["block3.1.project", "block3.0.project"]
-    assert read(layer(network, "block4.0.expand")) == [f"block3.{i}.project" for i in (2, 1, 0)]
-    assert read(layer(network, "block7.0.expand")) == [f"block6.{i}.project" for i in (2, 1, 0)]
+    assert read(layer(network, "block3.0.project")) == ["block3.0.depthwise"]
+    assert read(layer(network, "block3.1.project")) == ["block3.1.depthwise", "block3.0.project"]
+    assert read(layer(network, "block4.0.expand")) == ["block3.2.project"]
+    assert sum(len(x.residuals) for x in network.layers) == 10
     assert read(layer(network, "conv2")) == ["block7.0.project"]
 
 
@@ -343,7 +346,7 @@ def test_squeezenet_reads_both_expansions_behind_each_other() -> None:
         ("fire2.expand1x1", 0),
         ("fire2.expand3x3", -64),
     ]
-    assert layer(network, "fire3.squeeze").operand_count == 1
+    assert len(layer(network, "fire3.squeeze").loaded) == 1
     assert [layer(network, f"fire{i}.squeeze").bound("P") for i in (2, 4, 5, 9)] == [54, 54, 27, 13]
 
 
@@ -351,7 +354,7 @@ def test_inception_v1_concatenates_four_branches() -> None:
     network = load_network("inception-v1")
     for module, size in (("3b", 28), ("4b", 14), ("5b", 7)):
         pooled = layer(network, f"{module}.pool")
-        assert pooled.bound("P") == size and len(pooled.operands) == 4 and pooled.operand_count == 1
+        assert pooled.bound("P") == size and len(pooled.operands) == 4 and len(pooled.loaded) == 1
         assert [x.axes.h.windows[0].width for x in pooled.operands] == [3] * 4
     last = [network.index[x] for x in ("5b.1x1", "5b.3x3", "5b.5x5", "5b.pool")]
     offsets = itertools.accumulate((network.layers[i].shape[1] for i in last[:-1]), initial=0)
@@ -380,6 +383,7 @@ def test_residuals_are_added_after_bert_and_before_gpt2_normalises(name: str, no
     assert last.factors == ((factor,),)
     assert (residual.producer, residual.axes.ch.terms) == ("block3.out", {"K": 1})
     assert bool(residual.axes.ch.windows) == normalised
+    assert last.post == 3  # a bias and a normalisation; the addition is the residual's
     assert last.weights == 768 * 3072
 
 

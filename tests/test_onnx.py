@@ -61,6 +61,9 @@ def test_resnet18_is_the_built_in_one(tmp_path: Path) -> None:
     assert first.post == 2  # batch norm, rectifier
     window = second.operands[0].axes.h.windows[0]
     assert (window.scale, window.shift, window.width) == (2, -1, 3)
+    residuals = [x for layer in network.layers for x in layer.residuals]
+    assert len(residuals) == 8 and not any(layer.sums for layer in network.layers)
+    assert residuals[0].axes.h.windows == second.operands[0].axes.h.windows
 
 
 def test_mobilenet_gates_by_products_and_activates_where_values_are_made(tmp_path: Path) -> None:

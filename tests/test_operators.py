@@ -72,7 +72,7 @@ def convolutions() -> onnx.ModelProto:
 
 
 def residuals() -> onnx.ModelProto:
-    """Two residual additions, one of which adds what the other has made."""
+    """Two residuals, one of which is the result of the layer that adds the other."""
     same = {"pads": [1, 1, 1, 1]}
     nodes = [
         ("Conv", "x w1", "conv1", same),
@@ -157,14 +157,21 @@ def test_a_graph(name: str, tmp_path: Path) -> None:
     assert all(x.operators is not None and x.operators < 1e-5 for x in found.layers)
 
 
-def test_what_a_residual_addition_adds_is_read_by_the_layer_after_it(tmp_path: Path) -> None:
+def test_residuals_belong_to_the_layers_before_the_additions(tmp_path: Path) -> None:
     onnx.save(residuals(), tmp_path / "model.onnx")
-    last = import_onnx(tmp_path / "model.onnx").network.layers[-1]
-    assert [x.producer for x in last.operands] == ["conv3", "conv2", "conv1"]
-    assert len({x.sum for x in last.operands}) == 1 and last.operands[0].sum is not None
+    imported = import_onnx(tmp_path / "model.onnx")
+    reads = {x.name: [operand.producer for operand in x.operands] for x in imported.network.layers}
+    assert reads == {
+        "conv1": ["x"],
+        "conv2": ["conv1", "conv1"],
+        "conv3": ["conv2", "conv2"],
+        "conv4": ["conv3"],
+    }
+    assert [imported.placed[name].tensor for name in reads] == ["conv1", "sum", "again", "conv4"]
+    assert imported.nodes["conv3"] == (3, 4, 5)
 
 
-@pytest.mark.parametrize("name", ["convolutions", "attention"])
+@pytest.mark.parametrize("name", ["convolutions", "residuals", "attention"])
 def test_operators_that_read_a_cycle_too_early(name: str, tmp_path: Path) -> None:
     """All that one layer finishes is a cycle later than it should be; readers that were just in time fail."""
     make, dims = GRAPHS[name]

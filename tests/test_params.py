@@ -127,7 +127,9 @@ def test_all_parts_are_given_what_the_call_says(used: list[Any], monkeypatch: py
     params, remedy_params = changed(Params()), changed(RemedyParams())
     defaults = [*pieces(Params()), RemedyParams()]
     used.clear()
-    for hardware in (STATIC, SHARED):
+    # Seven banks in each of two channels: layers have to be cut otherwise to fit side by side.
+    odd = STATIC.model_copy(update={"channels": 2, "banks_per_channel": 7})
+    for hardware in (odd, SHARED):
         for method in ("random", "layerwise", "descent", "cpsat"):
             run(params, method, hardware, 6.0)
     network, chip = draw_small(random.Random(1))
@@ -207,7 +209,7 @@ def test_exhaustive_search_refuses_as_many_combinations() -> None:
 
 
 def test_small_networks_are_solved_to_the_end_only_if_asked() -> None:
-    network, chip = draw_small(random.Random(2))
+    network, chip = draw_small(random.Random(3))
     endings = []
     for pairs in (0, 20_000):
         params = Params(cpsat=CpsatParams(whole=WholeParams(pairs=pairs)), bound=BoundParams(small=0))
@@ -216,23 +218,23 @@ def test_small_networks_are_solved_to_the_end_only_if_asked() -> None:
 
 
 def test_a_descent_without_restarts_goes_another_way() -> None:
-    restless = Params(descent=DescentParams(moves=MoveParams(static=StaticParams(patience=5))))
+    restless = Params(descent=DescentParams(moves=MoveParams(static=StaticParams(patience=20))))
     assert run(restless, "descent").solution != run(Params(), "descent").solution
 
 
 # The defaults are those of all results so far
 
 KNOWN = {
-    ("sequential", "static"): (12287, None, 0),
-    ("random", "static"): (12799, None, 1000),
-    ("layerwise", "static"): (8004, None, 0),
-    ("descent", "static"): (7093, None, 1200),
-    ("cpsat", "static"): (7093, 6119, 841),
-    ("sequential", "shared"): (4061, None, 0),
-    ("random", "shared"): (5117, None, 1000),
-    ("layerwise", "shared"): (4056, None, 0),
-    ("descent", "shared"): (4056, None, 1200),
-    ("cpsat", "shared"): (4056, 4011, 841),
+    ("sequential", "static"): (9056, None, 0),
+    ("random", "static"): (11238, None, 1000),
+    ("layerwise", "static"): (7853, None, 0),
+    ("descent", "static"): (7533, None, 1200),
+    ("cpsat", "static"): (6986, 3557, 841),
+    ("sequential", "shared"): (3420, None, 0),
+    ("random", "shared"): (4153, None, 1000),
+    ("layerwise", "shared"): (3415, None, 0),
+    ("descent", "shared"): (3199, None, 1200),
+    ("cpsat", "shared"): (3199, 2322, 841),
 }
 """Latency, bound and steps of four nominal seconds on the toy network and chip with seed 1."""
 

@@ -11,14 +11,18 @@ from hw.hardware import Hardware
 from models.network import Network
 from overlapim_files import InputError
 from solver.reference import SimulatedLayer, simulate
-from solver.timing.mapping import Kind, Loop, Mapping, problems
+from solver.timing.mapping import Kind, Loop, Mapping
+from solver.timing.validity import problems
 
 Json = dict[str, Any]
 LETTERS: dict[str, Kind] = {"t": "temporal", "c": "channel", "b": "bank", "l": "column"}
 BATCH = {"terms": {"N": 1}}
 
 
-def chip(sync_blocks: int = 100) -> Hardware:
+CYCLES = {"multiply": 5, "add": 2, "move": 3, "row_write": 4, "post": 10, "transfer": 7}
+
+
+def chip(sync_blocks: int = 100, **changes: Any) -> Hardware:
     """A step takes 7 cycles; loading one or two elements takes 9, draining one or two of them 1."""
     return Hardware.model_validate(
         {
@@ -31,9 +35,10 @@ def chip(sync_blocks: int = 100) -> Hardware:
             "rows_per_bank": 1000,
             "weights": "static",
             "bits": {"activation": 2, "weight": 1, "accumulator": 8},
-            "cycles": {"multiply": 5, "add": 2, "move": 3, "row_write": 4, "post": 10, "transfer": 7},
+            "cycles": CYCLES,
             "bits_per_cycle": {"load": 4, "drain": 8, "bank": 4, "channel": 2},
             "sync_blocks": sync_blocks,
+            **changes,
         }
     )
 
@@ -43,8 +48,10 @@ def reads(producer: str, **axes: Json) -> Json:
 
 
 def mapping(text: str) -> Mapping:
-    """`P4t` is a temporal loop over P with bound 4; column loops are `l`, for lanes."""
-    return Mapping(tuple(Loop(x[0], int(x[1:-1]), LETTERS[x[-1]]) for x in text.split()))
+    """`P4t` is a temporal loop over P with bound 4; column loops are `l`, for lanes; `@1` is a load depth."""
+    words, _, depth = text.partition("@")
+    loops = tuple(Loop(x[0], int(x[1:-1]), LETTERS[x[-1]]) for x in words.split())
+    return Mapping(loops, int(depth) if depth else None)
 
 
 def run(
@@ -263,6 +270,215 @@ def test_flatten() -> None:
 
     assert needs(4, {}, [1, 4, 1]) == [24, 41, 58, 75]
     assert needs(2, {"h": {"windows": [{"scale": 2, "shift": 0, "width": 2}]}}, [1, 2, 1]) == [41, 75]
+
+
+# The second version of the model
+
+
+def test_inputs_are_loaded_at_the_load_depth() -> None:
+    def times(text: str, hardware: Hardware | None = None) -> tuple[list[int], list[int]]:
+        _, b = run([1, 1, 4, 1], [rows("a", "x"), rows("b", "a")], ["P4t", text], hardware)
+        return b.needs, finish(b)
+
+    # A tile of one row: ceil(2 / 4) + 2 * 4; of two rows as many bits in a cycle, and 16; of four 2 + 32.
+    assert times("P2t P2t @2") == ([24, 41, 58, 75], [41, 58, 75, 92])
+    # Two blocks, each with both its rows: 41 + 17 + 8 and 8 more; the second one at 75.
+    assert times("P2t P2t @1") == ([41, 75], [66, 74, 100, 108])
+    assert times("P2t P2t @0") == ([75], [75 + 34 + 8 * i for i in (1, 2, 3, 4)])
+    # A load is never inside the blocks' loops, but may be inside the blocks.
+    assert times("P2t P2t @2", chip(sync_blocks=2))[0] == [41, 75]
+
+
+def test_a_tile_has_each_element_once() -> None:
+    """3 kernel rows over 4 rows read 6 rows; through the form alone, so padding counts."""
+    kernel = {"name": "a", "dims": {"P": 4, "R": 3}}
+    kernel["operands"] = [reads("x", h={"terms": {"P": 1, "R": 1}, "offset": -1})]
+    (a,) = run([1, 1, 4, 1], [kernel], ["P4t R3t @0"])
+    # 12 bits at 4 a cycle, and 6 rows of 2 bits at 4: 3 + 48; then 3 steps of 7 and a drain of 1 each time.
+    assert finish(a) == [51 + 22 * i for i in (1, 2, 3, 4)]
+    (a,) = run([1, 1, 4, 1], [kernel], ["P4t R3t @1"])
+    # Three rows for each: ceil(6 / 4) + 24.
+    assert finish(a) == [(26 + 22) * i for i in (1, 2, 3, 4)]
+
+
+def test_fixed_costs_of_loads_and_drains() -> None:
+    fixed = chip(cycles={**CYCLES, "load": 100, "drain": 30})
+    (a,) = run([1, 1, 4, 1], [rows("a", "x")], ["P4t"], fixed)
+    assert finish(a) == [(100 + 17 + 30) * i for i in (1, 2, 3, 4)]
+    (a,) = run([1, 1, 4, 1], [rows("a", "x")], ["P4t @0"], fixed)
+    assert finish(a) == [100 + 34 + (7 + 30 + 1) * i for i in (1, 2, 3, 4)]
+
+
+def channels(k: int, c: int, **keys: Any) -> Json:
+    """A layer that reads channels c to make channels k."""
+    return {
+        "name": "a",
+        "dims": {"K": k, "C": c},
+        "operands": [reads("x", ch={"terms": {"C": 1}})],
+        **keys,
+    }
+
+
+@pytest.mark.parametrize(
+    ("steps", "finished", "blocks"),
+    [
+        # All 6 weights in one row, which is opened before the first block: 60.
+        (6, [60 + 49, 60 + 49 * 2], [60, 60 + 16, 60 + 32, 60 + 49, 60 + 65, 60 + 81]),
+        # One row for each K, opened before its first block too, as the next one is on the way: 60 + 49 each.
+        (3, [109, 218], [60, 76, 92, 169, 185, 201]),
+        (5, [109, 218], [60, 76, 92, 169, 185, 201]),
+        # One row for each step, opened inside the block: 60 + 9 + 7, three times, and 1.
+        (1, [229, 458], [0, 76, 152, 229, 305, 381]),
+        (2, [229, 458], [0, 76, 152, 229, 305, 381]),
+    ],
+)
+def test_rows_are_opened(steps: int, finished: list[int], blocks: list[int]) -> None:
+    opening = chip(cycles={**CYCLES, "open": 60}, steps_per_row=steps)
+    (a,) = run([1, 3, 1, 1], [channels(2, 3)], ["K2t C3t"], opening)
+    assert (a.start, finish(a), a.block_starts) == (0, finished, blocks)
+    # Without weights, nothing is opened: two activations are multiplied.
+    pair = [reads("x", ch={"terms": {"C": 1}}), reads("x", ch={"terms": {"K": 1, "C": 1}})]
+    (b,) = run([1, 4, 1, 1], [channels(2, 3, operands=pair)], ["K2t C3t"], opening)
+    assert b.block_starts[:2] == [0, 9 + 9 + 7]
+
+
+def test_the_first_row_is_opened_in_time_for_the_data() -> None:
+    opening = chip(cycles={**CYCLES, "open": 60}, steps_per_row=8)
+    made = {"name": "m", "dims": {"K": 3}, "operands": [reads("x")]}
+    layer = channels(2, 3, operands=[reads("m", ch={"terms": {"C": 1}})])
+    m, a = run([1, 1, 1, 1], [made, layer], ["K3l", "K2t C3t"], opening)
+    # `m` opens its row, loads, steps and drains 3 elements of 2 bits at 8 a cycle: 60 + 9 + 7 + 1. It is one
+    # block, which that belongs to.
+    assert (m.start, m.block_starts, m.end) == (0, [0], 77)
+    assert (a.start, a.block_starts[0], a.needs[0]) == (84 - 60, 84, 84)
+    # Released later than that, it opens its row then.
+    m, a = run([1, 1, 1, 1], [made, layer], ["K3l", "K2t C3t"], opening, releases=[0, 100])
+    assert (a.start, a.block_starts[0]) == (100, 160)
+
+
+def test_weights_are_written_first_where_they_are_loaded_anew() -> None:
+    reload = chip(weights="reload")
+    made = {"name": "m", "dims": {"K": 3}, "operands": [reads("x")]}
+    layer = channels(2, 3, operands=[reads("m", ch={"terms": {"C": 1}})])
+    m, a = run([1, 1, 1, 1], [made, layer], ["K3l", "K2t C3t"], reload)
+    # 3 weights of 1 bit, one for each lane: ceil(3 / 4) + 4. 6 weights in one lane: ceil(6 / 4) + 24.
+    assert (m.start, m.block_starts, m.end) == (0, [5], 5 + 17)
+    assert (a.start, a.block_starts[0]) == (22 + 7 - 26, 29)
+    assert a.end == 29 + 2 * (3 * (9 + 7) + 1)
+    # Over 2 channels a channel loads 3 of them, over 2 banks each of which takes 4 bits a cycle all 6.
+    for text, cycles in (("K2c C3t", 1 + 12), ("K2b C3t", 1 + 12), ("C3t K2l", 2 + 12)):
+        (b,) = run([1, 3, 1, 1], [channels(2, 3)], [text], reload)
+        assert b.block_starts[0] == cycles
+    # A product of two activations has no weights.
+    pair = [reads("x", ch={"terms": {"C": 1}}), reads("x", ch={"terms": {"K": 1, "C": 1}})]
+    (b,) = run([1, 4, 1, 1], [channels(2, 3, operands=pair)], ["K2t C3t"], reload)
+    assert b.block_starts[0] == 0
+
+
+def test_the_host_adds_up_lanes() -> None:
+    layer = channels(2, 8, post=1)
+    (a,) = run([1, 8, 1, 1], [layer], ["C2l K2l C2b C2c"], chip(reduction="host"))
+    # Load 4 elements into 2 banks: ceil(8 / 8) + 8. 4 partial results of 8 bits leave at 8 a cycle.
+    assert finish(a) == [9 + 7 + 4 + 10] * 2
+    # On the chip: lanes 3 + 2, banks 16 / 4 + 2, channels 16 / 2 + 2, and 4 bits leave.
+    (b,) = run([1, 8, 1, 1], [layer], ["C2l K2l C2b C2c"])
+    assert finish(b) == [9 + 7 + 5 + 6 + 10 + 1 + 10] * 2
+    # Nothing is read back, where the chip reads 8 bits back.
+    (c,) = run([1, 2, 1, 1], [channels(2, 2)], ["C2t K2t"], chip(reduction="host"))
+    (d,) = run([1, 2, 1, 1], [channels(2, 2)], ["C2t K2t"])
+    assert (c.end, d.end) == (2 * (9 + 2 * (7 + 1)), 2 * (9 + 2 * (7 + 1 + 1)))
+
+
+def test_a_buffer_takes_no_row_writes_and_no_rows() -> None:
+    buffer = chip(inputs={"store": "buffer", "buffer_bits": 8}, rows_per_bank=9)
+    (a,) = run([1, 1, 4, 1], [rows("a", "x")], ["P4t"], buffer)
+    assert finish(a) == [(1 + 7 + 1) * i for i in (1, 2, 3, 4)]
+    (a,) = run([1, 1, 4, 1], [rows("a", "x")], ["P4t @0"], buffer)
+    assert finish(a) == [2 + 8 * i for i in (1, 2, 3, 4)]
+    layer = Network.model_validate(
+        {
+            "format": "overlapim/network/1",
+            "name": "by hand",
+            "inputs": [{"name": "x", "shape": [1, 1, 5, 1]}],
+            "layers": [rows("a", "x", 5)],
+        }
+    ).layers[0]
+    assert problems(layer, mapping("P5t @0"), buffer) == ["a tile takes 10 bits of the buffer of 8"]
+    assert problems(layer, mapping("P2t P3t @1"), buffer) == []
+    assert problems(layer, mapping("P2t P3l"), buffer) == []
+    held = chip(rows_per_bank=28)
+    assert problems(layer, mapping("P5t @0"), held) == ["a lane needs 29 rows, and there are 28"]
+    assert problems(layer, mapping("P5t"), held) == []
+    inside = "its inputs are loaded at depth 2, and the last that reads is 1"
+    assert problems(layer, mapping("P5t @2"), held) == [inside]
+
+
+def test_loops_in_space_keep_to_their_dims() -> None:
+    layer = Network.model_validate(
+        {
+            "format": "overlapim/network/1",
+            "name": "by hand",
+            "inputs": [{"name": "x", "shape": [1, 4, 1, 1]}],
+            "layers": [channels(2, 4)],
+        }
+    ).layers[0]
+    near_bank = chip(spread={"bank": ["K"], "column": ["C", "R", "S"]})
+    assert problems(layer, mapping("K2b C4l"), near_bank) == []
+    assert problems(layer, mapping("C2c K2t C2t"), near_bank) == []
+    assert problems(layer, mapping("C2b K2t C2t"), near_bank) == [
+        "a bank loop is over C, and on this chip bank loops may not be"
+    ]
+    assert problems(layer, mapping("K2l C4t"), near_bank) == [
+        "a column loop is over K, and on this chip column loops may not be"
+    ]
+
+
+def test_bandwidths_may_be_fractions() -> None:
+    slow = chip(bits_per_cycle={"load": "1/3", "drain": 0.5, "bank": 4, "channel": 2})
+    (a,) = run([1, 1, 4, 1], [rows("a", "x")], ["P4t"], slow)
+    # 2 bits take 6 cycles in and 4 out.
+    assert finish(a) == [(6 + 8 + 7 + 4) * i for i in (1, 2, 3, 4)]
+
+
+def test_a_residual_is_added_at_the_drain_and_awaited_by_the_block_that_finishes() -> None:
+    made = {"name": "r", "dims": {"K": 2}, "operands": [reads("x")], "post": 9}
+    residual = reads("r", ch={"terms": {"K": 1}})
+    operands = [reads("x", ch={"terms": {"C": 1}}), residual]
+    r, a = run([1, 3, 1, 1], [made, channels(2, 3, operands=operands)], ["K2l", "C3t K2l"])
+    # `r` takes 9 + 7 + 1 and 9 post-operations. `a` loads and steps for each C: 16. The residual adds 2
+    # elements of 2 bits at 4 a cycle, 2 rows at 4 and one addition to its only drain: 1 + (1 + 8 + 2).
+    assert r.end == 107
+    assert a.needs == [0, 0, 107 + 7]
+    assert (a.block_starts, a.end) == ([0, 16, 114], 114 + 16 + 12)
+    # With K outside, every third block finishes a channel, with one element at a time.
+    r, a = run([1, 3, 1, 1], [made, channels(2, 3, operands=operands)], ["K2l", "K2t C3t"])
+    assert a.needs == [0, 0, 114, 0, 0, 114]
+    assert (a.block_starts[2], finish(a)) == (114, [114 + 16 + 12, 114 + 16 + 12 + 60])
+    # The idle steps of a reduction over 4 of 3 channels read no input, and the last of them the residual.
+    r, a = run([1, 3, 1, 1], [made, channels(2, 3, operands=operands)], ["K2l", "C2t C2t K2l"])
+    assert a.needs == [0, 0, 0, 114]
+
+
+def test_a_sum_is_a_residual_of_all_its_operands() -> None:
+    made = [{"name": x, "dims": {"K": 2}, "operands": [reads("x")], "post": i} for i, x in enumerate("rs")]
+    added = [{**reads(x, ch={"terms": {"K": 1}}), "sum": "s"} for x in "rs"]
+    layer = channels(2, 3, operands=[reads("x", ch={"terms": {"C": 1}}), *added])
+    *_, a = run([1, 3, 1, 1], [*made, layer], ["K2l", "K2l", "C3t K2l"])
+    # `s` ends after 17 + 10; both are added at the drain: 1 + 2 * 11.
+    assert (a.needs, a.end) == ([0, 0, 34], 34 + 16 + 1 + 22)
+
+
+def test_an_order_needs_rows_that_are_opened_inside_the_blocks() -> None:
+    def ordered(steps: int) -> list[int]:
+        opening = chip(cycles={**CYCLES, "open": 60}, steps_per_row=steps)
+        layer = {"name": "a", "dims": {"K": 2, "P": 2}, "operands": [reads("x", h={"terms": {"P": 1}})]}
+        (a,) = run([1, 1, 2, 1], [layer], ["P2t K2t"], opening, orders=[[1, 0]])
+        return finish(a)
+
+    # A row for each of 2 K: 9 + 2 * (60 + 7 + 1) for each P. A row for both is opened before all blocks.
+    assert ordered(1) == [2 * 145 - 68, 145 - 68, 2 * 145, 145]
+    with pytest.raises(InputError, match="layer 'a': order, but a row is opened outside the blocks"):
+        ordered(2)
 
 
 def test_layers_are_reported_as_they_are_done() -> None:

@@ -199,7 +199,9 @@ def test_curves_of_edges_are_those_of_the_account(hostile: Path, figures: Any) -
 def test_it_has_loop_nests_and_the_command(hostile: Path, page: Parts) -> None:
     from solver.export.nest import loop_nest
 
-    assert page.nests[: len(HOSTILE)] == [loop_nest(line.profile) for line in told(hostile).layers]
+    found = told(hostile)
+    nests = [loop_nest(line.profile, found.hardware) for line in found.layers]
+    assert page.nests[: len(HOSTILE)] == nests
     assert any(text.startswith("overlapim solve") and "layerwise" in text for text in page.nests)
 
 

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from generators import check_by_simulation, draw_hardware, draw_network, draw_solvable
 
-from hw.hardware import Hardware
+from hw.hardware import Hardware, LevelDims
 from hw.library import load_hardware, preset_names
 from models.library import load_network, network_names
-from models.network import OUTPUT_DIMS, Network
+from models.network import DIMS, OUTPUT_DIMS, Network
 from overlapim_files import InputError, dump
 from solver.mapspace.pools import Pools
 from solver.params import LayerwiseParams, Params
@@ -24,12 +24,15 @@ from solver.run import Improvement, Observer
 from solver.schedule.banks import Ledger, pack
 from solver.search.balance import Balance
 from solver.search.placement import Placement, cut
-from solver.search.sequential import sequential, share_out
+from solver.search.sequential import share_out
 from solver.solution import Solution, read_verified, verify
 from solver.solve import solve
 from solver.stop import Stop
-from solver.timing.mapping import Loop, Mapping, problems
+from solver.timing.mapping import Loop, Mapping
 from solver.timing.problem import Problem
+from solver.timing.profile import axis_finish
+from solver.timing.tiles import tiles
+from solver.timing.validity import problems
 
 
 def few_steps(count: int = 60) -> Stop:
@@ -193,16 +196,16 @@ def test_unknown_method_names_the_nearest() -> None:
 
 def test_pack_and_ledger_give_shapes_without_overlap() -> None:
     problem = Problem(load_network("toy"), load_hardware("toy"))
-    profiles = sequential(Pools(problem), Stop()).profiles
-    banks = pack(problem.hardware, [profiles[-1]] * 1)
-    assert banks is not None and len(banks[0]) == profiles[-1].banks
+    profile = min(Pools(problem).pool(0, (2, 4)), key=lambda p: p.rows)
+    banks = pack(problem.hardware, [profile])
+    assert banks is not None and len(banks[0]) == profile.banks
     ledger = Ledger(problem.hardware)
-    first = ledger.free(profiles[0], 0, 10)
+    first = ledger.free(profile, 0, 10)
     assert first is not None
-    ledger.hold(profiles[0], 0, 10, first)
-    later = ledger.free(profiles[0], 5, 15)
+    ledger.hold(profile, 0, 10, first)
+    later = ledger.free(profile, 5, 15)
     assert later is None or not set(later.tolist()) & set(first.tolist())
-    after = ledger.free(profiles[0], 10, 15)
+    after = ledger.free(profile, 10, 15)
     assert after is not None
 
 
@@ -226,14 +229,40 @@ def test_arrays_are_cut_so_that_layers_find_banks(seed: int) -> None:
         assert in_channels.tolist() == [after.mapping.banks_per_channel] * after.mapping.channels
 
 
-def test_cutting_an_array_of_outputs_changes_no_time() -> None:
+def test_cutting_an_array_of_outputs_that_share_no_input_changes_no_time() -> None:
     problem = Problem(load_network("resnet18"), load_hardware("hbm2-bitsimd"))
-    whole = [p for p in Pools(problem).pool(5, (1, 6)) if p.mapping.product("bank", OUTPUT_DIMS) == 6]
-    assert whole
+    whole = [p for p in Pools(problem).pool(0, (1, 6)) if p.mapping.product("bank", OUTPUT_DIMS) == 6]
+    apart = 0
     for before in whole:
-        after = problem.profile(5, cut(before.mapping, 3))
+        after = problem.profile(0, cut(before.mapping, 3))
+        assert after.mapping.load == before.mapping.load
         assert (after.mapping.channels, after.mapping.banks_per_channel) == (3, 2)
-        assert (after.total, after.axis_loops) == (before.total, before.axis_loops)
+        read = tiles(problem.layers[0], before.mapping, before.load_depth)
+        if all(own.channel == 6 * own.bank for own in read.loaded) and not read.residuals:
+            assert (after.total, after.last_finish) == (before.total, before.last_finish)
+            for own, others, bounds in zip(
+                before.axis_loops, after.axis_loops, before.axis_bounds, strict=True
+            ):
+                assert axis_finish(bounds, own).tolist() == axis_finish(bounds, others).tolist()
+            apart += 1
+    assert apart
+
+
+def test_arrays_are_cut_only_where_the_chip_allows_it() -> None:
+    """Banks may be spread over output channels, channels may not: with a load depth, and without."""
+    chip = load_hardware("hbm2-bitsimd").with_weights("static")
+    narrow = chip.model_copy(update={"spread": LevelDims(channel=("P", "Q"))})
+    problem = Problem(load_network("resnet18"), narrow)
+    own = problem.layers[5]
+    loops = [Loop(dim, own.bound(dim), "temporal") for dim in DIMS if dim != "K"]
+    for load in (None, 3):
+        mapping = Mapping((*loops, Loop("K", 4, "bank"), Loop("K", own.bound("K") // 4, "column")), load)
+        placement, before = Placement(problem, random.Random(0)), problem.profile(5, mapping)
+        assert placement.with_channels(5, before, 1) is before
+        assert placement.with_channels(5, before, 2) is None
+        wide = Placement(Problem(load_network("resnet18"), chip), random.Random(0))
+        after = wide.with_channels(5, before, 2)
+        assert after is not None and after.mapping.load == load and after.mapping.channels == 2
 
 
 def test_an_array_is_not_cut_so_that_a_loop_could_be_smaller() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,15 @@ import yaml
 from typer.testing import CliRunner
 
 from cli.main import app, run
+from hw.hardware import Weights
 from hw.library import load_hardware
 from models.library import load_network
-from overlapim_files import dump
+from overlapim_files import InputError, dump
+from solver.schedule.transform import remap
+from solver.solution import Solution, from_plan, read_verified, recompute
 from solver.solve import solve
 from solver.stop import Stop
+from solver.timing.problem import Problem
 
 Tree = dict[str, Any]
 
@@ -41,6 +46,12 @@ MISTAKES: dict[str, tuple[Callable[[Tree], object], str]] = {
     "text for a number": (lambda t: t.update(latency="soon"), "latency"),
     "negative time": (lambda t: at(t, "layers", "stem").update(start=-1), "start"),
     "endless time": (lambda t: at(t, "layers", "stem").update(release=2**70), "release"),
+    "negative load depth": (lambda t: at(t, "layers", "stem").update(load=-1), "load"),
+    "load depth of text": (lambda t: at(t, "layers", "stem").update(load="all"), "load"),
+    "load inside a loop that reads nothing": (
+        lambda t: at(t, "layers", "stem").update(load=20),
+        "'stem': its inputs are loaded at depth 20, and the last that reads is",
+    ),
     "bound of zero": (lambda t: at(t, "layers", "stem", "loops", 0).update(bound=0), "bound"),
     "unknown kind": (lambda t: at(t, "layers", "stem", "loops", 0).update(kind="colum"), "column"),
     "unknown dim": (lambda t: at(t, "layers", "stem", "loops", 0).update(dim="X"), "dim"),
@@ -97,3 +108,101 @@ def test_the_untouched_file_is_accepted(text: str, tmp_path: Path) -> None:
     path = tmp_path / "solution.yaml"
     path.write_text(text)
     assert CliRunner().invoke(app, ["evaluate", str(path)]).exit_code == 0
+
+
+# Load depths and weights that are loaded anew
+
+
+def solved(weights: Weights) -> Solution:
+    chip = load_hardware("toy").with_weights(weights)
+    return solve(load_network("toy"), chip, method="descent", stop=Stop(iterations=200), seed=1).solution
+
+
+@pytest.mark.parametrize("weights", ["static", "shared", "reload"])
+def test_what_was_solved_is_read_back_to_the_cycle(weights: Weights, tmp_path: Path) -> None:
+    given = solved(weights)
+    path = tmp_path / "solution.yaml"
+    path.write_text(dump(given))
+    read, plan = read_verified(path)
+    assert read == given and plan.latency == given.latency
+    assert [profile.mapping for profile in plan.profiles] == given.mappings
+    leads = [profile.t_weights for profile in plan.profiles]
+    assert all(leads) if weights == "reload" else not any(leads)
+
+
+def test_a_load_depth_is_kept_and_counts(tmp_path: Path) -> None:
+    """The file of a plan with another load depth is right; without the depth its times are others."""
+    given = solved("static")
+    problem = Problem(given.network, given.hardware)
+    plan = recompute(given).plan
+    depths = [profile.load_depth for profile in plan.profiles]
+    index = next(i for i, depth in enumerate(depths) if depth > 0)
+    mapping = replace(plan.profiles[index].mapping, load=depths[index] - 1)
+    changed = remap(problem, plan, {index: problem.profile(index, mapping)})
+    other = from_plan(problem, changed, "by hand", 0, None, None)
+    name = given.network.layers[index].name
+    assert other.layers[name].load == depths[index] - 1
+    path = tmp_path / "solution.yaml"
+    tree = yaml.safe_load(dump(other))
+    path.write_text(yaml.dump(tree, sort_keys=False))
+    assert read_verified(path)[1].latency == changed.latency
+    del tree["layers"][name]["load"]
+    path.write_text(yaml.dump(tree, sort_keys=False))
+    with pytest.raises(InputError, match=f"layer '{name}': (start|end) is"):
+        read_verified(path)
+
+
+def test_a_file_of_the_first_version_means_what_it_meant(tmp_path: Path) -> None:
+    """By hand: 2 rows of 12 + 9 + 1 cycles, on a chip and in a solution without any of the later keys."""
+    path = tmp_path / "solution.yaml"
+    path.write_text(FIRST_VERSION)
+    given, plan = read_verified(path)
+    (own,) = plan.profiles
+    assert given.layers["a"].load is None and own.load_depth == 1
+    # Of one element: 2 bits at 4 a cycle, and 2 rows at 4; to drain 2 bits at 8 a cycle takes 1.
+    assert (own.t_in, own.t_out, own.lead, plan.latency) == (9, 1, 0, 34)
+
+
+FIRST_VERSION = """
+format: overlapim/solution/1
+network:
+  format: overlapim/network/1
+  name: one
+  inputs: [{name: x, shape: [1, 1, 2, 1]}]
+  layers: [{name: a, dims: {P: 2}, operands: [{from: x, axes: {h: {terms: {P: 1}}}}]}]
+hardware:
+  format: overlapim/hardware/1
+  name: chip
+  clock_ns: 1.0
+  channels: 1
+  banks_per_channel: 1
+  columns_per_bank: 1
+  rows_per_bank: 1000
+  weights: static
+  bits: {activation: 2, weight: 1, accumulator: 8}
+  cycles: {multiply: 5, add: 2, move: 3, row_write: 4, post: 10, transfer: 7}
+  bits_per_cycle: {load: 4, drain: 8, bank: 4, channel: 2}
+  sync_blocks: 100
+latency: 34
+method: by hand
+seed: 0
+layers:
+  a:
+    loops: [{dim: P, bound: 2, kind: temporal}]
+    banks: [0]
+    release: 0
+    start: 0
+    end: 34
+"""
+
+
+def test_with_reloaded_weights_a_bank_needs_rows_for_one_layer_at_a_time(tmp_path: Path) -> None:
+    given = solved("reload")
+    rows = max(profile.rows for profile in recompute(given).plan.profiles)
+    tight = given.model_copy(update={"hardware": given.hardware.model_copy(update={"rows_per_bank": rows})})
+    path = tmp_path / "solution.yaml"
+    path.write_text(dump(tight))
+    assert read_verified(path)[1].latency == given.latency
+    shared = tight.model_copy(update={"hardware": tight.hardware.with_weights("shared")})
+    with pytest.raises(InputError, match=r"rows, \d+ more than it has"):
+        recompute(shared)

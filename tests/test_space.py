@@ -15,9 +15,10 @@ from models.library import load_network
 from solver.mapspace.estimate import Batch
 from solver.mapspace.neighbours import neighbour
 from solver.mapspace.pools import Pools, _options, pool_mappings, shapes, sizes, temporal_orders
-from solver.timing.mapping import Loop, Mapping, problems
+from solver.timing.mapping import Loop, Mapping
 from solver.timing.problem import Problem
 from solver.timing.profile import Profile
+from solver.timing.validity import problems
 
 
 @pytest.mark.parametrize("seed", range(60))

@@ -17,8 +17,8 @@ from solver.search.random_mapper import draw_mapping, random_mapper
 from solver.search.sequential import sequential
 from solver.solution import from_plan, verify
 from solver.stop import Stop
-from solver.timing.mapping import problems
 from solver.timing.problem import Problem
+from solver.timing.validity import problems
 
 
 @pytest.mark.parametrize("weights", ["static", "shared"])

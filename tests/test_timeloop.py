@@ -26,6 +26,7 @@ from overlapim_files import InputError, load, parse
 from solver.export.timeloop import MappingFile, architecture_text, mapping_of, mapping_text, read_mapping
 from solver.solution import Solution
 from solver.timing.mapping import Loop, Mapping
+from solver.timing.tiles import innermost_read, load_depth
 
 CONVOLUTION = """
 problem:
@@ -266,7 +267,7 @@ def test_a_branch_reads_the_nearest_that_fits_and_the_rest_an_input(tmp_path: Pa
 
 def test_what_is_built_in_comes_back() -> None:
     layers = [layer for name in BUILT_IN for layer in load_network(name).layers]
-    single = [layer for layer in layers if len(layer.distinct_operands) == 1]
+    single = [layer for layer in layers if len(layer.factors) == 1]
     for layer in {str((several(x), read(x))): x for x in single}.values():
         found = contraction(problem_text(layer))
         assert found.dims == several(layer)
@@ -279,8 +280,8 @@ def several(layer: Layer) -> dict[Dim, int]:
 
 
 def read(layer: Layer) -> list[dict[Dim, int]]:
-    """The forms of the first operand that read more than one coordinate."""
-    forms = [form.terms for _, form in layer.operands[0].forms()]
+    """The forms of the first loaded operand that read more than one coordinate."""
+    forms = [form.terms for _, form in layer.factors[0][0].forms()]
     kept = [{d: c for d, c in terms.items() if d in several(layer)} for terms in forms]
     return [terms for terms in kept if terms]
 
@@ -293,10 +294,10 @@ def test_problems_of_random_layers_say_what_the_layer_reads(seed: int) -> None:
         try:
             found = contraction(text)
         except InputError as error:
-            assert len(layer.distinct_operands) > 1 or "stands in outputs only" in str(error), text
+            assert len(layer.factors) > 1 or "stands in outputs only" in str(error), text
             continue
         assert {found.names[dim]: bound for dim, bound in found.dims.items()} == several(layer)
-        if len(layer.distinct_operands) == 1:
+        if len(layer.factors) == 1:
             renamed = [{found.names[d]: c for d, c in terms.items()} for terms in found.forms.values()]
             assert sorted(map(sorted_items, renamed)) == sorted(map(sorted_items, read(layer)))
 
@@ -351,9 +352,14 @@ def drawn(seed: int) -> list[tuple[Layer, Mapping]]:
 
 @settings(max_examples=100)
 @given(st.integers(0, 2**32))
-def test_what_is_exported_and_read_back_is_the_same_mapping(seed: int) -> None:
+def test_what_is_exported_and_read_back_has_the_same_loops(seed: int) -> None:
+    """At which loop inputs are loaded is told to people only, where it is not the innermost that reads."""
     for layer, mapping in drawn(seed):
-        assert mapping_of(parse(mapping_text(layer, mapping), MappingFile, "map.yaml"), layer) == mapping
+        text = mapping_text(layer, mapping)
+        assert mapping_of(parse(text, MappingFile, "map.yaml"), layer) == Mapping(mapping.loops)
+        depth = load_depth(layer, mapping)
+        told = f"# Inputs are loaded inside the {depth} outermost loops in time"
+        assert text.startswith(told) == (depth < innermost_read(layer, mapping))
 
 
 @settings(max_examples=100)
@@ -451,7 +457,7 @@ def test_export(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert call("export", solution, "--to", "timeloop", "-o", str(files)) == 0
     assert len(list(files.iterdir())) == 4 * len(network.layers)
     for i, (layer, mapping) in enumerate(zip(network.layers, mappings, strict=True), 1):
-        assert read_mapping(files / f"{i}-{layer.name}.mapping.yaml", layer) == mapping
+        assert read_mapping(files / f"{i}-{layer.name}.mapping.yaml", layer).loops == mapping.loops
         assert load(files / f"{i}-{layer.name}.problem.yaml", ProblemFile).problem.contraction.dims
         assert (files / f"{i}-{layer.name}.loops.txt").read_text() in printed
         assert yaml.safe_load((files / f"{i}-{layer.name}.arch.yaml").read_text()).keys() == {"arch"}

@@ -88,7 +88,7 @@ def _tried_in_every_order(seed: int) -> int:
 
 def plans(weights: str) -> list[tuple[Problem, Plan]]:
     found = []
-    for seed in range(200):
+    for seed in range(300):
         problem, profiles, _ = drawn(seed, weights)
         rng = random.Random(seed)
         if weights == "static":

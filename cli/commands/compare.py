@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from cli.show.facts import Fact
     from solver.account.plan import Account, LayerAccount
     from solver.solution import Solution
+    from solver.timing.mapping import Loop
 
 First = Annotated[Path, typer.Argument(metavar="A", help="A solution file.")]
 Second = Annotated[Path, typer.Argument(metavar="B", help="Another one, what has changed.")]
@@ -24,10 +25,17 @@ Second = Annotated[Path, typer.Argument(metavar="B", help="Another one, what has
 
 @dataclass(frozen=True)
 class Mapped:
-    """A layer in one of two solutions: its numbers, its loops outermost first, whether it has an order."""
+    """A layer in one of two solutions.
+
+    Attributes
+    ----------
+    loops : outermost first.
+    load : loops in time outside the load of its inputs.
+    """
 
     line: LayerLine
     loops: str
+    load: int
     ordered: bool
 
 
@@ -127,7 +135,7 @@ def _mapped(account: Account) -> dict[str, Mapped]:
     from cli.records.solution import layer_lines
 
     return {
-        line.name: Mapped(line, _loops(layer), layer.times.order is not None)
+        line.name: Mapped(line, _loops(layer), layer.profile.load_depth, layer.times.order is not None)
         for line, layer in zip(layer_lines(account), account.layers, strict=True)
     }
 
@@ -140,7 +148,7 @@ def _loops(layer: LayerAccount) -> str:
 
 
 def _changed(a: LayerAccount, b: LayerAccount) -> Iterator[str]:
-    if a.profile.mapping != b.profile.mapping:
+    if _mapping(a) != _mapping(b):
         yield "mapping"
     if _ordered(a) != _ordered(b):
         yield "order"
@@ -150,6 +158,11 @@ def _changed(a: LayerAccount, b: LayerAccount) -> Iterator[str]:
         yield "times"
     if a.waited != b.waited:
         yield "waits"
+
+
+def _mapping(layer: LayerAccount) -> tuple[tuple[Loop, ...], int]:
+    """Return the loops and the load depth, which may be given or left to what it is then."""
+    return layer.profile.mapping.loops, layer.profile.load_depth
 
 
 def _ordered(layer: LayerAccount) -> list[int] | None:
@@ -198,8 +211,12 @@ def _mappings(layers: Sequence[Compared]) -> Iterator[str]:
     for layer in layers:
         if layer.a and layer.b:
             yield f"  {printable(layer.name)}"
-            yield f"    A  {layer.a.loops}"
-            yield f"    B  {layer.b.loops}"
+            for letter, mapped in (("A", layer.a), ("B", layer.b)):
+                yield f"    {letter}  {mapped.loops}; inputs are loaded inside {_loops_in_time(mapped.load)}"
+
+
+def _loops_in_time(count: int) -> str:
+    return f"{count} loop{'s' * (count != 1)} in time"
 
 
 def _totals(a: Total, b: Total) -> Iterator[Fact]:

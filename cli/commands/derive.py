@@ -8,16 +8,16 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from inspect import Parameter
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
 from cli.answers import answer, answering
-from cli.options import integer, one_of, quantity, text
+from cli.options import ALL_WEIGHTS, integer, one_of, quantity, text
 
 if TYPE_CHECKING:
-    from hw.derive import Chip
-    from hw.hardware import Hardware
+    from hw.derive.chip import Chip
+    from hw.hardware import Hardware, Weights
 
 app = typer.Typer(
     help="Derive a hardware file from technology, bit widths and timing. Without options each command gives "
@@ -54,9 +54,9 @@ ChipWeightsOption = Annotated[
     str,
     typer.Option(
         "--weights",
-        parser=one_of("static", "shared"),
-        metavar="static|shared",
-        help="Whether a bank serves one layer only or several.",
+        parser=one_of(*ALL_WEIGHTS),
+        metavar="|".join(ALL_WEIGHTS),
+        help="Whether a bank serves one layer only, or several whose weights stay in it or are loaded anew.",
     ),
 ]
 OutOption = Annotated[
@@ -80,7 +80,7 @@ class Given:
 
     def chip(self) -> "Chip":
         """Return what is given of the chip."""
-        from hw.derive import Chip
+        from hw.derive.chip import Chip
         from hw.hardware import BitWidths
 
         return Chip(
@@ -90,7 +90,7 @@ class Given:
             self.banks,
             self.columns,
             self.rows,
-            "static" if self.weights == "static" else "shared",
+            cast("Weights", self.weights),
             BitWidths(activation=self.bits, weight=self.bits, accumulator=self.accumulator),
         )
 
@@ -157,7 +157,7 @@ def bitsimd_command(
 
       overlapim hw derive bitsimd --bits 4 --accumulator 24 --out chip.yaml
     """
-    from hw.derive import BitSimdTiming, Rows, bitsimd
+    from hw.derive.bitserial import BitSimdTiming, Rows, bitsimd
 
     return bitsimd(chip, BitSimdTiming(tras, trp, logic), Rows(row_copy, bus))
 
@@ -175,7 +175,7 @@ def simdram_command(
 
       overlapim hw derive simdram --command 49 --out chip.yaml
     """
-    from hw.derive import Rows, simdram
+    from hw.derive.bitserial import Rows, simdram
 
     return simdram(chip, command, Rows(row_copy, bus))
 
@@ -194,55 +194,86 @@ BetweenChannelsOption = Annotated[
 ]
 
 
-@technology(Given("aritpim", 8, 32, 1.1, 32, 256, 1024, 1024, "static"))
+@technology(Given("aritpim", 8, 32, 3.33, 32, 256, 1024, 876, "static"))
 def aritpim_command(
     chip: "Chip", variant: VariantOption = "serial", between_channels: BetweenChannelsOption = 64
 ) -> "Hardware":
     """AritPIM: stateful logic in ReRAM crossbars, for 8, 16, 32 or 64 bits, as in reram-aritpim.
 
+    --rows are the cells of a lane less those in which the arithmetic works: 47 for a product of 8 bits, 101
+    for an addition of 32.
+
     Example:
 
       overlapim hw derive aritpim --variant parallel --out chip.yaml
     """
-    from hw.derive import aritpim
+    from hw.derive.reram import aritpim
 
     return aritpim(chip, "serial" if variant == "serial" else "parallel", between_channels)
 
 
 IntervalOption = Annotated[float, _time("--tccd", "tCCD, from one multiply-accumulate command to the next.")]
+OpenOption = Annotated[float, _time("--open", "Closing a row of weights and opening the next.")]
+LoadOption = Annotated[float, _time("--load", "What a load of inputs costs beside its data.")]
+DrainOption = Annotated[float, _time("--drain", "What a drain of results costs beside its data.")]
 ReadOption = Annotated[float, _time("--read", "From a read to the end of its first burst.")]
 WriteOption = Annotated[float, _time("--write", "From a write to the end of its first burst.")]
 PostOption = Annotated[float, _time("--post", "One post-operation.")]
+RowBitsOption = Annotated[int, _whole("--row-bits", integer(1, 2**30), "Bits of a row.")]
+BufferOption = Annotated[int, _whole("--buffer", integer(1, 2**40), "Bits of inputs that a unit holds.")]
 
 
-@technology(Given("hbm-pim", 16, 16, 1.0, 16, 8, 16, 2**24, "shared"))
-def hbm_pim_command(
+@technology(Given("hbm-pim", 16, 16, 1.0, 16, 64, 16, 2**21, "shared"))
+def hbm_pim(
     chip: "Chip",
     tccd: IntervalOption = 4.0,
+    open_row: OpenOption = 28.0,
+    load: LoadOption = 46.0,
+    drain: DrainOption = 71.0,
     read: ReadOption = 22.0,
     write: WriteOption = 10.0,
     post: PostOption = 4.0,
     bus: BusOption = 16.0,
+    row_bits: RowBitsOption = 8192,
+    buffer: BufferOption = 2048,
+    accumulators: Annotated[
+        int, _whole("--accumulators", _COUNT, "Banks that are one unit's, by turns.")
+    ] = 8,
+    refresh_interval: Annotated[
+        float, _time("--refresh-interval", "tREFI, from refresh to refresh.")
+    ] = 3900.0,
+    refresh_busy: Annotated[float, _time("--refresh-busy", "tRFC, how long a refresh takes.")] = 350.0,
 ) -> "Hardware":
-    """Samsung HBM-PIM: units beside the banks of DRAM with accumulators in each lane; a bank is a unit here.
+    """Samsung HBM-PIM: units beside the banks of DRAM whose lanes the host adds up, as in hbm-pim.
+
+    A bank is one of the accumulators of a unit, which take turns.
 
     Example:
 
       overlapim hw derive hbm-pim --channels 64 --out chip.yaml
     """
-    from hw.derive import NearBank, hbm_pim
+    from hw.derive.nearbank import HbmPim, NearBank, hbm_pim
 
-    return hbm_pim(chip, NearBank(tccd, read, write, post, bus))
+    timing = NearBank(tccd, open_row, load, drain, read, write, post, bus, row_bits, buffer)
+    return hbm_pim(chip, timing, HbmPim(accumulators, refresh_interval, refresh_busy))
 
 
 @technology(Given("aim", 16, 16, 0.5, 32, 16, 16, 2**24, "shared"))
-def aim_command(
+def aim(
     chip: "Chip",
     tccd: IntervalOption = 1.0,
+    open_row: OpenOption = 50.0,
+    load: LoadOption = 26.0,
+    drain: DrainOption = 26.0,
     read: ReadOption = 1.0,
     write: WriteOption = 3.0,
     post: PostOption = 43.0,
     bus: BusOption = 32.0,
+    row_bits: RowBitsOption = 16384,
+    buffer: BufferOption = 16384,
+    exchange: Annotated[
+        float, _time("--exchange", "Results of a channel, read and written to another.")
+    ] = 9.5,
 ) -> "Hardware":
     """SK hynix AiM: units beside the banks of DRAM that add up their lanes in a tree, as in gddr6-aim.
 
@@ -250,6 +281,7 @@ def aim_command(
 
       overlapim hw derive aim --channels 2 --out chip.yaml
     """
-    from hw.derive import NearBank, aim
+    from hw.derive.nearbank import NearBank, aim
 
-    return aim(chip, NearBank(tccd, read, write, post, bus))
+    timing = NearBank(tccd, open_row, load, drain, read, write, post, bus, row_bits, buffer)
+    return aim(chip, timing, exchange)

@@ -11,6 +11,7 @@ import typer
 from cli.options import OutDirectory, SolutionFile, one_of
 
 if TYPE_CHECKING:
+    from hw.hardware import Hardware
     from models.network import Layer
     from solver.solution import Solution
     from solver.timing.profile import Profile
@@ -47,27 +48,27 @@ def export_command(solution: SolutionFile, to: ExportForm = "loops", out: OutDir
     stated, plan = read_verified(solution)
     layers = list(zip(stated.network.layers, plan.profiles, strict=True))
     if out is None:
-        print("\n".join(_nests(layers)), end="")
+        print("\n".join(_nests(stated.hardware, layers)), end="")
         return
     with output_directory(out):
         written = 0
-        for name, text in _timeloop(stated, layers) if to == "timeloop" else _loops(layers):
+        for name, text in _timeloop(stated, layers) if to == "timeloop" else _loops(stated, layers):
             write_text(out / name, text)
             written += 1
     say(f"written: {out / 'loops.txt' if to == 'loops' else f'{written} files in {out}'}")
 
 
-def _nests(layers: list[tuple[Layer, Profile]]) -> Iterator[str]:
+def _nests(hardware: Hardware, layers: list[tuple[Layer, Profile]]) -> Iterator[str]:
     """Return for each layer its name and its loop nest."""
     from cli.show.console import printable
     from solver.export.nest import loop_nest
 
     for layer, profile in layers:
-        yield f"{printable(layer.name, 200)}\n{loop_nest(profile)}\n"
+        yield f"{printable(layer.name, 200)}\n{loop_nest(profile, hardware)}\n"
 
 
-def _loops(layers: list[tuple[Layer, Profile]]) -> Iterator[tuple[str, str]]:
-    yield "loops.txt", "\n".join(_nests(layers))
+def _loops(solution: Solution, layers: list[tuple[Layer, Profile]]) -> Iterator[tuple[str, str]]:
+    yield "loops.txt", "\n".join(_nests(solution.hardware, layers))
 
 
 def _timeloop(solution: Solution, layers: list[tuple[Layer, Profile]]) -> Iterator[tuple[str, str]]:
@@ -75,7 +76,8 @@ def _timeloop(solution: Solution, layers: list[tuple[Layer, Profile]]) -> Iterat
     from models.timeloop.write import problem_text
     from solver.export.timeloop import architecture_text, mapping_text
 
-    for i, ((layer, profile), nest) in enumerate(zip(layers, _nests(layers), strict=True), 1):
+    nests = _nests(solution.hardware, layers)
+    for i, ((layer, profile), nest) in enumerate(zip(layers, nests, strict=True), 1):
         mapping, bits = profile.mapping, solution.hardware.bits.activation
         start = f"{i:0{len(str(len(layers)))}}-{re.sub(r'[^A-Za-z0-9._-]', '_', layer.name)[:80]}"
         yield f"{start}.problem.yaml", problem_text(layer)

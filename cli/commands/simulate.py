@@ -48,7 +48,7 @@ def simulate_command(solution: SolutionFile) -> None:
     from overlapim_files import InputError, load
     from solver.reference import simulate as execute
     from solver.solution import Solution
-    from solver.timing.mapping import check_mapping
+    from solver.timing.validity import check_mapping
 
     stated = load(solution, Solution)
     network, hardware, mappings = stated.network, stated.hardware, stated.mappings

@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 from typer.core import TyperCommand
@@ -16,6 +16,7 @@ from cli.interrupt import Interrupt, interruptible
 from cli.networks import AxisExtent, Extents, Strict, given_network
 from cli.options import (
     ALL_CORES,
+    ALL_WEIGHTS,
     DEFAULT_HARDWARE,
     DEFAULT_SECONDS,
     HardwareName,
@@ -30,7 +31,7 @@ from cli.options import (
 )
 
 if TYPE_CHECKING:
-    from hw.hardware import Hardware
+    from hw.hardware import Hardware, Weights
     from models.network import Network
     from solver.params import Params
     from solver.schedule.plan import Plan
@@ -57,9 +58,10 @@ WeightsOption = Annotated[
     str | None,
     typer.Option(
         "--weights",
-        parser=one_of("static", "shared"),
-        metavar="static|shared",
-        help="Whether a bank serves one layer only or several; as the chip's file says unless given.",
+        parser=one_of(*ALL_WEIGHTS),
+        metavar="|".join(ALL_WEIGHTS),
+        help="Whether a bank serves one layer only, or several whose weights stay in it or are loaded anew; "
+        "as the chip's file says unless given.",
     ),
 ]
 STRATEGIES = ("forward", "backward", "middle", "best")
@@ -198,7 +200,7 @@ def _task(
         raise InputError(f"--strategy: only the method layerwise walks, not '{method or DEFAULT_METHOD}'")
     chip = load_hardware(hw)
     if weights is not None:
-        chip = chip.with_weights("static" if weights == "static" else "shared")
+        chip = chip.with_weights(cast("Weights", weights))
     loaded = given_network(network, extents, strict)
     plan = None if warm_start is None else read_plan(warm_start, loaded, chip)
     walk = next(x for x in params.STRATEGIES if x == (strategy or "best"))

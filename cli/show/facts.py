@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+
+from pydantic import BaseModel
 
 from cli.records.catalogue import NetworkSummary, chip_summary
 from cli.show.console import console, printable
@@ -38,15 +40,37 @@ def chip_facts(chip: Hardware) -> list[Fact]:
 
 
 def cost_facts(chip: Hardware) -> list[Fact]:
-    """Return the bits, costs and bandwidths of a chip, a line each."""
-    costs = [f"{key} {value}" for key, value in chip.cycles.model_dump().items()]
-    widths = [f"{key} {value}" for key, value in chip.bits_per_cycle.model_dump().items()]
+    """Return the bits, costs and bandwidths of a chip, and what it says beside, a line each."""
     return [
-        ("bits", ", ".join(f"{key} {value}" for key, value in chip.bits.model_dump().items())),
-        ("cycles", ", ".join(costs)),
-        ("bits/cycle", ", ".join(widths)),
+        ("bits", _pairs(chip.bits)),
+        ("cycles", _pairs(chip.cycles)),
+        ("bits/cycle", _pairs(chip.bits_per_cycle)),
         ("sync blocks", f"{chip.sync_blocks:,}"),
+        *_optional_facts(chip),
+        ("energy, pJ", "not given" if chip.energy is None else _pairs(chip.energy)),
     ]
+
+
+def _optional_facts(chip: Hardware) -> Iterator[Fact]:
+    """Yield what a chip need not have, a line each."""
+    if chip.banks_per_layer is not None:
+        yield "layer", f"at most {chip.banks_per_layer:,} banks"
+    if chip.steps_per_row is not None:
+        yield "row", f"serves {chip.steps_per_row:,} steps"
+    spread = chip.spread.model_dump(exclude_none=True)
+    if spread:
+        yield "spread", ", ".join(f"{level} {' '.join(dims) or 'none'}" for level, dims in spread.items())
+    if chip.inputs.buffer_bits is not None:
+        yield "buffer", f"{chip.inputs.buffer_bits:,} bits of inputs"
+    if chip.reduction == "host":
+        yield "reduction", "by the host"
+    if chip.refresh is not None:
+        yield "refresh", f"{chip.refresh.busy_ns:g} of every {chip.refresh.interval_ns:g} ns"
+
+
+def _pairs(record: BaseModel) -> str:
+    """Return the numbers that a record was given, by their keys."""
+    return ", ".join(f"{key} {value}" for key, value in record.model_dump(exclude_unset=True).items())
 
 
 def network_facts(network: NetworkSummary) -> list[Fact]:

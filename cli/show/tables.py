@@ -26,7 +26,7 @@ def number(value: int) -> str:
 
 def duration(cycles: int, hardware: Hardware) -> str:
     """Return how long so many cycles of a chip take."""
-    ms = cycles * hardware.clock_ns * 1e-6
+    ms = hardware.nanoseconds(cycles) * 1e-6
     return f"{ms:.4g} ms" if ms < 1000 else f"{ms / 1000:,.4g} s"
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import itertools
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from models.layer import AXES, DIMS, Axes, AxisAccess, AxisName, Dim, Layer, NetworkInput, Operand
@@ -79,6 +81,8 @@ class Builder:
         self._layers: dict[str, Layer] = {}
         self._post: dict[str, int] = {}
         self._place: dict[str, int] = {}
+        self._completions = itertools.count()
+        self._readers = Counter[str]()
         self._names: set[str] = set()
 
     @property
@@ -136,7 +140,7 @@ class Builder:
         if len(shape) == 1:
             placed = [(), axes[0]]
         placed += [()] * (4 - len(placed))
-        a, b, c, d = (_number(digits) for digits in placed)
+        a, b, c, d = (number(digits) for digits in placed)
         name = self._unused(name)
         n, ch, h, w = (extent(digits) for digits in placed)
         self.inputs.append(NetworkInput(name=name, shape=(n, ch, h, w)))
@@ -166,11 +170,12 @@ class Builder:
             return constant([extent(digits) for digits in body.outputs])
         slots, gone = self._assign(body)
         products = [pruned(without(product, gone)) for product in body.products]
-        coefficients = {d: (slot.dim, c) for slot in slots for d, c in _number(slot.digits).terms}
+        coefficients = {d: (slot.dim, c) for slot in slots for d, c in number(slot.digits).terms}
+        dim_of = {digit: slot.dim for slot in slots for digit in slot.digits}
         operands = [
             operand
             for i, product in enumerate(products)
-            for operand in _operands(product, coefficients, f"{i}" if len(products) > 1 else "")
+            for operand in _operands(product, dim_of, f"{i}" if len(products) > 1 else "")
         ]
         if not operands:
             return constant([extent(digits) for digits in body.outputs])
@@ -181,10 +186,45 @@ class Builder:
         dims = {dim: bounds[dim] for dim in DIMS if bounds.get(dim, 1) > 1}
         self._layers[name] = Layer(name=name, dims=dims, operands=tuple(operands))
         self._post[name] = post
-        self._place[name] = len(self._place)
-        self.made_by_node.append(name)
+        self._complete(name, operands)
         made = Part(name, _made(self._layers[name], coefficients))
         return coalesced(Tensor(body.outputs, ((made,),)))
+
+    def _complete(self, name: str, read: Iterable[Operand]) -> None:
+        """Let the current node complete a layer, which then is the latest, with operands that it reads."""
+        self._place[name] = next(self._completions)
+        self._readers.update({operand.producer for operand in read})
+        self.made_by_node.append(name)
+
+    def place(self, name: str) -> int:
+        """Return the place of a layer among all in the order in which they are complete."""
+        return self._place[name]
+
+    # Residuals
+
+    def count_readers(self, tensor: Tensor, readers: int) -> None:
+        """Count nodes that are still to read a tensor; fewer if `readers` is negative."""
+        self._readers.update(dict.fromkeys({part.producer for part in tensor.parts}, readers))
+
+    def unread(self, name: str) -> Layer | None:
+        """Return a layer of this name that is read at most by the current node, and there once."""
+        return self._layers.get(name) if self._readers[name] <= 1 else None
+
+    def add_residuals(self, name: str, tensor: Tensor, dim_of: Mapping[Digit, Dim]) -> bool:
+        """Let a layer add each term of a tensor to its results; return whether it can.
+
+        It cannot if none of its operands has a reduction: then it would multiply what it should add.
+        """
+        layer = self._layers[name]
+        residuals: list[Operand] = []
+        for i, term in enumerate(pruned(tensor).terms, len(layer.operands)):
+            residuals += _operands(replace(tensor, terms=(term,)), dim_of, f".residual{i}")
+        extended = Layer(name=name, dims=layer.dims, operands=(*layer.operands, *residuals))
+        if not all(extended.is_residual[len(layer.operands) :]):
+            return False
+        self._layers[name] = extended
+        self._complete(name, residuals)
+        return True
 
     def _assign(self, body: Body) -> tuple[list[_Slot], list[Digit]]:
         """Give every digit a dim; also return the digits on which no form may depend any more."""
@@ -240,7 +280,7 @@ def proposed(tensor: Tensor, digits: Iterable[Digit]) -> list[tuple[Digit, Dim]]
     return list({d: (d, dim) for d, dim in found}.values())
 
 
-def _number(digits: Sequence[Digit]) -> Form:
+def number(digits: Sequence[Digit]) -> Form:
     """Return the form of a number with these digits."""
     terms, stride = [], 1
     for digit in reversed(digits):
@@ -293,14 +333,14 @@ def _made(layer: Layer, coefficients: dict[Digit, tuple[Dim, int]]) -> tuple[For
     return a, b, c, d
 
 
-def _operands(tensor: Tensor, coefficients: dict[Digit, tuple[Dim, int]], suffix: str) -> list[Operand]:
+def _operands(tensor: Tensor, dim_of: Mapping[Digit, Dim], suffix: str) -> list[Operand]:
     """Return the operands through which a layer reads a tensor."""
     added = f"sum{suffix}" if len(tensor.terms) > 1 else None
     result = []
     for i, term in enumerate(tensor.terms):
         joined = f"concat{suffix}.{i}" if len(term) > 1 or _overhangs(term) else None
         for part in term:
-            n, ch, h, w = (_axis_access(form, coefficients) for form in part.forms)
+            n, ch, h, w = (_axis_access(form, dim_of) for form in part.forms)
             axes = Axes(n=n, ch=ch, h=h, w=w)
             result.append(Operand(producer=part.producer, axes=axes, sum=added, concat=joined))
     return result
@@ -311,9 +351,9 @@ def _overhangs(term: Concatenation) -> bool:
     return any(form.least < 0 or form.most >= form.extent for part in term for form in part.forms[:2])
 
 
-def _axis_access(form: Form, coefficients: dict[Digit, tuple[Dim, int]]) -> AxisAccess:
+def _axis_access(form: Form, dim_of: Mapping[Digit, Dim]) -> AxisAccess:
     """Return a form in loop dims."""
-    terms = {coefficients[digit][0]: c for digit, c in form.terms}
+    terms = {dim_of[digit]: c for digit, c in form.terms}
     if not form.windows:
         return AxisAccess(terms=terms, offset=form.offset)
     last = form.windows[-1].model_copy(update={"extent": None})

@@ -12,6 +12,7 @@ from models.onnx.align import aligned
 from models.onnx.build import Body, Builder, proposed
 from models.onnx.graph import Node
 from models.onnx.operands import Handler, Inputs, first, operators
+from models.onnx.residuals import with_residuals
 
 UNARY = operators(
     "Abs Acos Acosh Asin Asinh Atan Atanh BitwiseNot Ceil Celu Clip Cos Cosh Elu Erf Exp Floor Gelu "
@@ -87,14 +88,16 @@ def combined(
     """Return tensors put together element by element.
 
     Where one reads all that the others read, it is an operation on what they read. Otherwise a sum is added
-    up by the layers that read it, and anything else is a layer with one product for each element.
+    up by the layer that makes one of its terms, or else by those that read it, and anything else is a layer
+    with one product for each element.
     """
     shape = broadcast(build, tensors) if shape is None else shape
     total = aligned(build, tensors, shape)
     result = total[0]
     for other in total[1:]:
         result = _pair(build, result, other, adds)
-    return replace(result, folds=False, value=None)
+    result = replace(result, folds=False, value=None)
+    return with_residuals(build, result) if adds else result
 
 
 def _pair(build: Builder, a: Tensor, b: Tensor, adds: bool) -> Tensor:

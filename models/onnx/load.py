@@ -116,6 +116,8 @@ def _imported(graph: Graph) -> Imported:
     tensors |= {name: build.add_input(name, shape) for name, shape in graph.inputs.items()}
     places = placed({name: tensors[name] for name in graph.inputs}, {x.name for x in build.inputs})
     uses = graph.uses()
+    for name in graph.inputs:
+        build.count_readers(tensors[name], uses.get(name, 0))
     parts = 0
     for node in graph.nodes:
         inputs = [tensors[name] if name else None for name in node.inputs]
@@ -127,6 +129,9 @@ def _imported(graph: Graph) -> Imported:
             parts += len(tensor.parts)
             build.check_size(tensor, parts)
             tensors[name] = tensor if uses.get(name, 0) == 1 else replace(tensor, folds=False)
+            build.count_readers(tensor, uses.get(name, 0))
+        for read in filter(None, inputs):
+            build.count_readers(read, -1)
         places |= placed(made, {*build.made_by_node})
     if not build.layers:
         raise InputError("no layer computes anything from the inputs")

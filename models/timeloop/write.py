@@ -34,8 +34,8 @@ def problem_dims(layer: Layer) -> list[Dim]:
 def problem_text(layer: Layer) -> str:
     """Return the text of a problem file for a layer: its dims, bounds, and the forms of what it reads.
 
-    Of operands that are added or concatenated the first stands for all. Padding, windows and the producers
-    have no place in a problem.
+    Of operands that are added or concatenated the first stands for all. Residuals, padding, windows and the
+    producers have no place in a problem.
     """
     dims, coefficients = problem_dims(layer), dict[str, int]()
     spaces = _operands(layer, coefficients)
@@ -58,11 +58,8 @@ def _space(name: str, projection: list[Any]) -> dict[str, Any]:
 
 def _operands(layer: Layer, coefficients: dict[str, int]) -> list[dict[str, Any]]:
     """Return a data-space for each factor of the product, and add the coefficients that they need."""
-    factors = {
-        operand.sum or operand.concat or i: operand for i, operand in reversed([*enumerate(layer.operands)])
-    }
     spaces = []
-    for i, operand in enumerate(reversed(factors.values())):
+    for i, (operand, *_) in enumerate(layer.factors):
         axes = [_expression(names[0], form, layer, coefficients) for names, form in operand.forms()]
         spaces.append(_space(f"Inputs{i + 1 if i else ''}", [axis for axis in axes if axis]))
     return spaces

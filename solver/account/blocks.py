@@ -42,25 +42,34 @@ class Blocks:
     starts : real start.
     lengths : cycles of work; the last ends with the layer.
     waits : cycles that the layer holds its banks and stands still before the block; 0 for the first.
+    lead : cycles before the first block in which weights are written and a row is opened.
     """
 
     numbers: Cycles
     starts: Cycles
     lengths: Cycles
     waits: Cycles
+    lead: int
+
+    @property
+    def begins(self) -> Cycles:
+        """Real start of each block, that of the first one with what has to be done before it."""
+        begins = self.starts.copy()
+        begins[0] -= self.lead
+        return begins
 
 
 def layer_blocks(times: LayerTimes) -> Blocks:
-    """Return the blocks of a layer; lengths and waits add up to `end - start`."""
+    """Return the blocks of a layer; the lead, lengths and waits add up to `end - start`."""
     profile, starts = times.profile, times.block_starts()
     count = int(np.searchsorted(starts, times.end))
-    ideal = np.diff(profile.block_starts, append=profile.total)[:count]
+    ideal = np.diff(profile.block_starts, append=profile.total - profile.lead)[:count]
     starts = starts[:count]
     lengths = np.minimum(ideal, times.end - starts)
     waits = np.diff(starts, prepend=starts[:1])
     waits[1:] -= lengths[:-1]
     numbers = np.arange(profile.blocks) if times.order is None else times.order
-    return Blocks(numbers[:count], starts, lengths, waits)
+    return Blocks(numbers[:count], starts, lengths, waits, profile.lead)
 
 
 def block_waits(
@@ -77,7 +86,7 @@ def block_waits(
     operands = np.repeat(np.arange(len(edges)), [len(wait.steps) for wait in times.waits])
     by_step = np.lexsort((operands, -delays, ideal))
     ideal, delays, operands = ideal[by_step], delays[by_step], operands[by_step]
-    before = np.maximum.accumulate(np.concatenate(([times.release], delays)))[:-1]
+    before = np.maximum.accumulate(np.concatenate(([times.earliest], delays)))[:-1]
     late = np.flatnonzero(delays > before)
     blocks = np.searchsorted(times.profile.block_starts, ideal[late])
     cycles = np.where(blocks == 0, 0, delays[late] - before[late])
@@ -136,10 +145,10 @@ def _together(group: list[Stretch]) -> list[Stretch]:
 
 def _exact(blocks: Blocks) -> Iterator[Stretch]:
     """Yield the stretches between waits, and the waits."""
-    ends = blocks.starts + blocks.lengths
+    begins, ends = blocks.begins, blocks.starts + blocks.lengths
     late = np.flatnonzero(blocks.waits).tolist()
     for first, after in zip([0, *late], [*late, len(ends)], strict=True):
-        start, waited = int(blocks.starts[first]), int(blocks.waits[first])
+        start, waited = int(begins[first]), int(blocks.waits[first])
         if waited:
             yield Stretch("wait", start - waited, start, waited, first, first)
         yield Stretch("compute", start, int(ends[after - 1]), 0, first, after - 1)
@@ -154,7 +163,7 @@ def drawable(layers: Sequence[Blocks], most: int) -> tuple[int, list[list[Stretc
     """
     exact = sum(1 + 2 * int(np.count_nonzero(blocks.waits)) for blocks in layers)
     most = max(most, len(layers))
-    length = sum(int(blocks.lengths.sum() + blocks.waits.sum()) for blocks in layers)
+    length = sum(blocks.lead + int(blocks.lengths.sum() + blocks.waits.sum()) for blocks in layers)
     resolution = 1 if exact <= most else max(2, length // most)
     while True:
         found = [stretches(blocks, resolution) for blocks in layers]

@@ -95,10 +95,11 @@ def _run(account: Account, layer: LayerAccount, time: int) -> tuple[Computes, Bl
     last = int(np.searchsorted(starts, time)) - 1
     first = int(np.flatnonzero(waits[: last + 1]).max(initial=0))
     cause = layer.begins_after if first == 0 else next(w for w in layer.waits if w.block == first)
-    if cause is None and layer.start:
+    if cause is None and starts[0]:
         cause = _just_in_time(account, layer, last)
         first = first if cause is None else cause.block
-    return Computes(int(starts[first]), time, layer.index, first, last, int(waits[first])), cause
+    start = layer.start if cause is None else int(starts[first])
+    return Computes(start, time, layer.index, first, last, int(waits[first])), cause
 
 
 def _just_in_time(account: Account, layer: LayerAccount, last: int) -> BlockWait | None:
@@ -106,10 +107,10 @@ def _just_in_time(account: Account, layer: LayerAccount, last: int) -> BlockWait
     times = layer.times
     ideal = times.profile.block_starts
     for operand, wait in enumerate(times.waits):
-        exact = np.flatnonzero((wait.delays == times.release) & (wait.steps <= ideal[last]))
+        exact = np.flatnonzero((wait.delays == times.earliest) & (wait.steps <= ideal[last]))
         if len(exact):
             block = int(np.searchsorted(ideal, wait.steps[exact[0]]))
-            finish = times.release + int(ideal[block]) - account.hardware.cycles.transfer
+            finish = times.earliest + int(ideal[block]) - account.hardware.cycles.transfer
             producer = account.layers[wait.producer]
             return BlockWait(
                 block, 0, operand, producer.index, int(np.searchsorted(producer.blocks.starts, finish)) - 1

@@ -6,7 +6,8 @@ import math
 from dataclasses import astuple, dataclass
 
 from hw.hardware import Hardware
-from solver.timing.profile import Profile, drain_cycles, reads_back
+from solver.timing.profile import Profile, drain_parts, reads_back
+from solver.timing.tiles import tiles
 from solver.timing.timeline import LayerTimes
 
 
@@ -16,15 +17,19 @@ class Spent:
 
     Attributes
     ----------
+    weights : writing weights before the first block, where they are loaded anew.
     multiply : multiply-accumulates, in whatever share of the lanes.
+    rows : opening rows of weights.
     load : loading input tiles, with the additions of operands that are summed up.
     reduce : adding partial results up over lanes, banks and channels.
-    drain : draining results, and reading partial sums back.
+    drain : draining results, reading partial sums back, and adding residuals.
     post : post-operations.
     wait : standing still for data.
     """
 
+    weights: int = 0
     multiply: int = 0
+    rows: int = 0
     load: int = 0
     reduce: int = 0
     drain: int = 0
@@ -52,20 +57,34 @@ def spent(times: LayerTimes, hardware: Hardware) -> Spent:
     ended by then.
     """
     profile, layer = times.profile, times.profile.layer
-    loads, steps, drains = _rounds(profile, times.end - int(times.delays[-1]))
-    out = drain_cycles(layer, profile.mapping, hardware, reads_back(profile.temporal, profile.jo))
+    rounds = rounds_until(profile, times.end - int(times.delays[-1]))
+    tile = tiles(layer, profile.mapping, profile.load_depth)
+    back = reads_back(profile.temporal, profile.drain_depth)
+    out, drains = drain_parts(layer, profile.mapping, tile, hardware, back), rounds.drains
     return Spent(
-        multiply=steps * hardware.mac_cycles,
-        load=loads * profile.t_in,
+        weights=profile.t_weights,
+        multiply=rounds.steps * hardware.mac_cycles,
+        rows=rounds.opens * profile.t_open,
+        load=rounds.loads * profile.t_in,
         reduce=drains * out.reduce,
-        drain=drains * out.drain,
+        drain=drains * (out.drain + out.residual),
         post=drains * out.post,
         wait=times.waited,
     )
 
 
-def _rounds(profile: Profile, finish: int) -> tuple[int, int, int]:
-    """Return the loads, steps and drains up to the ideal time at which an output is finished."""
+@dataclass(frozen=True)
+class Rounds:
+    """How often a layer opens a row, loads, steps and drains."""
+
+    opens: int
+    loads: int
+    steps: int
+    drains: int
+
+
+def rounds_until(profile: Profile, finish: int) -> Rounds:
+    """Return what a layer has done by the ideal time at which an output is finished."""
     bounds = [loop.bound for loop in profile.temporal]
     digits = _digits(profile, finish)
 
@@ -76,15 +95,15 @@ def _rounds(profile: Profile, finish: int) -> tuple[int, int, int]:
             before = before * bound + digit
         return (before + 1) * math.prod(bounds[len(digits) : depth])
 
-    return begun(profile.ji), begun(len(bounds)), begun(profile.jo)
+    opens = 0 if profile.open_depth is None else begun(profile.open_depth)
+    return Rounds(opens, begun(profile.load_depth), begun(len(bounds)), begun(profile.drain_depth))
 
 
 def _digits(profile: Profile, finish: int) -> list[int]:
     """Return the digits of the loops up to the drain in the iteration that ends at an ideal time."""
-    rest = finish if profile.jo == 0 else finish - profile.weights[profile.jo - 1]
-    rest -= profile.t_in if profile.ji < profile.jo else 0
+    rest = finish - profile.first_drain
     digits = []
-    for weight in profile.weights[: profile.jo]:
+    for weight in profile.weights[: profile.drain_depth]:
         digit, rest = divmod(rest, weight)
         digits.append(digit)
     return digits

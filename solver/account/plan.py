@@ -55,7 +55,7 @@ class LayerAccount:
 
     @property
     def start(self) -> int:
-        """The cycle in which its first block begins."""
+        """The cycle from which on it holds its banks."""
         return self.times.start
 
     @property
@@ -95,7 +95,7 @@ class Account:
     ----------
     layers : in the order of the network.
     bank_times : cycles for which each bank is held; shape (banks of the chip,).
-    bank_rows : rows that the layers of each bank need in it; shape (banks of the chip,).
+    bank_rows : rows that the layers of each bank need in it at a time; shape (banks of the chip,).
     """
 
     problem: Problem
@@ -161,7 +161,9 @@ def account(problem: Problem, plan: Plan) -> Account:
     bank_times, bank_rows = np.zeros((2, problem.hardware.banks), np.int64)
     for layer in layers:
         bank_times[layer.banks] += layer.held
-        bank_rows[layer.banks] += layer.profile.rows
+        own = bank_rows[layer.banks]
+        reloaded = problem.hardware.weights == "reload"
+        bank_rows[layer.banks] = np.maximum(own, layer.profile.rows) if reloaded else own + layer.profile.rows
     return Account(problem, plan, layers, bank_times, bank_rows)
 
 

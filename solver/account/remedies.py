@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from overlapim_files import InputError
@@ -21,6 +21,7 @@ from solver.timing.mapping import Mapping
 from solver.timing.problem import Problem
 from solver.timing.profile import Profile
 from solver.timing.timeline import evaluate
+from solver.timing.validity import problems
 
 RemedyKind = Literal["loops", "banks", "mapping", "order"]
 
@@ -103,7 +104,8 @@ def _changes(
 ) -> Iterator[Remedy]:
     """Yield plans with one change, those first that cost little to find."""
     for layer in path:
-        yield from _replanned(problem, base, layer, "loops", _other_loops(base.profiles[layer].mapping))
+        loops = _other_loops(problem, layer, base.profiles[layer].mapping)
+        yield from _replanned(problem, base, layer, "loops", loops)
     pools = Pools(problem, params.pools)
     for layer in path:
         if not stop.reached():
@@ -131,7 +133,7 @@ def _replanned(
         yield Remedy(kind, layer, None, remap(problem, base, {layer: problem.profile(layer, mapping)}))
 
 
-def _other_loops(mapping: Mapping) -> Iterator[Mapping]:
+def _other_loops(problem: Problem, layer: int, mapping: Mapping) -> Iterator[Mapping]:
     """Yield the mapping with two neighbouring loops in time exchanged, or one moved to the outside."""
     temporal = [i for i, loop in enumerate(mapping.loops) if loop.kind == "temporal"]
     for place in range(1, len(temporal)):
@@ -141,7 +143,9 @@ def _other_loops(mapping: Mapping) -> Iterator[Mapping]:
             loops = list(mapping.loops)
             for i, old in zip(temporal, order, strict=True):
                 loops[i] = mapping.loops[old]
-            yield Mapping(tuple(loops))
+            changed = replace(mapping, loops=tuple(loops))
+            if not problems(problem.layers[layer], changed, problem.hardware):
+                yield changed
 
 
 def _other_mappings(pools: Pools, base: Plan, layer: int, params: RemedyParams) -> Iterator[Mapping]:
@@ -188,7 +192,7 @@ def _paid(
     profiles = [*base.profiles[:layer], profile, *base.profiles[layer + 1 :]]
     hardware = pools.problem.hardware
     excess = sum(p.banks for p in profiles) - hardware.banks
-    if hardware.weights == "shared" or excess <= 0:
+    if hardware.weights != "static" or excess <= 0:
         yield None, profiles
         return
     able = [i for i, p in enumerate(profiles) if i != layer and p.banks > excess]
@@ -208,8 +212,7 @@ def _placed(
             return None
         chosen, banks = placed
         orders = [
-            times.order if profile.temporal == times.profile.temporal else None
-            for profile, times in zip(chosen, base.timeline.layers, strict=True)
+            times.order_under(profile) for profile, times in zip(chosen, base.timeline.layers, strict=True)
         ]
         return Plan(evaluate(problem, chosen, [0] * len(chosen), orders), banks)
     priority = problem.network.topological

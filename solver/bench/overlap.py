@@ -161,7 +161,7 @@ def measure_edge(producer: Profile, consumer: Profile, edge: Edge) -> EdgeTimes:
         clear_caches()
         elapsed, closed = _timed(lambda: ideal_need(producer, consumer, edge))
         seconds.append(elapsed)
-    pairwise_s, pairwise = _timed(lambda: pairwise_need(producer, consumer, edge.operand))
+    pairwise_s, pairwise = _timed(lambda: pairwise_need(producer, consumer, edge))
     return EdgeTimes(
         producer_spaces=data_spaces(producer),
         consumer_spaces=data_spaces(consumer),

@@ -160,7 +160,7 @@ def _pairwise_times(problem: Problem, layer: int, done: Timed, profile: Profile)
     waits = {}
     for k, edge in enumerate(edges):
         source = done[edge.producer]
-        needs = pairwise_need(source.profile, profile, edge.operand)
+        needs = pairwise_need(source.profile, profile, edge)
         starts, need = rising(profile.block_starts, needs)
         waits[k] = Wait(edge.producer, starts, need - starts + source.delay_at(need) + transfer)
     return layer_times(profile, 0, [done[edge.producer] for edge in edges], edges, transfer, None, waits)

@@ -6,9 +6,9 @@ import math
 import random
 from typing import Any
 
-from hw.hardware import Hardware
-from models.network import Network
-from solver.mapspace.enumeration import count
+from hw.hardware import Hardware, Level
+from models.network import DIMS, Network
+from solver.mapspace.enumeration import count, mappings
 
 Json = dict[str, Any]
 TensorShape = tuple[int, int, int]
@@ -26,13 +26,29 @@ def draw_small(rng: random.Random) -> tuple[Network, Hardware]:
         if hardware.weights == "static" and hardware.banks < len(network.layers):
             continue
         numbers = [count(layer, hardware) for layer in network.layers]
-        least = [number.least for number in numbers]
-        exact = all(number.exact for number in numbers)
-        if exact and min(least) > 0 and max(least) <= MAX_MAPPINGS and math.prod(least) <= MAX_COMBINATIONS:
+        most = [number.most for number in numbers]
+        if not all(number.complete for number in numbers) or max(most) > MAX_MAPPINGS:
+            continue
+        if math.prod(most) > MAX_COMBINATIONS:
+            continue
+        if all(any(True for _ in mappings(layer, hardware)) for layer in network.layers):
             return network, hardware
 
 
 def _hardware(rng: random.Random) -> Hardware:
+    names = ("add", "move", "row_write", "post", "transfer", *rng.choice(((), ("load", "drain"))))
+    cycles = {"multiply": rng.randint(1, 9), **{name: rng.randint(0, 9) for name in names}}
+    optional: Json = {}
+    if rng.random() < 0.4:
+        cycles["open"] = rng.randint(1, 9)
+        optional["steps_per_row"] = rng.choice((1, 2, 4))
+    if rng.random() < 0.3:
+        levels: tuple[Level, ...] = ("channel", "bank", "column")
+        optional["spread"] = {level: rng.sample(DIMS, 6) for level in levels}
+    if rng.random() < 0.3:
+        optional["inputs"] = {"store": "buffer", "buffer_bits": rng.choice((6, 12, 100))}
+    if rng.random() < 0.3:
+        optional["reduction"] = "host"
     return Hardware.model_validate(
         {
             "format": "overlapim/hardware/1",
@@ -42,14 +58,12 @@ def _hardware(rng: random.Random) -> Hardware:
             "banks_per_channel": rng.randint(1, 3),
             "columns_per_bank": rng.randint(1, 3),
             "rows_per_bank": rng.choice((60, 120, 400)),
-            "weights": rng.choice(("static", "static", "shared")),
+            "weights": rng.choice(("static", "static", "shared", "reload")),
             "bits": {"activation": rng.randint(1, 3), "weight": rng.randint(1, 2), "accumulator": 4},
-            "cycles": {
-                "multiply": rng.randint(1, 9),
-                **{name: rng.randint(0, 9) for name in ("add", "move", "row_write", "post", "transfer")},
-            },
+            "cycles": cycles,
             "bits_per_cycle": {name: rng.randint(1, 8) for name in ("load", "drain", "bank", "channel")},
             "sync_blocks": rng.randint(1, 5),
+            **optional,
         }
     )
 
@@ -61,9 +75,7 @@ def _network(rng: random.Random) -> Network:
     for i in range(rng.choice((2, 2, 3, 3, 4))):
         # Mostly the tensors that were made last, so that there are chains as well as branches.
         name, shape = rng.choice(tensors[-2:])
-        layer, made = rng.choice((_convolution, _convolution, _pointwise, _sum, _pooled, _vector))(
-            rng, name, shape, tensors
-        )
+        layer, made = rng.choice(KINDS)(rng, name, shape, tensors)
         layers.append({"name": f"layer{i}", "post": rng.randint(0, 1), **layer})
         tensors.append((f"layer{i}", made))
     return Network.model_validate(
@@ -97,7 +109,11 @@ def _convolution(rng: random.Random, name: str, shape: TensorShape, tensors: Ten
 
 
 def _pointwise(rng: random.Random, name: str, shape: TensorShape, tensors: Tensors) -> DrawnLayer:
-    k = rng.randint(1, 3)
+    return _mixed(name, shape, rng.randint(1, 3))
+
+
+def _mixed(name: str, shape: TensorShape, k: int) -> DrawnLayer:
+    """A pointwise convolution with so many output channels."""
     dims = {"K": k, "C": shape[0], "P": shape[1], "Q": shape[2]}
     operand = _reads(name, ch={"terms": {"C": 1}}, h={"terms": {"P": 1}}, w={"terms": {"Q": 1}})
     return {"dims": dims, "operands": [operand]}, (k, *shape[1:])
@@ -111,6 +127,14 @@ def _sum(rng: random.Random, name: str, shape: TensorShape, tensors: Tensors) ->
     if len(operands) > 1:
         operands = [{**operand, "sum": "s"} for operand in operands]
     return {**layer, "operands": operands}, made
+
+
+def _residual(rng: random.Random, name: str, shape: TensorShape, tensors: Tensors) -> DrawnLayer:
+    """A pointwise convolution to whose results another tensor of their rows and columns is added."""
+    other, its = rng.choice([(other, its) for other, its in tensors if its[1:] == shape[1:]])
+    layer, made = _mixed(name, shape, its[0])
+    added = _reads(other, ch={"terms": {"K": 1}}, h={"terms": {"P": 1}}, w={"terms": {"Q": 1}})
+    return {**layer, "operands": [*layer["operands"], added]}, made
 
 
 def _pooled(rng: random.Random, name: str, shape: TensorShape, tensors: Tensors) -> DrawnLayer:
@@ -128,3 +152,6 @@ def _vector(rng: random.Random, name: str, shape: TensorShape, tensors: Tensors)
     flat = shape[0] * shape[1] * shape[2]
     operand = {"from": name, "flatten": {"terms": {"C": 1}, "shape": list(shape)}}
     return {"dims": {"K": k, "C": flat}, "operands": [operand]}, (k, 1, 1)
+
+
+KINDS = (_convolution, _convolution, _pointwise, _sum, _residual, _residual, _pooled, _vector)

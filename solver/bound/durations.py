@@ -11,6 +11,7 @@ import numpy.typing as npt
 from hw.hardware import Hardware
 from models.network import OUTPUT_DIMS, REDUCTION_DIMS, Layer
 from solver.params import BoundParams
+from solver.timing.validity import least_rows
 
 Floats = npt.NDArray[np.float64]
 
@@ -52,7 +53,18 @@ def _least_product(levels: int) -> int:
 
 def _drain(lanes: Floats, outputs: Floats, layer: Layer, hardware: Hardware, banks: Floats) -> Floats:
     """Return the least cycles of reducing over `lanes` and draining, for `outputs` at once."""
+    fixed = hardware.cycles.drain + layer.post * hardware.cycles.post + _residual(layer, hardware)
+    if hardware.reduction == "host":
+        # Whatever lies between lanes, banks and channels, every lane's partial result is drained.
+        partial = outputs * lanes / banks * hardware.bits.accumulator
+        return partial / float(hardware.bits_per_cycle.drain) + fixed
+    return _tree(lanes, outputs, hardware, banks) + fixed
+
+
+def _tree(lanes: Floats, outputs: Floats, hardware: Hardware, banks: Floats) -> Floats:
+    """Return the least cycles of adding up on the chip and draining what is left."""
     bits, cycles, bandwidth = hardware.bits, hardware.cycles, hardware.bits_per_cycle
+    between_banks, drained_at = float(max(bandwidth.bank, bandwidth.channel)), float(bandwidth.drain)
     halvings, most = np.ceil(np.log2(lanes) - 1e-9), int(banks.max())
     least = np.full(outputs.shape, np.inf)
     for between in range(2 * most.bit_length() + 1):
@@ -60,17 +72,24 @@ def _drain(lanes: Floats, outputs: Floats, layer: Layer, hardware: Hardware, ban
         if (factor := _least_product(between)) > most:
             break
         drained = outputs * factor / banks
-        hop = cycles.add + drained * bits.accumulator / max(bandwidth.bank, bandwidth.channel)
+        hop = cycles.add + drained * bits.accumulator / between_banks
         time = (halvings - between) * (cycles.move + cycles.add) + between * hop
-        time += drained * bits.activation / bandwidth.drain
+        time += drained * bits.activation / drained_at
         least = np.minimum(least, np.where((halvings >= between) & (banks >= factor), time, np.inf))
-    return least + layer.post * cycles.post
+    return least
+
+
+def _residual(layer: Layer, hardware: Hardware) -> int:
+    """Return the least cycles of adding the residuals at one drain."""
+    one = 1 + hardware.bits.activation * hardware.input_row_write + hardware.cycles.add
+    return len(layer.residuals) * one
 
 
 def _load(layer: Layer, hardware: Hardware) -> int:
     """Return the least cycles of loading one tile of every operand."""
-    one = 1 + hardware.bits.activation * hardware.cycles.row_write
-    return len(layer.distinct_operands) * one + layer.additions * hardware.cycles.add
+    one = 1 + hardware.bits.activation * hardware.input_row_write
+    additions = sum(len(group) - 1 for group in layer.sums)
+    return hardware.cycles.load + len(layer.loaded) * one + additions * hardware.cycles.add
 
 
 def useful_cycles(
@@ -78,34 +97,28 @@ def useful_cycles(
 ) -> Floats:
     """Return the least cycles in which so many banks can do all the useful work of a layer.
 
-    That is the least own latency without the share of it that is spent on idle outputs.
+    That is the least own latency without the share of it that is spent on idle outputs. Nothing is counted
+    for loads, as one load may serve all steps, nor for opening rows and writing weights.
 
     Returns
     -------
     A time for each number of banks; infinite where the rows do not suffice.
     """
     lanes, steps = _reductions(layer, params.widths)
-    bits = hardware.bits
-    rows = bits.weight * steps + 2 * bits.activation * layer.operand_count + bits.accumulator
+    rows = hardware.bits.weight * steps + least_rows(layer, hardware)
     everything = float(math.prod(layer.bound(dim) for dim in OUTPUT_DIMS))
     fitting = rows <= hardware.rows_per_bank
     lanes, steps = lanes[fitting], steps[fitting]
     # One row for each number of banks, one column for each way to cut the reduction.
     numbers = np.array(banks, float)[:, None]
     outputs = np.minimum(numbers * hardware.columns_per_bank / lanes, everything)
-    drain = _drain(lanes, outputs, layer, hardware, numbers)
-    unread = [dim for dim in (*OUTPUT_DIMS, *REDUCTION_DIMS) if dim not in layer.read_dims]
-    # The innermost loop is read, so that every step loads; or it is an output, so that every step drains.
-    load = 0 if any(layer.bound(dim) > 1 for dim in unread) else _load(layer, hardware)
-    each = steps * (hardware.mac_cycles + load) + drain
-    if load == 0 and all(dim in OUTPUT_DIMS for dim in unread if layer.bound(dim) > 1):
-        partial = outputs / numbers * bits.accumulator / hardware.bits_per_cycle.drain
-        draining = steps * (hardware.mac_cycles + drain) + np.where(steps > 1, steps * partial, 0)
-        each = np.minimum(each + steps * _load(layer, hardware), draining)
+    each = steps * hardware.mac_cycles + _drain(lanes, outputs, layer, hardware, numbers)
     times = np.where(outputs >= 1, everything / outputs * each, np.inf).min(axis=1, initial=np.inf)
     return np.asarray(np.floor(times * ROUNDING))
 
 
 def block_tail(layer: Layer, hardware: Hardware) -> int:
     """Return the least cycles from the start of a block to the finish of an output that it works on."""
-    return _load(layer, hardware) + hardware.mac_cycles + layer.post * hardware.cycles.post
+    cycles = hardware.cycles
+    drain = cycles.drain + layer.post * cycles.post + _residual(layer, hardware)
+    return _load(layer, hardware) + hardware.mac_cycles + drain

@@ -112,8 +112,7 @@ class BoundModel:
 
     def _useful_cycles(self, layer: Layer, banks: tuple[int, ...]) -> list[float]:
         """Return the least useful time for each number of banks; many layers of a network are alike."""
-        operands = layer.operand_count, len(layer.distinct_operands), layer.additions, layer.read_dims
-        key = layer.bounds, layer.post, operands, banks
+        key = layer.bounds, layer.post, len(layer.loaded), len(layer.residuals), banks
         if key not in self._cycles:
             least = useful_cycles(layer, self.problem.hardware, banks, self.params)
             self._cycles[key] = least.tolist()
@@ -164,7 +163,8 @@ class BoundModel:
 
     def _reading(self, layer: Layer, edge: Edge, total: int) -> _Reading:
         """Return what a layer reads through an edge; many layers of a network read alike."""
-        key = layer.bounds, tuple((g.axes, g.terms, g.offset, g.extents, g.windows) for g in edge.groups)
+        groups = tuple((g.axes, g.terms, g.offset, g.extents, g.windows) for g in edge.groups)
+        key = layer.bounds, edge.residual, groups
         if key not in self._readings:
             # Up to the time at which a share is finished, fewer elements are.
             fewer = np.ceil(np.arange(1, self.grid + 1) / self.grid * total - EPSILON) - 1

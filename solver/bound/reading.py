@@ -188,8 +188,10 @@ def _unions(rows: Counts, columns: Counts) -> Counts:
 def enabled(layer: Layer, edge: Edge, elements: Floats) -> Floats:
     """Return the most of a layer's work, as a share, that can be done while so many elements are finished.
 
-    The elements may be any; what reads padding needs none.
+    The elements may be any; what reads padding needs none. A residual holds up no work, only its end.
     """
+    if edge.residual:
+        return np.ones_like(elements)
     channels, read, planes = 1, 1.0, []
     for group, uses, share in _axis_uses(layer, edge):
         read *= share

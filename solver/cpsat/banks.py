@@ -24,13 +24,15 @@ class BankVariables:
 
     Attributes
     ----------
-    length : for how long it holds them, in units.
+    start : from when on it holds them, in units, which is before its first block where that takes preparing.
+    length : for how long it holds them.
     count : how many it holds.
     on : whether it holds each bank of the chip; none if banks are only counted.
     within : whether it holds banks of each channel; likewise.
     rows : the rows that it takes of each bank; none if all layers fit into one bank.
     """
 
+    start: IntVar
     length: IntVar
     count: IntVar
     on: Sequence[IntVar] = ()
@@ -87,13 +89,26 @@ def add_shared(model: Model, params: ModelParams = ModelParams()) -> list[BankVa
 
 
 def held_times(model: Model) -> list[BankVariables]:
-    """Return for how long each layer holds its banks, from its start to its end, and a count that is free."""
+    """Return from when on and for how long each layer holds its banks, and a count that is free."""
     longest, banks = model.limit // model.unit, model.graph.problem.hardware.banks
     lengths = [model.cp.new_int_var(0, longest, f"held{i}") for i in range(len(model.layers))]
-    for layer, length in zip(model.layers, lengths, strict=True):
-        model.cp.add(length == layer.end - layer.start)
+    starts = [_held_from(model, i) for i in range(len(model.layers))]
+    for layer, start, length in zip(model.layers, starts, lengths, strict=True):
+        model.cp.add(length == layer.end - start)
     counts = [model.cp.new_int_var(0, banks, f"banks{i}") for i in range(len(model.layers))]
-    return [BankVariables(*own) for own in zip(lengths, counts, strict=True)]
+    return [BankVariables(*own) for own in zip(starts, lengths, counts, strict=True)]
+
+
+def _held_from(model: Model, layer: int) -> IntVar:
+    """Return when a layer takes its banks: before its first block by what its mapping does until then."""
+    leads = model.graph.leads[layer]
+    first = model.layers[layer].start
+    if not leads.any():
+        return first
+    start = model.cp.new_int_var(0, model.limit // model.unit, f"from{layer}")
+    model.cp.add(start <= first - model.layers[layer].chosen((leads // model.unit).tolist()))
+    model.cp.add(start >= first - model.layers[layer].chosen((-(-leads // model.unit)).tolist()))
+    return start
 
 
 def held_banks(model: Model, held: Sequence[BankVariables]) -> list[BankVariables]:
@@ -109,12 +124,13 @@ def count_banks(model: Model, held: Sequence[BankVariables]) -> None:
     hardware = model.graph.problem.hardware
     intervals, rows = [], []
     for i, (layer, own) in enumerate(zip(model.layers, held, strict=True)):
-        intervals.append(model.cp.new_interval_var(layer.start, own.length, layer.end, f"hold{i}"))
+        intervals.append(model.cp.new_interval_var(own.start, own.length, layer.end, f"hold{i}"))
         model.cp.add(own.count == _banks(model, i))
         needed = [c.profile.rows * c.profile.banks for c in model.graph.candidates[i]]
         rows.append(LinearExpr.weighted_sum(layer.takes, needed))
     model.cp.add_cumulative(intervals, [own.count for own in held], hardware.banks)
-    model.cp.add(LinearExpr.sum(rows) <= hardware.rows_per_bank * hardware.banks)
+    if hardware.weights == "shared":
+        model.cp.add(LinearExpr.sum(rows) <= hardware.rows_per_bank * hardware.banks)
 
 
 def match_shapes(model: Model, held: Sequence[BankVariables]) -> None:
@@ -135,7 +151,7 @@ def fit_rows(model: Model, held: Sequence[BankVariables]) -> list[BankVariables]
     """Let the rows of all layers of a bank fit into it, where they might not; return them too."""
     hardware = model.graph.problem.hardware
     needed = [[c.profile.rows for c in own] for own in model.graph.candidates]
-    if sum(map(max, needed)) <= hardware.rows_per_bank:
+    if hardware.weights == "reload" or sum(map(max, needed)) <= hardware.rows_per_bank:
         return list(held)
     rows: list[list[IntVar]] = [[] for _ in needed]
     for b in range(hardware.banks):
@@ -152,7 +168,7 @@ def one_at_a_time(model: Model, held: Sequence[BankVariables]) -> None:
     """Let the times in which layers hold one bank not overlap."""
     for b in range(model.graph.problem.hardware.banks):
         model.cp.add_no_overlap(
-            model.cp.new_optional_interval_var(layer.start, own.length, layer.end, own.on[b], f"hold{i}_{b}")
+            model.cp.new_optional_interval_var(own.start, own.length, layer.end, own.on[b], f"hold{i}_{b}")
             for i, (layer, own) in enumerate(zip(model.layers, held, strict=True))
         )
 
@@ -182,7 +198,9 @@ def hint_banks(model: Model, held: Sequence[BankVariables], plan: Plan) -> None:
     hardware = model.graph.problem.hardware
     first = model.graph.problem.network.topological[0]
     renamed = _renaming(plan.banks[first], hardware.channels, hardware.banks_per_channel)
-    for own, times, banks in zip(held, plan.timeline.layers, plan.banks, strict=True):
+    for layer, own, times, banks in zip(model.layers, held, plan.timeline.layers, plan.banks, strict=True):
+        if own.start is not layer.start:
+            model.cp.add_hint(own.start, times.start // model.unit)
         model.cp.add_hint(own.length, times.end // model.unit - times.start // model.unit)
         model.cp.add_hint(own.count, len(banks))
         taken = set(renamed[banks].tolist())

@@ -48,7 +48,7 @@ def _small(problem: Problem, params: WholeParams) -> bool:
     """Whether the mappings of each layer are few."""
     if problem.network.macs > params.macs:
         return False
-    return all(count(layer, problem.hardware).least <= params.mappings for layer in problem.layers)
+    return all(count(layer, problem.hardware).most <= params.mappings for layer in problem.layers)
 
 
 def _solve_whole(run: Run) -> None:

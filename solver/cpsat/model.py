@@ -177,6 +177,8 @@ def add_chain(model: Model, chain: Chain) -> None:
     """
     transfer = model.graph.problem.hardware.cycles.transfer
     lags = chains.chain_lags(chain, model.graph.candidates, transfer)
+    if model.static:
+        lags[0] = lags[0] + model.graph.leads[chain[0].layer]
     most = [int(own.max()) for own in lags]
     if min(most) == MINUS_INFINITY:
         return
@@ -219,7 +221,7 @@ def hint(model: Model, plan: Plan) -> bool:
         for m, literal in enumerate(model.layers[i].takes):
             model.cp.add_hint(literal, m == place)
         ideal = model.graph.times[i][place]
-        real = [times.start, *(ideal[1:] + times.delay_at(ideal[1:])).tolist()]
+        real = [times.first_block, *(ideal[1:] + times.delay_at(ideal[1:])).tolist()]
         for time, value in zip(model.layers[i].passes, real, strict=True):
             model.cp.add_hint(time, value // model.unit)
     model.cp.add_hint(model.latency, plan.latency // model.unit)

@@ -176,7 +176,9 @@ class _Search:
         for last in layers:
             chain = decisive_chain(self.problem, proposal.choice, timeline, last)
             late = proposal.latency if model.static else proposal.ends[last] - proposal.starts[chain[0].layer]
-            if late < _length(self.problem, chain, proposal.choice) // model.unit * model.unit:
+            length = _length(self.problem, chain, proposal.choice)
+            length += proposal.choice[chain[0].layer].profile.lead if model.static else 0
+            if late < length // model.unit * model.unit:
                 self.chains.append(chain)
 
 

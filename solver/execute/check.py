@@ -28,7 +28,7 @@ class CheckedLayer:
     ----------
     tight : blocks that start in the very cycle in which the last of what they read becomes readable.
     start, end : of the first block, and the last finish.
-    ready : when the first block had all that it reads, 0 if that is nothing.
+    ready : the start with which the first block has all that it reads just when it runs; below 1 for nothing.
     elements : outputs that were compared; `difference` is the largest, `where` the first that differs.
     operators : largest difference between the operators of a file, run block by block, and onnxruntime on all
         of it, as a part of the largest number in the layer's tensor; None if they were not run.
@@ -101,9 +101,9 @@ def _checked(layer: Layer, executed: Executed, values: Numbers) -> CheckedLayer:
         name=layer.name,
         blocks=len(executed.starts),
         tight=int(((executed.starts == executed.needs) & (executed.needs > 0)).sum()),
-        start=int(executed.starts[0]),
+        start=executed.start,
         end=executed.end,
-        ready=int(executed.needs[0]),
+        ready=int(executed.needs[0]) - executed.lead,
         elements=off.size,
         difference=float(off.max()),
         where=tuple(np.argwhere(off)[0].tolist()) if off.any() else None,

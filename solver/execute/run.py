@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hw.hardware import Hardware
-from models.network import DIMS, FORMAT, OUTPUT_DIMS, Layer, Network, NetworkInput
+from models.network import DIMS, FORMAT, OUTPUT_DIMS, REDUCTION_DIMS, Layer, Network, NetworkInput
 from overlapim_files import InputError
 from solver.execute.numbers import PRIME, Drawn, Numbers, output, products, residuals
 from solver.execute.reading import Reader, TimedTensor
@@ -24,6 +24,9 @@ from solver.reference import SimulatedLayer, TouchedCoordinates, simulate
 from solver.timing.mapping import Mapping
 from solver.timing.profile import Cycles
 from solver.timing.windows import Indices
+
+UNREAD: tuple[Numbers, int] = np.zeros((1,) * len(DIMS)), 0
+"""In place of numbers, and of when they are there, where a block does not read an operand."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,6 +38,7 @@ class Executed:
     values, finish : each output and the cycle in which it was finished; shape (n, ch, h, w).
     starts, needs : of each block, in the order of execution, its start and when all that it read was there.
     loaded : for each tensor that is read, in its shape, when a block read an element first.
+    lead : cycles from the start of the layer to that of its first block.
     """
 
     values: Numbers
@@ -42,6 +46,12 @@ class Executed:
     starts: Cycles
     needs: Cycles
     loaded: dict[str, Cycles]
+    lead: int
+
+    @property
+    def start(self) -> int:
+        """The cycle from which on it holds its banks."""
+        return int(self.starts[0]) - self.lead
 
     @property
     def end(self) -> int:
@@ -115,6 +125,7 @@ class _Run:
         self.blocks = block_digits(self.coordinates, len(schedule.starts))
         self.order = range(len(self.blocks)) if schedule.order is None else schedule.order
         self.completed = _Completed(clock)
+        self.lead = clock.block_starts[0] - clock.start
         self.lengths = np.diff(clock.block_starts, append=clock.end)
         self.sums: Numbers = np.zeros(layer.bounds[: len(OUTPUT_DIMS)])
         self.residuals: Numbers = np.zeros_like(self.sums)
@@ -141,19 +152,32 @@ class _Run:
     def _compute(self, digits: tuple[int, ...], start: int) -> int:
         """Add the products of a block to the sums; return when all that it reads was there."""
         coordinates = [np.array(self.coordinates.touched(dim, digits), np.int64) for dim in DIMS]
-        if not all(map(len, coordinates)):
-            return 0
-        found = [reader.read(digits, start) for reader in self.readers]
-        weights = None
-        if self.weights is not None:
-            _, g, k, _, _, c, r, s = coordinates
-            weights = self.weights[np.ix_(g, k, c, r, s)].astype(np.float64)[None, :, :, None, None]
-        outputs = np.ix_(*coordinates[: len(OUTPUT_DIMS)])
+        adds = all(map(len, coordinates[: len(OUTPUT_DIMS)])) and self._is_last(digits)
+        multiplies = all(map(len, coordinates))
+        found = [
+            reader.read(digits, start) if (adds if residual else multiplies) else UNREAD
+            for reader, residual in zip(self.readers, self.layer.is_residual, strict=True)
+        ]
         read = [x for x, _ in found]
-        more = products(self.layer, read, weights, [len(x) for x in coordinates])
-        self.sums[outputs] = (self.sums[outputs] + more) % PRIME
-        self.residuals[outputs] = residuals(self.layer, read)
+        outputs = np.ix_(*coordinates[: len(OUTPUT_DIMS)])
+        if multiplies:
+            more = products(self.layer, read, self._weights(coordinates), [len(x) for x in coordinates])
+            self.sums[outputs] = (self.sums[outputs] + more) % PRIME
+        if adds:
+            self.residuals[outputs] = residuals(self.layer, read)
         return max(need for _, need in found)
+
+    def _is_last(self, digits: tuple[int, ...]) -> bool:
+        """Return whether a block is the last that adds to its sums: then it reads the residuals."""
+        pairs = zip(digits, self.coordinates.temporal, strict=False)
+        return all(digit == loop.bound - 1 for digit, loop in pairs if loop.dim in REDUCTION_DIMS)
+
+    def _weights(self, coordinates: Sequence[Indices]) -> Numbers | None:
+        """Return the weights at some coordinates, with an axis for each dim."""
+        if self.weights is None:
+            return None
+        _, g, k, _, _, c, r, s = coordinates
+        return self.weights[np.ix_(g, k, c, r, s)].astype(np.float64)[None, :, :, None, None]
 
     def _name(self, position: int) -> str:
         return f"layer '{self.layer.name}': block {position + 1} of {len(self.blocks)}"
@@ -165,7 +189,9 @@ class _Run:
         for reader in self.readers:
             name = reader.tensor.name
             loaded[name] = np.minimum(loaded.get(name, reader.loaded), reader.loaded)
-        return Executed(self.tensor.values, finish, self.schedule.starts, np.array(self.needs), loaded)
+        return Executed(
+            self.tensor.values, finish, self.schedule.starts, np.array(self.needs), loaded, self.lead
+        )
 
 
 class _Completed:

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from solver.solution import Solution
-from solver.timing.mapping import Mapping, check_mapping
+from solver.timing.mapping import Mapping
 from solver.timing.problem import Problem
 from solver.timing.profile import Cycles
 from solver.timing.timeline import LayerTimes, Order, check_order, layer_times
+from solver.timing.validity import check_mapping
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +32,8 @@ class LayerSchedule:
 def stated(solution: Solution) -> list[LayerSchedule]:
     """Return the schedule that a file states, whether or not it is right.
 
-    A layer begins when the file says so, whether what it reads is ready or not, but not before its release.
+    A layer begins when the file says so, whether what it reads is ready or not, but not before its release;
+    its first block follows when its weights and first row are there.
     How long it waits before its other blocks is not in a file; it is what the solver's closed form says
     when all layers begin as stated.
 
@@ -56,6 +58,6 @@ def stated(solution: Solution) -> list[LayerSchedule]:
         begin, sources = max(record.start, record.release), [times[edge.producer] for edge in edges]
         times[i] = layer_times(profile, begin, sources, edges, problem.hardware.cycles.transfer, order)
         starts = times[i].block_starts()
-        starts[0] = begin
+        starts[0] = begin + profile.lead
         schedules[i] = LayerSchedule(mappings[i], order, starts)
     return [schedules[i] for i in range(len(problem.layers))]

@@ -6,9 +6,10 @@ import math
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from hw.hardware import Hardware
 from models.network import DIMS, REDUCTION_DIMS, Layer
 from solver.timing.mapping import SPATIAL, Loop, Mapping
-from solver.timing.profile import Profile
+from solver.timing.profile import Profile, reads_back
 
 LEVELS = {"temporal": "time", "channel": "channel", "bank": "bank", "column": "column"}
 PLURALS = {"channel": "channels", "bank": "banks", "column": "columns"}
@@ -23,12 +24,13 @@ class _Line(NamedTuple):
     cycles: str = ""
 
 
-def loop_nest(profile: Profile) -> str:
+def loop_nest(profile: Profile, hardware: Hardware) -> str:
     """Return the loops of a mapped layer as text, outermost first, under how coordinates are put together.
 
     Loops are `for` if they take time and `parallel for` if they spread over channels, banks or columns, which
     the second column names. Between them stand what happens at each iteration of the loop above: the wait
-    before a block, the load of inputs, the multiply-accumulate, and the reduction and drain of outputs. The
+    before a block, rows that are opened, the load of inputs, the multiply-accumulate, and the reduction and
+    drain of outputs. The
     third column is the cycles of one iteration, waiting left out.
 
     Returns
@@ -36,7 +38,7 @@ def loop_nest(profile: Profile) -> str:
     str
         lines without trailing blanks, and without the layer's name or any other text from a file.
     """
-    return "\n".join([*_heading(profile), "", *_aligned(list(_nest(profile)))])
+    return "\n".join([*_heading(profile), "", *_aligned(list(_nest(profile, hardware)))])
 
 
 def _heading(profile: Profile) -> Iterator[str]:
@@ -74,8 +76,10 @@ def _indices(mapping: Mapping, dim: str) -> list[str]:
     return [f"{dim.lower()}{place if count > 1 else ''}" for place in reversed(range(count))]
 
 
-def _nest(profile: Profile) -> Iterator[_Line]:
+def _nest(profile: Profile, hardware: Hardware) -> Iterator[_Line]:
     yield _Line(0, "", "level", "cycles each")
+    if profile.t_weights:
+        yield _Line(0, "write weights", "", f"{profile.t_weights:,}")
     yield from _opening(profile, 0, 0)
     depth, bodies = 0, [0]
     names = {dim: iter(_indices(profile.mapping, dim)) for dim in DIMS}
@@ -86,8 +90,8 @@ def _nest(profile: Profile) -> Iterator[_Line]:
             depth += 1
             bodies.append(indent + 1)
             yield from _opening(profile, depth, indent + 1)
-    yield _Line(len(profile.mapping.loops), "multiply-accumulate", "", f"{_step_cycles(profile):,}")
-    yield _Line(bodies[profile.jo], _drain(profile), "", f"{profile.t_out:,}")
+    yield _Line(len(profile.mapping.loops), "multiply-accumulate", "", f"{hardware.mac_cycles:,}")
+    yield _Line(bodies[profile.drain_depth], _drain(profile, hardware), "", f"{profile.t_out:,}")
 
 
 def _loop(loop: Loop, index: str) -> str:
@@ -98,27 +102,22 @@ def _opening(profile: Profile, depth: int, indent: int) -> Iterator[_Line]:
     """Return what happens first in every iteration of the temporal loop at this depth; 0 is the layer."""
     if depth == profile.depth:
         yield _Line(indent, "wait for data: a block begins")
-    if depth == profile.ji:
+    if depth == profile.open_depth:
+        yield _Line(indent, "open a row of weights", "", f"{profile.t_open:,}")
+    if depth == profile.load_depth:
         yield _Line(indent, "load inputs", "", f"{profile.t_in:,}")
 
 
-def _drain(profile: Profile) -> str:
+def _drain(profile: Profile, hardware: Hardware) -> str:
     """Return what happens to a result, in the order of its doing."""
-    steps = []
-    if any(loop.dim in REDUCTION_DIMS for loop in profile.temporal[: profile.jo]):
-        steps.append("read partial sums back")
+    residuals = ["add residuals"] if profile.layer.residuals else []
+    if hardware.reduction == "host":
+        return ", ".join([*residuals, "drain partial results"])
+    steps = ["read partial sums back"] if reads_back(profile.temporal, profile.drain_depth) else []
     reduced = [PLURALS[kind] for kind in SPATIAL[::-1] if profile.mapping.product(kind, REDUCTION_DIMS) > 1]
     if reduced:
         steps.append(f"reduce over {' and '.join(reduced)}")
-    return ", ".join([*steps, "drain outputs"])
-
-
-def _step_cycles(profile: Profile) -> int:
-    """Return the cycles of one multiply-accumulate: what one step takes besides loading and draining."""
-    innermost = len(profile.temporal)
-    others = (profile.ji, profile.t_in), (profile.jo, profile.t_out)
-    iteration = profile.weights[-1] if profile.weights else profile.total
-    return iteration - sum(cycles for depth, cycles in others if depth == innermost)
+    return ", ".join([*steps, *residuals, "drain outputs"])
 
 
 def _aligned(lines: list[_Line]) -> Iterator[str]:

@@ -20,6 +20,7 @@ from models.network import DIMS, Dim, Layer
 from models.timeloop.write import problem_dims
 from overlapim_files import FileModel, InputError, Step, dump, fault, load, shorten
 from solver.timing.mapping import SPATIAL, Kind, Loop, Mapping
+from solver.timing.tiles import innermost_read, load_depth
 
 UNSPREAD = ("time", "lane")
 """Names of levels below which nothing is spread: one inside the nest, and the innermost."""
@@ -29,7 +30,7 @@ MOST_DIRECTIVES = 4096
 
 
 @dataclass
-class Level:
+class StorageLevel:
     """One of Timeloop's levels; loops stand outermost first, those in time outside those in space."""
 
     kind: Kind | None = None
@@ -51,22 +52,22 @@ class Level:
             self.spatial.append(loop)
 
 
-def levels(mapping: Mapping) -> list[Level]:
+def levels(mapping: Mapping) -> list[StorageLevel]:
     """Return the levels that hold a mapping's loops, outermost first; the last one spreads nothing."""
-    found = [Level()]
+    found = [StorageLevel()]
     for loop in mapping.loops:
         if not found[-1].takes(loop):
-            found.append(Level())
+            found.append(StorageLevel())
         found[-1].add(loop)
-    return [*found, Level()] if found[-1].spatial else found
+    return [*found, StorageLevel()] if found[-1].spatial else found
 
 
-def level_names(found: Sequence[Level]) -> list[str]:
+def level_names(found: Sequence[StorageLevel]) -> list[str]:
     """Return the name of each level: what its loops in space run over, and its number from the outside."""
     return [f"{_sort(level, i == len(found) - 1)}{i}" for i, level in enumerate(found)]
 
 
-def _sort(level: Level, last: bool) -> str:
+def _sort(level: StorageLevel, last: bool) -> str:
     return level.kind or UNSPREAD[last]
 
 
@@ -86,7 +87,10 @@ class ArchitectureText(BaseModel):
 
 
 def mapping_text(layer: Layer, mapping: Mapping) -> str:
-    """Return the text of a mapping file, outermost level first; `read_mapping` reads it back."""
+    """Return the text of a mapping file, outermost level first; `read_mapping` reads its loops back.
+
+    Where inputs are not loaded at the innermost loop that reads them, a comment says so: the levels cannot.
+    """
     dims, found = problem_dims(layer), levels(mapping)
     rests = iter(_remainders(layer, mapping))
     directives = []
@@ -95,7 +99,12 @@ def mapping_text(layer: Layer, mapping: Mapping) -> str:
         if level.spatial:
             spread = _directive(name, "spatial", level.spatial, dims, rests)
             directives.append({**spread, "split": len(dims)})
-    return dump(MappingText(mapping=directives))
+    text, depth = dump(MappingText(mapping=directives)), load_depth(layer, mapping)
+    if depth == innermost_read(layer, mapping):
+        return text
+    return (
+        f"# Inputs are loaded inside the {depth} outermost loops in time; the levels do not say so.\n{text}"
+    )
 
 
 def _remainders(layer: Layer, mapping: Mapping) -> list[int]:

@@ -262,11 +262,12 @@ def tile(times: LayerTimes, block: int) -> str:
 
 def _blocks(blocks: Blocks) -> Iterator[Stretch]:
     """Yield every block and every wait."""
-    columns = (blocks.starts.tolist(), blocks.lengths.tolist(), blocks.waits.tolist())
-    for i, (start, length, waited) in enumerate(zip(*columns, strict=True)):
+    ends = blocks.starts + blocks.lengths
+    columns = (blocks.begins.tolist(), ends.tolist(), blocks.waits.tolist())
+    for i, (start, end, waited) in enumerate(zip(*columns, strict=True)):
         if waited:
             yield Stretch("wait", start - waited, start, waited, i, i)
-        yield Stretch("compute", start, start + length, 0, i, i)
+        yield Stretch("compute", start, end, 0, i, i)
 
 
 def _computed(layer: LayerAccount, piece: Stretch) -> tuple[str, str, int, int, dict[str, Any]]:

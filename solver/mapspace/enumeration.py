@@ -1,8 +1,9 @@
 """The full mapspace of a layer: every valid mapping, listed one by one or counted.
 
-What a mapping means depends on the order of the loops of each dim, and on that of the temporal loops among
-each other; nothing else (docs/model.md, "Mappings" and "Time within a layer"). So a mapping is a sequence of
-loops for each dim together with a way to interleave their temporal loops, and is listed once.
+What a mapping means depends on the order of the loops of each dim, on that of the temporal loops among each
+other, and on the load depth; nothing else (docs/model.md, "Mappings" and "Time within a layer"). So a mapping
+is a sequence of loops for each dim together with a way to interleave their temporal loops and a depth, and is
+listed once. How many rows its tiles take depends on all of these, so counting looks at the weights only.
 """
 
 from __future__ import annotations
@@ -10,12 +11,14 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from hw.hardware import Hardware
 from models.network import DIMS, Dim, Layer
-from solver.timing.mapping import WEIGHT_DIMS, Kind, Loop, Mapping, rows_needed
+from solver.timing.mapping import WEIGHT_DIMS, Kind, Loop, Mapping
+from solver.timing.tiles import innermost_read
+from solver.timing.validity import least_rows, problems
 
 LoopSequence = tuple[tuple[int, Kind], ...]
 """The loops of one dim as (bound, kind), outermost first."""
@@ -55,10 +58,10 @@ class Room(NamedTuple):
 
 @dataclass(frozen=True)
 class MapspaceSize:
-    """How many mappings a layer has: exactly `least`, or at least that many."""
+    """How many mappings a layer has at most, by its loops and weights; more if they were not counted out."""
 
-    least: int
-    exact: bool
+    most: int
+    complete: bool
 
 
 @dataclass
@@ -67,8 +70,8 @@ class _Budget:
 
 
 def count(layer: Layer, hardware: Hardware) -> MapspaceSize:
-    """Count the valid mappings of a layer without listing them; soon done however large the layer is."""
-    exact = True
+    """Count the mappings of a layer without listing them; soon done however large the layer is."""
+    complete, kinds = True, _kinds(hardware)
     # In how many ways the dims so far leave this room and make so many temporal loops.
     table: Counter[tuple[Room, int]] = Counter({(_room(layer, hardware), 0): 1})
     for i, dim in enumerate(DIMS):
@@ -76,23 +79,28 @@ def count(layer: Layer, hardware: Hardware) -> MapspaceSize:
         budget = _Budget(TRIES)
         need = _weights(layer, i)
         for (room, loops), number in table.items():
-            for sequence, left in _sequences(dim, layer.bound(dim), room, need, budget):
+            for sequence, left in _sequences(dim, layer.bound(dim), room, need, kinds[dim], budget):
                 more = sum(kind == "temporal" for _, kind in sequence)
                 further[left, loops + more] += number * math.comb(loops + more, more)
-        exact &= budget.left > 0
+        complete &= budget.left > 0
         table = further
-    return MapspaceSize(sum(table.values()), exact)
+    return MapspaceSize(sum(number * (loops + 1) for (_, loops), number in table.items()), complete)
 
 
 def mappings(layer: Layer, hardware: Hardware) -> Iterator[Mapping]:
     """Yield every valid mapping of a layer, those that mean the same only once."""
 
+    kinds = _kinds(hardware)
+
     def choose(place: int, room: Room, chosen: tuple[tuple[Loop, ...], ...]) -> Iterator[Mapping]:
         if place == len(DIMS):
-            yield from _interleaved(chosen, ())
+            for mapping in _interleaved(chosen, ()):
+                yield from _load_depths(layer, mapping, hardware)
             return
         dim = DIMS[place]
-        found = _sequences(dim, layer.bound(dim), room, _weights(layer, place), _Budget(UNLIMITED))
+        found = _sequences(
+            dim, layer.bound(dim), room, _weights(layer, place), kinds[dim], _Budget(UNLIMITED)
+        )
         for sequence, left in found:
             loops = tuple([Loop(dim, bound, kind) for bound, kind in sequence])
             yield from choose(place + 1, left, (*chosen, loops))
@@ -100,10 +108,26 @@ def mappings(layer: Layer, hardware: Hardware) -> Iterator[Mapping]:
     return choose(0, _room(layer, hardware), ())
 
 
+def _load_depths(layer: Layer, mapping: Mapping, hardware: Hardware) -> Iterator[Mapping]:
+    """Yield a mapping with each load depth with which it keeps to its rows and the buffer."""
+    for depth in (None, *range(innermost_read(layer, mapping))):
+        loaded = replace(mapping, load=depth)
+        if not problems(layer, loaded, hardware):
+            yield loaded
+
+
+def _kinds(hardware: Hardware) -> dict[Dim, tuple[Kind, ...]]:
+    """Return for each dim the kinds that its loops may have."""
+    return {
+        dim: tuple(kind for kind in KINDS if kind == "temporal" or hardware.may_spread(kind, dim))
+        for dim in DIMS
+    }
+
+
 def _room(layer: Layer, hardware: Hardware) -> Room:
     """Return the room that the chip has for the loops of a layer."""
     weight = hardware.bits.weight
-    beside = rows_needed(layer, Mapping(()), hardware) - weight
+    beside = least_rows(layer, hardware)
     weights = max(hardware.rows_per_bank - beside, 0) // weight
     return Room(
         weights,
@@ -120,13 +144,14 @@ def _weights(layer: Layer, place: int) -> int:
 
 
 def _sequences(
-    dim: Dim, bound: int, room: Room, need: int, budget: _Budget
+    dim: Dim, bound: int, room: Room, need: int, kinds: tuple[Kind, ...], budget: _Budget
 ) -> Iterator[tuple[LoopSequence, Room]]:
     """Yield the sequences of loops that cover a dim, none larger than needed, with the room they leave.
 
     Parameters
     ----------
     need : the weights over this dim and those after it.
+    kinds : that loops over the dim may have.
     """
     own = bound if dim in WEIGHT_DIMS else 1
 
@@ -144,7 +169,7 @@ def _sequences(
                 return
             if not _completes(bound, covered * factor, max(largest, factor)):
                 continue
-            for kind in KINDS:
+            for kind in kinds:
                 left = room.after(dim, factor, kind)
                 if min(left) > 0:
                     longer = (*prefix, (factor, kind))

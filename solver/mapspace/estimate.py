@@ -14,15 +14,17 @@ import numpy as np
 import numpy.typing as npt
 
 from hw.hardware import Hardware
-from models.network import DIMS, OUTPUT_DIMS, Dim, Layer
+from models.network import DIMS, OUTPUT_DIMS, Dim, Layer, Operand
 from solver.timing.mapping import WEIGHT_DIMS
+from solver.timing.validity import least_rows
 
 Ints = npt.NDArray[np.int64]
+Reals = npt.NDArray[np.float64]
 WEIGHT_POSITIONS = [i for i, dim in enumerate(DIMS) if dim in WEIGHT_DIMS]
 OUTPUT_COUNT = len(OUTPUT_DIMS)
 
 
-def ceil_divide(a: Ints, b: Ints | int) -> Ints:
+def ceil_divide(a: Ints, b: Ints | Reals | float) -> Ints:
     """Return a / b rounded up, element by element; exact below 2**53, and faster than with integers."""
     return np.ceil(a / b).astype(np.int64)
 
@@ -45,43 +47,76 @@ class Batch:
     @cached_property
     def rows(self) -> Ints:
         """Rows that a lane needs; shape (mappings,), as all that follow."""
-        bits = self.hardware.bits
-        fixed = 2 * bits.activation * self.layer.operand_count + bits.accumulator
-        return np.asarray(bits.weight * self.temporal[WEIGHT_POSITIONS].prod(axis=0) + fixed)
+        weights = self.temporal[WEIGHT_POSITIONS].prod(axis=0)
+        return np.asarray(self.hardware.bits.weight * weights + least_rows(self.layer, self.hardware))
+
+    @cached_property
+    def fits(self) -> npt.NDArray[np.bool_]:
+        """Whether the rows of a lane suffice, and the buffer of a bank if there is one."""
+        fits = self.rows <= self.hardware.rows_per_bank
+        if self.hardware.inputs.buffer_bits is None:
+            return fits
+        tile = sum(self._elements(operand, self.column) for operand in self.layer.loaded)
+        return np.asarray(fits & (tile * self.hardware.bits.activation <= self.hardware.inputs.buffer_bits))
+
+    def _elements(self, operand: Operand, spatial: Ints) -> Ints:
+        """Return the elements of an operand that loops in space read together in one step."""
+        elements = np.ones(spatial.shape[1], np.int64)
+        for terms in operand.terms:
+            points, reach = np.ones_like(elements), np.ones_like(elements)
+            for dim, coefficient in terms:
+                width = spatial[DIMS.index(dim)]
+                points *= width
+                reach += (width - 1) * coefficient
+            elements *= np.minimum(points, reach)
+        return elements
+
+    def _bus(self, operand: Operand) -> Ints:
+        """Return the cycles in which the banks of a channel take what they read of an operand."""
+        bits = self._elements(operand, self.bank * self.column) * self.hardware.bits.activation
+        return ceil_divide(bits, self.bank.prod(axis=0) * float(self.hardware.bits_per_cycle.load))
 
     @cached_property
     def load(self) -> Ints:
-        """Cycles of loading one tile of every operand and adding up those of each sum."""
-        bits, cycles = self.hardware.bits.activation, self.hardware.cycles
-        array = self.channel * self.bank
-        spatial, bandwidth = array * self.column, array.prod(axis=0) * self.hardware.bits_per_cycle.load
-        time = np.full(spatial.shape[1], self.layer.additions * cycles.add, np.int64)
-        for operand in self.layer.distinct_operands:
-            elements = np.ones_like(time)
-            for terms in operand.terms:
-                points, reach = np.ones_like(time), np.ones_like(time)
-                for dim, coefficient in terms:
-                    width = spatial[DIMS.index(dim)]
-                    points *= width
-                    reach += (width - 1) * coefficient
-                elements *= np.minimum(points, reach)
-            time += ceil_divide(elements * bits, bandwidth) + bits * cycles.row_write
-        return time
+        """Cycles of loading what one step reads of every operand and adding up the operands of each sum."""
+        layer, cycles = self.layer, self.hardware.cycles
+        time = cycles.load + sum(len(group) - 1 for group in layer.sums) * cycles.add
+        time += len(layer.loaded) * self.hardware.bits.activation * self.hardware.input_row_write
+        return np.asarray(sum(self._bus(operand) for operand in layer.loaded) + time, np.int64)
 
     @cached_property
     def drain(self) -> tuple[Ints, Ints]:
         """Cycles of reducing and draining one result, and those of reading partial sums back."""
         hardware, cycles, bandwidth = self.hardware, self.hardware.cycles, self.hardware.bits_per_cycle
-        levels = [
-            _halvings(part[OUTPUT_COUNT:].prod(axis=0)) for part in (self.column, self.bank, self.channel)
-        ]
+        lanes = self.column[OUTPUT_COUNT:].prod(axis=0)
         drained = self.column[:OUTPUT_COUNT].prod(axis=0)
-        partial = drained * hardware.bits.accumulator
-        time = levels[0] * (cycles.move + cycles.add) + self.layer.post * cycles.post
-        time += levels[1] * (ceil_divide(partial, bandwidth.bank) + cycles.add)
-        time += levels[2] * (ceil_divide(partial, bandwidth.channel) + cycles.add)
-        time += ceil_divide(drained * hardware.bits.activation, bandwidth.drain)
-        return time, ceil_divide(partial, bandwidth.drain)
+        partial, bandwidth_out = drained * hardware.bits.accumulator, float(bandwidth.drain)
+        time = np.full(len(drained), cycles.drain + self.layer.post * cycles.post, np.int64)
+        for operand in self.layer.residuals:
+            time += self._bus(operand) + hardware.bits.activation * hardware.input_row_write + cycles.add
+        if hardware.reduction == "host":
+            return time + ceil_divide(partial * lanes, bandwidth_out), np.zeros_like(time)
+        time += _halvings(lanes) * (cycles.move + cycles.add)
+        for part, width in ((self.bank, bandwidth.bank), (self.channel, bandwidth.channel)):
+            levels = _halvings(part[OUTPUT_COUNT:].prod(axis=0))
+            time += levels * (ceil_divide(partial, float(width)) + cycles.add)
+        time += ceil_divide(drained * hardware.bits.activation, bandwidth_out)
+        return time, ceil_divide(partial, bandwidth_out)
+
+    def _opens(self, order: Sequence[Dim]) -> Ints | int:
+        """Return the cycles of opening rows of weights that are as full as the steps inside allow."""
+        if self.hardware.steps_per_row is None or not self.layer.weights:
+            return 0
+        room = np.full(self.temporal.shape[1], self.hardware.steps_per_row, np.int64)
+        opens, outside = np.ones_like(room), np.zeros(len(room), bool)
+        for dim in reversed(order):
+            bound = self.temporal[DIMS.index(dim)]
+            full = ~outside & (bound > room) if dim in WEIGHT_DIMS else np.zeros_like(outside)
+            opens = np.where(outside, opens * bound, np.where(full, ceil_divide(bound, room), opens))
+            if dim in WEIGHT_DIMS:
+                room = np.maximum(room // bound, 1)
+            outside |= full
+        return opens * (self.hardware.cycles.open or 0)
 
     def total(self, order: Sequence[Dim]) -> Ints:
         """Cycles of the whole layer with the temporal loops in the given order, outermost first."""
@@ -100,5 +135,5 @@ class Batch:
             else:
                 reducing = reducing | runs
         drain, reload = self.drain
-        time = reached * self.hardware.mac_cycles + loads * self.load
+        time = reached * self.hardware.mac_cycles + loads * self.load + self._opens(order)
         return np.asarray(time + drains * (drain + reloads * reload), np.int64)

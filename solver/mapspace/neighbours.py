@@ -4,35 +4,56 @@ from __future__ import annotations
 
 import math
 import random
+from collections.abc import Collection
+from dataclasses import replace
+from typing import NamedTuple
 
 from hw.hardware import Hardware
-from models.network import DIMS, Layer
-from solver.timing.mapping import Loop, Mapping, problems
+from models.network import DIMS, Dim, Layer
+from solver.mapspace.rows import with_full_rows
+from solver.timing.mapping import Loop, Mapping
+from solver.timing.tiles import innermost_read, load_depth
+from solver.timing.validity import problems
+
+FACTORS = (2, 3, 4, 7, 8, 14)
+"""Bounds of the outer parts into which loops are cut."""
 
 
 def neighbour(layer: Layer, mapping: Mapping, hardware: Hardware, rng: random.Random) -> Mapping | None:
     """Return a random valid mapping one move away, or None if the move led nowhere."""
-    move = rng.choice((_swap, _swap, _trade, _trade, _divide))
-    loops = move(list(mapping.loops), rng)
-    changed = Mapping(tuple(_tighten(layer, loops))) if loops else None
-    if changed is None or changed == mapping or problems(layer, changed, hardware):
+    move = rng.choice((_swap, _swap, _trade, _trade, _divide, _reload, _tile))
+    moved = move(layer, mapping, rng)
+    if moved is None:
         return None
-    return changed
+    changed = Mapping(tuple(_tighten(layer, list(moved.loops))), moved.load)
+    changed = with_full_rows(layer, changed, hardware)
+    innermost = innermost_read(layer, changed)
+    if changed.load is not None and changed.load >= innermost:
+        changed = replace(changed, load=None)
+    return None if changed == mapping or problems(layer, changed, hardware) else changed
 
 
-def _swap(loops: list[Loop], rng: random.Random) -> list[Loop]:
+def _reload(layer: Layer, mapping: Mapping, rng: random.Random) -> Mapping:
+    """Load the inputs at the next loop outside or inside."""
+    depth = load_depth(layer, mapping) + rng.choice((-1, 1))
+    return replace(mapping, load=max(depth, 0))
+
+
+def _swap(layer: Layer, mapping: Mapping, rng: random.Random) -> Mapping | None:
     """Move one loop to another place."""
+    loops = list(mapping.loops)
     if not loops:
-        return []
+        return None
     loops.insert(rng.randrange(len(loops)), loops.pop(rng.randrange(len(loops))))
-    return loops
+    return replace(mapping, loops=tuple(loops))
 
 
-def _trade(loops: list[Loop], rng: random.Random) -> list[Loop]:
+def _trade(layer: Layer, mapping: Mapping, rng: random.Random) -> Mapping | None:
     """Take a factor from one spatial loop and give it to another dim of the same level."""
+    loops = list(mapping.loops)
     spatial = [i for i, loop in enumerate(loops) if loop.kind != "temporal"]
     if not spatial:
-        return []
+        return None
     i, factor = rng.choice(spatial), rng.choice((2, 2, 3, 4, 7))
     kind = loops[i].kind
     loops[i] = loops[i]._replace(bound=max(1, loops[i].bound // factor))
@@ -42,20 +63,49 @@ def _trade(loops: list[Loop], rng: random.Random) -> list[Loop]:
         loops[same[0]] = loops[same[0]]._replace(bound=loops[same[0]].bound * factor)
     else:
         loops.append(Loop(dim, factor, kind))
-    return loops
+    return replace(mapping, loops=tuple(loops))
 
 
-def _divide(loops: list[Loop], rng: random.Random) -> list[Loop]:
+def _divide(layer: Layer, mapping: Mapping, rng: random.Random) -> Mapping | None:
     """Cut one temporal loop in two and put its outer part in another place."""
-    temporal = [i for i, loop in enumerate(loops) if loop.kind == "temporal" and loop.bound > 3]
-    if not temporal:
-        return []
-    i = rng.choice(temporal)
-    dim, bound, kind = loops[i]
-    outer = rng.choice([n for n in (2, 3, 4, 7, 8, 14) if n < bound])
-    loops[i] = Loop(dim, -(-bound // outer), kind)
-    loops.insert(rng.randrange(len(loops) + 1), Loop(dim, outer, kind))
-    return loops
+    loops, cut = _cut(mapping, rng, DIMS)
+    if cut is None:
+        return None
+    loops.insert(rng.randrange(len(loops) + 1), cut.outer)
+    return replace(mapping, loops=tuple(loops))
+
+
+def _tile(layer: Layer, mapping: Mapping, rng: random.Random) -> Mapping | None:
+    """Cut one temporal loop that reads, put its outer part further out and load the inputs there."""
+    loops, cut = _cut(mapping, rng, layer.read_dims)
+    if cut is None:
+        return None
+    place = rng.randrange(cut.place + 1)
+    loops.insert(place, cut.outer)
+    outside = sum(loop.kind == "temporal" for loop in loops[:place])
+    return Mapping(tuple(loops), outside + 1)
+
+
+class _Cut(NamedTuple):
+    """The outer part of a loop that was cut in two, and the place of the inner one."""
+
+    outer: Loop
+    place: int
+
+
+def _cut(mapping: Mapping, rng: random.Random, dims: Collection[Dim]) -> tuple[list[Loop], _Cut | None]:
+    """Shorten a temporal loop over one of the dims; return all loops, and what was cut off if one was."""
+    loops = list(mapping.loops)
+    long = [
+        i for i, loop in enumerate(loops) if loop.kind == "temporal" and loop.bound > 3 and loop.dim in dims
+    ]
+    if not long:
+        return loops, None
+    place = rng.choice(long)
+    dim, bound, kind = loops[place]
+    outer = rng.choice([n for n in FACTORS if n < bound])
+    loops[place] = Loop(dim, -(-bound // outer), kind)
+    return loops, _Cut(Loop(dim, outer, kind), place)
 
 
 def _tighten(layer: Layer, loops: list[Loop]) -> list[Loop]:

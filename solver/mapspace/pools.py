@@ -19,9 +19,11 @@ from functools import cached_property, lru_cache
 
 import numpy as np
 
-from hw.hardware import Hardware
+from hw.hardware import Hardware, Level
 from models.network import DIMS, OUTPUT_DIMS, REDUCTION_DIMS, Dim, Layer
 from solver.mapspace.estimate import WEIGHT_POSITIONS, Batch, Ints, ceil_divide
+from solver.mapspace.loads import coarser_loads, worth_a_look
+from solver.mapspace.rows import with_full_rows
 from solver.params import PoolParams
 from solver.timing.infinity import INFINITY
 from solver.timing.mapping import Kind, Loop, Mapping
@@ -112,14 +114,22 @@ def _spread(count: int, bounds: tuple[int, ...]) -> Ints:
     return np.array(sorted(ways), np.int64)
 
 
-def _arrays(bounds: Ints, shape: BankShape, params: PoolParams) -> Iterator[list[tuple[Ints, Ints]]]:
+def _over(bounds: Ints, hardware: Hardware, level: Level) -> Ints:
+    """Return the bounds, with 1 for dims that loops at a level may not be over."""
+    allowed = np.array([hardware.may_spread(level, dim) for dim in DIMS])
+    return np.where(allowed, bounds, 1)
+
+
+def _arrays(
+    bounds: Ints, hardware: Hardware, shape: BankShape, params: PoolParams
+) -> Iterator[list[tuple[Ints, Ints]]]:
     """Yield ways to spread a shape over the dims, as (channel bounds, bank bounds).
 
     First the most even ones; then, should none of these keep to the rows, those that leave the fewest weights
     in each bank.
     """
-    work = tuple(bounds.tolist())
-    channels, banks = _spread(shape[0], work), _spread(shape[1], work)
+    channels = _spread(shape[0], tuple(_over(bounds, hardware, "channel").tolist()))
+    banks = _spread(shape[1], tuple(_over(bounds, hardware, "bank").tolist()))
     pairs = channels[:, None, :] * banks[None, :, :]
     used = pairs.prod(axis=-1)
     waste = (ceil_divide(bounds, pairs) * pairs / bounds).prod(axis=-1) * (shape[0] * shape[1] / used)
@@ -180,14 +190,24 @@ def _column_choices(work: tuple[int, ...], columns: int, count: int) -> Ints:
 
 
 def _ways(layer: Layer, hardware: Hardware, shape: BankShape, params: PoolParams) -> Batch | None:
-    """Return the mappings with few steps on at most `shape` of banks; None if none keeps to the rows."""
-    arrays = _arrays(np.array(layer.bounds), shape, params)
-    batches = (_batch(layer, hardware, own, params) for own in arrays)
+    """Return the mappings with few steps on at most `shape` of banks; None if none fits."""
+    arrays = list(_arrays(np.array(layer.bounds), hardware, shape, params))
+    batches = (_batch(layer, hardware, own, most, params) for most in _lanes(hardware) for own in arrays)
     return next((batch for batch in batches if batch.temporal.size), None)
 
 
+def _lanes(hardware: Hardware) -> list[int]:
+    """Return how many columns to fill: all, or ever fewer where a buffer has no room for what they read."""
+    columns = hardware.columns_per_bank
+    return [columns >> i for i in range(columns.bit_length() if hardware.buffered else 1)]
+
+
 def _batch(
-    layer: Layer, hardware: Hardware, arrays: Sequence[tuple[Ints, Ints]], params: PoolParams
+    layer: Layer,
+    hardware: Hardware,
+    arrays: Sequence[tuple[Ints, Ints]],
+    columns: int,
+    params: PoolParams,
 ) -> Batch:
     """Return the mappings with few steps and few enough rows on any of some arrays of banks."""
     bounds = np.array(layer.bounds, np.int64)
@@ -196,11 +216,12 @@ def _batch(
     fewest = INFINITY
     for channel, bank in arrays:
         array = (channel * bank)[:, None]
-        work = tuple(ceil_divide(bounds, channel * bank).tolist())
-        column = _column_choices(work, hardware.columns_per_bank, params.column_options)
+        work = _over(ceil_divide(bounds, channel * bank), hardware, "column")
+        column = _column_choices(tuple(work.tolist()), columns, params.column_options)
         temporal = ceil_divide(needed, array * column)
         steps = temporal.prod(axis=0)
-        fits = Batch(layer, hardware, array, array, column, temporal).rows <= hardware.rows_per_bank
+        whole = np.ones_like(array)
+        fits = Batch(layer, hardware, whole, array, column, temporal).fits
         fewest = min(fewest, steps[fits].min(initial=INFINITY))
         temporal = temporal[:, fits & (steps <= params.most_steps * fewest)]
         # The smallest bounds that still cover, so that the mapping is valid.
@@ -230,7 +251,7 @@ def pool_mappings(
     )
     seen = set()
     for i, order in ways:
-        mapping = build_mapping(batch, i, order)
+        mapping = with_full_rows(layer, build_mapping(batch, i, order), hardware)
         if mapping not in seen:
             seen.add(mapping)
             yield mapping
@@ -318,5 +339,11 @@ class Pools:
             good = pool_mappings(record, self.problem.hardware, shape, self.params)
             found = itertools.islice(good, most)
             profiles = [self.problem.profile(layer, mapping) for mapping in found]
+            profiles += [
+                self.problem.profile(layer, mapping)
+                for profile in profiles
+                if worth_a_look(profile)
+                for mapping in coarser_loads(profile, self.problem.hardware)
+            ]
             self._alike[key] = sorted(profiles, key=lambda p: (p.total, p.banks, p.rows))
         return tuple([replace(profile, layer=record) for profile in self._alike[key]])

@@ -18,7 +18,15 @@ from solver.timing.infinity import INFINITY, MINUS_INFINITY
 from solver.timing.need import ideal_need, rising, window_intervals
 from solver.timing.ordered import axis_classes, finish_grid, grid_need, last_finish
 from solver.timing.problem import Edge, Group
-from solver.timing.profile import Cycles, Profile, WeightedLoop, WeightedLoops, axis_finish, digit_sums
+from solver.timing.profile import (
+    OUTPUTS,
+    Cycles,
+    Profile,
+    WeightedLoop,
+    WeightedLoops,
+    axis_finish,
+    digit_sums,
+)
 from solver.timing.timeline import Order, edge_records
 from solver.timing.windows import Indices, Interval
 
@@ -101,9 +109,8 @@ def first_table(candidate: Candidate, edge: Edge, producer: Profile) -> ElementT
     """Return the ideal start of the first block that reads each element; at least infinity if none does."""
     profile = candidate.profile
     if candidate.order is None:
-        return ElementTimes(
-            0, tuple(_group_first(*_group_key(group, profile, producer)) for group in edge.groups)
-        )
+        parts = tuple(_group_first(*_group_key(group, profile, producer)) for group in edge.groups)
+        return ElementTimes(_first_finishing(profile) if edge.residual else 0, parts)
     dense = np.full(group_sizes(edge, producer), INFINITY, np.int64)
     starts, idle = profile.block_starts, profile.idle_blocks()
     for position in range(profile.blocks - 1, -1, -1):
@@ -111,6 +118,12 @@ def first_table(candidate: Candidate, edge: Edge, producer: Profile) -> ElementT
         if idle is None or not idle[block]:
             dense[np.ix_(*block_region(profile, edge, producer, block))] = starts[position]
     return ElementTimes(0, (dense,))
+
+
+def _first_finishing(profile: Profile) -> int:
+    """Return the ideal start of the first block that is the last to add to what it works on."""
+    loops = zip(profile.temporal[: profile.depth], profile.weights, strict=False)
+    return sum((loop.bound - 1) * weight for loop, weight in loops if loop.dim not in OUTPUTS)
 
 
 _Key = tuple[Group, tuple[tuple[int, ...], ...], tuple[int, ...], tuple[WeightedLoops, ...]]
@@ -165,6 +178,9 @@ def _widened(first: Cycles, size: int, interval: Interval | None) -> Cycles:
 def block_region(consumer: Profile, edge: Edge, producer: Profile, block: int) -> Region:
     """Return what a block that is not idle reads of one operand; empty in some group if it is nothing."""
     digits = np.unravel_index(block, consumer.block_shape) if consumer.block_shape else ()
+    unfinished = consumer.unfinished_blocks() if edge.residual else None
+    if unfinished is not None and np.broadcast_to(unfinished, consumer.block_shape)[digits]:
+        return tuple(np.zeros(0, np.int64) for _ in edge.groups)
     region = []
     for group in edge.groups:
         _, axes, bounds, _ = _group_key(group, consumer, producer)

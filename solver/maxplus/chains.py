@@ -82,7 +82,7 @@ def decisive_chain(problem: Problem, chosen: Sequence[Candidate], timeline: Time
 def _decisive(times: LayerTimes, ideal: int) -> tuple[int, int] | None:
     """Return (operand, ideal start of the block) that the layer last waited for before `ideal`, if any."""
     delay = int(times.delay_at(np.array([ideal]))[0])
-    if delay <= times.release:
+    if delay <= times.earliest:
         return None
     for operand, wait in enumerate(times.waits):
         here = np.flatnonzero((wait.delays == delay) & (wait.steps < ideal))

@@ -52,6 +52,11 @@ class LagGraph:
     times: Sequence[Cycles]
     links: Sequence[Link]
 
+    @property
+    def leads(self) -> list[Cycles]:
+        """For each layer the cycles of each candidate before its first block; shape (candidates,)."""
+        return [np.array([c.profile.lead for c in own], np.int64) for own in self.candidates]
+
     def only(self, kept: Sequence[npt.NDArray[np.intp]]) -> LagGraph:
         """Return the network of some of the candidates: `kept[i]` are the places of those of layer `i`."""
         return LagGraph(
@@ -103,7 +108,7 @@ def no_budget(graph: LagGraph) -> Budget:
 def budget(graph: LagGraph, params: LagParams = LagParams()) -> Budget:
     """Return the budget of banks for static weights; anything is allowed if banks are shared over time."""
     hardware = graph.problem.hardware
-    if hardware.weights == "shared":
+    if hardware.weights != "static":
         return no_budget(graph)
     unit = -(-hardware.banks // params.budgets)
     units = [np.array([c.profile.banks for c in own], np.int64) // unit for own in graph.candidates]
@@ -136,8 +141,8 @@ def heads(graph: LagGraph, budget: Budget, stop: Stop) -> list[Cycles]:
     For each layer (candidates, budgets, checkpoints); infinity if the budget does not suffice.
     """
     result = [
-        _shifted(np.repeat(times[:, None], budget.total + 1, axis=1), units)
-        for times, units in zip(graph.times, budget.units, strict=True)
+        _shifted(np.repeat((times + lead[:, None])[:, None], budget.total + 1, axis=1), units)
+        for times, lead, units in zip(graph.times, graph.leads, budget.units, strict=True)
     ]
     for link in graph.links:
         earliest = _after_lags(result[link.producer], link.lags, stop).min(axis=0).transpose(1, 0, 2)

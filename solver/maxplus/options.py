@@ -29,9 +29,9 @@ def layer_options(problem: Problem, layer: int, stop: Stop) -> list[Response] | 
     """
     record, name = problem.layers[layer], problem.layers[layer].name
     number = count(record, problem.hardware)
-    if number.least > LISTED or not number.exact:
-        least = "" if number.exact else "at least "
-        raise InputError(f"layer '{name}' has {least}{number.least} mappings, too many for exhaustive search")
+    if number.most > LISTED or not number.complete:
+        least = "up to" if number.complete else "more than"
+        raise InputError(f"layer '{name}' has {least} {number.most} mappings, too many for exhaustive search")
     found: list[Response] = []
     listed = 0
     for mapping in mappings(record, problem.hardware):

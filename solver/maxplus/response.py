@@ -37,7 +37,7 @@ class Response:
 
     Attributes
     ----------
-    finish : ideal finish of each output; shape (outputs,).
+    finish : ideal finish of each output, counted from the release; shape (outputs,).
     lags : for each edge of the layer `finish(o)` less the finish of the element; minus infinity where it
         does not matter; shape (elements of the producer, outputs).
     """
@@ -88,7 +88,7 @@ def responses(
             starts[order] = profile.block_starts
             finish = ideal + (starts - profile.block_starts)[own]
         lags = [_lags(mask, starts, finish, problem.hardware.cycles.transfer) for mask in reads]
-        found.append(Response(profile, order, finish, tuple(lags)))
+        found.append(Response(profile, order, finish + profile.lead, tuple(lags)))
     return found
 
 
@@ -134,7 +134,7 @@ def _reads(problem: Problem, edge: Edge, profile: Profile) -> Mask:
         loops = tuple([profile.read_loops[dim] for dim in group.dims])
         read = read & _group_reads(group, shape, bounds, loops, rank)
     blocks = np.broadcast_to(read, (*profile.block_shape, *shape)).reshape(profile.blocks, -1)
-    idle = profile.idle_blocks()
+    idle = profile.unread_blocks(edge.residual)
     return blocks if idle is None else blocks & ~idle[:, None]
 
 

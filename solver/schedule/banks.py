@@ -20,11 +20,13 @@ class Ledger:
     """Which layer holds which banks from when to when.
 
     For shared weights: a bank is free while no layer holds it, if the rows of all its layers fit together.
+    With weights that are loaded anew, the rows of each layer have the whole bank.
     """
 
     def __init__(self, hardware: Hardware) -> None:
         self._hardware = hardware
         self._shape = (hardware.channels, hardware.banks_per_channel)
+        self._keeps = hardware.weights != "reload"
         self._rows = np.full(self._shape, hardware.rows_per_bank, np.int64)
         self._held: list[tuple[int, int, Banks]] = []
 
@@ -52,7 +54,8 @@ class Ledger:
 
     def hold(self, profile: Profile, start: int, end: int, banks: Banks) -> None:
         """Give the banks to a layer for [start, end)."""
-        self._rows.reshape(-1)[banks] -= profile.rows
+        if self._keeps:
+            self._rows.reshape(-1)[banks] -= profile.rows
         self._held.append((start, end, banks))
 
     def releases_after(self, time: int) -> list[int]:

@@ -81,15 +81,14 @@ def restore(problem: Problem, plan: Plan, layers: Collection[int]) -> Plan:
 def remap(problem: Problem, plan: Plan, profiles: Mapping[int, Profile]) -> Plan:
     """Return the plan with other profiles for some layers, on the banks that they have.
 
-    A layer keeps its order if its loops in time stay the same. Times are otherwise as in `transform`, so no
+    A layer keeps its order if its blocks stay the same. Times are otherwise as in `transform`, so no
     profile at all makes every layer start as early as its banks and its data allow. Whether the rows still
     fit is not looked at.
     """
 
     def choose(layer: int, release: int, done: Mapping[int, LayerTimes]) -> Order | None:
         old = plan.timeline.layers[layer]
-        same = layer not in profiles or profiles[layer].temporal == old.profile.temporal
-        return old.order if same else None
+        return old.order_under(profiles.get(layer, old.profile))
 
     return _retimed(problem, plan, choose, profiles)
 

@@ -91,7 +91,7 @@ def search_options(problem: Problem, options: Sequence[Sequence[Response]], stop
         with shared weights, if a layer may need nothing of one that it depends on.
     """
     run = _Search(problem, [_tables(own) for own in options], _tails(problem, options), stop)
-    if problem.hardware.weights == "shared":
+    if problem.hardware.weights != "static":
         _check_needs(problem, options)
     run.place(_empty(problem))
     plan = None if run.best is None else _plan(problem, run.best)
@@ -262,7 +262,8 @@ class _Search:
             rows.ravel()[choice.banks] = 0
         else:
             until.ravel()[choice.banks] = finish.max()
-            rows.ravel()[choice.banks] -= choice.option.profile.rows
+            if self.problem.hardware.weights == "shared":
+                rows.ravel()[choice.banks] -= choice.option.profile.rows
         self.place(_State(chosen, times, until, rows))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
@@ -13,9 +14,10 @@ from hw.hardware import Hardware
 from models.network import DIMS
 from solver.params import PlacementParams
 from solver.schedule.banks import Banks, pack
-from solver.timing.mapping import Loop, Mapping, problems
+from solver.timing.mapping import Loop, Mapping
 from solver.timing.problem import Problem
 from solver.timing.profile import Profile
+from solver.timing.validity import problems
 
 MEMORY = 10_000
 """Profiles of cut arrays that are kept at most."""
@@ -40,7 +42,7 @@ class Placement:
         """Return the profiles with banks for each; None if no way was found.
 
         Where they do not fit as they are, the arrays of some are cut otherwise, into as many banks as before.
-        That changes their times only if they reduce over banks.
+        That changes their times if they reduce over banks, or if banks of a channel share inputs.
         """
         banks = pack(self.problem.hardware, profiles)
         if banks is not None:
@@ -62,13 +64,10 @@ class Placement:
         chosen = list(profiles)
         given: dict[int, Banks] = {}
         for i in order:
-            channels = _channels(free, profiles[i], self.problem.hardware)
-            if not channels:
+            best = self._fullest(free, i, profiles[i])
+            if best is None:
                 return None
-            profile = self.with_channels(i, profiles[i], len(channels))
-            if profile is None:
-                return None
-            chosen[i] = profile
+            chosen[i], channels = best
             banks = profiles[i].banks // len(channels)
             first = np.array([(c + 1) * width - free[c] for c in channels])
             given[i] = (first[:, None] + np.arange(banks)).ravel()
@@ -76,18 +75,26 @@ class Placement:
                 free[c] -= banks
         return chosen, tuple(given[i] for i in range(len(profiles)))
 
+    def _fullest(self, free: Sequence[int], layer: int, profile: Profile) -> tuple[Profile, list[int]] | None:
+        """Return the cut of a layer that fills channels best, and these; None if there is no room for any."""
+        for channels in _channels(free, profile, self.problem.hardware):
+            cut = self.with_channels(layer, profile, len(channels))
+            if cut is not None:
+                return cut, channels
+        return None
+
     def with_channels(self, layer: int, profile: Profile, channels: int) -> Profile | None:
         """Return a profile with its array cut into so many channels, a divisor of its number of banks.
 
-        None if loops that are joined then reach further than they must: two of 2 cover 3, one of 4 may not.
+        None if that is not valid: dims may not be spread over each level, and tiles take other room.
         """
         if profile.mapping.channels == channels:
             return profile
         if len(self._cut) > MEMORY:
             self._cut.clear()
         if (profile, channels) not in self._cut:
-            mapping = cut(profile.mapping, channels)
-            valid = not problems(profile.layer, mapping, self.problem.hardware)
+            mapping, hardware = cut(profile.mapping, channels), self.problem.hardware
+            valid = not problems(self.problem.layers[layer], mapping, hardware)
             self._cut[profile, channels] = self.problem.profile(layer, mapping) if valid else None
         return self._cut[profile, channels]
 
@@ -99,19 +106,18 @@ def _cuts(banks: int, hardware: Hardware) -> list[int]:
     return [c for c in range(1, most + 1) if banks % c == 0 and banks // c <= hardware.banks_per_channel]
 
 
-def _channels(free: Sequence[int], profile: Profile, hardware: Hardware) -> list[int]:
-    """Return the channels that a layer fills best; none if there are too few free banks."""
+def _channels(free: Sequence[int], profile: Profile, hardware: Hardware) -> list[list[int]]:
+    """Return the channels that a layer might fill, the best first; none if there are too few free banks."""
     fullest = sorted((left, c) for c, left in enumerate(free) if left)
-    best: tuple[int, bool, int] | None = None
-    chosen: list[int] = []
+    ranked: list[tuple[tuple[int, bool, int], list[int]]] = []
     for channels in _cuts(profile.banks, hardware):
         banks = profile.banks // channels
         fitting = [(left, c) for left, c in fullest if left >= banks][:channels]
         rest = sum(left > banks for left, _ in fitting)
-        rank = (rest, channels != profile.mapping.channels, channels)
-        if len(fitting) == channels and (best is None or rank < best):
-            best, chosen = rank, sorted(c for _, c in fitting)
-    return chosen
+        if len(fitting) == channels:
+            rank = rest, channels != profile.mapping.channels, channels
+            ranked.append((rank, sorted(c for _, c in fitting)))
+    return [chosen for _, chosen in sorted(ranked)]
 
 
 def cut(mapping: Mapping, channels: int) -> Mapping:
@@ -126,4 +132,4 @@ def cut(mapping: Mapping, channels: int) -> Mapping:
         channels //= part
         outer.append(Loop(dim, part, "channel"))
         inner.append(Loop(dim, bound // part, "bank"))
-    return Mapping((*others[:place], *outer, *inner, *others[place:]))
+    return replace(mapping, loops=(*others[:place], *outer, *inner, *others[place:]))

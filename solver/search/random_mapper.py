@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import numpy as np
 
@@ -12,9 +13,11 @@ from solver.params import RandomParams
 from solver.schedule.plan import Plan, one_after_another
 from solver.search.sequential import row_prices
 from solver.stop import Stop
-from solver.timing.mapping import SPATIAL, Kind, Loop, Mapping, problems
+from solver.timing.mapping import SPATIAL, Kind, Loop, Mapping
 from solver.timing.problem import Problem
 from solver.timing.profile import Profile
+from solver.timing.tiles import innermost_read
+from solver.timing.validity import problems
 
 
 def random_mapper(
@@ -59,6 +62,10 @@ def _undominated(profiles: list[Profile], new: Profile) -> list[Profile]:
     return [p for p in profiles if p.total < new.total or p.rows < new.rows] + [new]
 
 
+COARSER = 0.3
+"""Share of the random mappings that load at any loop, instead of the innermost that reads."""
+
+
 def draw_mapping(layer: Layer, hardware: Hardware, rng: random.Random, tries: int) -> Mapping | None:
     """Return a random valid mapping; None if none was found in so many tries."""
     for _ in range(tries):
@@ -70,7 +77,7 @@ def draw_mapping(layer: Layer, hardware: Hardware, rng: random.Random, tries: in
 
 def _any_mapping(layer: Layer, hardware: Hardware, rng: random.Random) -> Mapping:
     """Return a random mapping that covers all dims, and keeps to the chip's banks and columns."""
-    room = {
+    room: dict[Kind, int] = {
         "channel": hardware.channels,
         "bank": hardware.banks_per_channel,
         "column": hardware.columns_per_bank,
@@ -81,6 +88,8 @@ def _any_mapping(layer: Layer, hardware: Hardware, rng: random.Random) -> Mappin
     for dim in rng.sample(DIMS, len(DIMS)):
         need = layer.bound(dim)
         for kind in rng.sample(kinds, len(kinds)):
+            if kind != "temporal" and not hardware.may_spread(kind, dim):
+                continue
             array = kind in ("channel", "bank")
             most = rng.randint(1, min(need, room.get(kind, need), banks if array else need))
             bound = -(-need // -(-need // most))  # as small as the number of steps that it leaves allows
@@ -92,4 +101,6 @@ def _any_mapping(layer: Layer, hardware: Hardware, rng: random.Random) -> Mappin
                 banks //= bound
         loops.append(Loop(dim, need, "temporal"))
     rng.shuffle(loops)
-    return Mapping(tuple(loops))
+    mapping = Mapping(tuple(loops))
+    depth = rng.randint(0, innermost_read(layer, mapping))
+    return replace(mapping, load=depth if rng.random() < COARSER else None)

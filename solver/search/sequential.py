@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
+from hw.hardware import Hardware
 from overlapim_files import InputError
 from solver.mapspace.pools import BankShape, Pools, shapes
 from solver.params import RowPrices, SequentialParams
@@ -14,7 +16,11 @@ from solver.schedule.plan import Plan, one_after_another
 from solver.stop import Stop
 from solver.timing.mapping import WEIGHT_DIMS
 from solver.timing.problem import Problem
-from solver.timing.profile import Profile
+from solver.timing.profile import Profile, ceil_div
+from solver.timing.validity import least_rows
+
+ROW_UNITS = 4096
+"""Units in which rows are counted when they are shared out."""
 
 
 def sequential(
@@ -26,9 +32,10 @@ def sequential(
     """Return the plan without overlap; `found` is called with a first one if the banks are shared out twice.
 
     Under shared weights each layer may have the whole chip. If the rows of all layers do not fit into a bank
-    together, rows are given a price that rises until they do; in the end only rows count. If they never do,
-    or under static weights, the banks are shared out so that the sum of the layers' latencies is lowest; if
-    time is short, only among some of the sizes.
+    together, the fastest choice that does is looked for. As not all layers use all banks, rows are then given
+    a price that rises until they can be placed; in the end only rows count. If they never can, or under
+    static weights, the banks are shared out so that the sum of the layers' latencies is lowest; if time is
+    short, only among some of the sizes.
 
     Raises
     ------
@@ -37,7 +44,7 @@ def sequential(
     """
     problem, sizes, began = pools.problem, shapes(pools.problem.hardware), stop.elapsed()
     plan = None
-    if problem.hardware.weights == "shared":
+    if problem.hardware.weights != "static":
         plan = _first(problem, _shared_choices(pools, params.prices), apart=False)
     if plan is None:
         coarse, retreat = params.coarse, params.retreat
@@ -66,12 +73,26 @@ def row_prices(prices: RowPrices) -> list[float]:
 def _shared_choices(pools: Pools, prices: RowPrices) -> Iterator[list[Profile]]:
     options = [_on_all_banks(pools, i) for i in range(len(pools.problem.layers))]
     seen: set[tuple[int, ...]] = set()
-    for price in row_prices(prices):
-        chosen = [min(pool, key=lambda p: _priced(p, price)) for pool in options]
+    for chosen in itertools.chain(_within_rows(options, pools.problem.hardware), _at_prices(options, prices)):
         key = tuple(map(id, chosen))
         if key not in seen:
             seen.add(key)
             yield chosen
+
+
+def _within_rows(options: Sequence[Sequence[Profile]], hardware: Hardware) -> Iterator[list[Profile]]:
+    """Yield the fastest choice, and the fastest one whose rows fit into one bank together."""
+    yield [min(pool, key=lambda p: (p.total, p.rows)) for pool in options]
+    unit = ceil_div(hardware.rows_per_bank, ROW_UNITS)
+    chosen = share_out(options, hardware.rows_per_bank // unit, lambda p: ceil_div(p.rows, unit))
+    if chosen is not None:
+        yield chosen
+
+
+def _at_prices(options: Sequence[Sequence[Profile]], prices: RowPrices) -> Iterator[list[Profile]]:
+    """Yield the cheapest choices at rising prices of rows, for layers that do not all use the same banks."""
+    for price in row_prices(prices):
+        yield [min(pool, key=lambda p: _priced(p, price)) for pool in options]
 
 
 def _priced(profile: Profile, price: float) -> tuple[float, int]:
@@ -108,16 +129,18 @@ def static_choices(
         capacity = min(capacity, used) - 1 - used // retreat
 
 
-def share_out(options: Sequence[Sequence[Profile]], capacity: int) -> list[Profile] | None:
-    """Choose one profile for each layer with at most `capacity` banks in all, of least total time."""
+def share_out(
+    options: Sequence[Sequence[Profile]], capacity: int, size: Callable[[Profile], int] = lambda p: p.banks
+) -> list[Profile] | None:
+    """Choose one profile for each layer, of sizes that sum up to at most `capacity`, of least total time."""
     costs = [[float(p.total) for p in pool] for pool in options]
     best = np.zeros(capacity + 1)
     picks = []
     for pool, cost in zip(options, costs, strict=True):
         reached = np.full((len(pool), capacity + 1), np.inf)
         for row, (p, c) in enumerate(zip(pool, cost, strict=True)):
-            if p.banks <= capacity:
-                reached[row, p.banks :] = best[: capacity + 1 - p.banks] + c
+            if size(p) <= capacity:
+                reached[row, size(p) :] = best[: capacity + 1 - size(p)] + c
         picks.append(reached.argmin(axis=0))
         best = reached.min(axis=0)
     if not math.isfinite(best[-1]):
@@ -125,7 +148,7 @@ def share_out(options: Sequence[Sequence[Profile]], capacity: int) -> list[Profi
     chosen, left = [], capacity
     for pool, pick in zip(reversed(options), reversed(picks), strict=True):
         chosen.append(pool[pick[left]])
-        left -= chosen[-1].banks
+        left -= size(chosen[-1])
     return chosen[::-1]
 
 
@@ -147,7 +170,7 @@ def _why_no_mapping(problem: Problem, layer: int) -> str:
     record, hardware, bits = problem.layers[layer], problem.hardware, problem.hardware.bits
     weights = math.prod(record.bound(dim) for dim in WEIGHT_DIMS)
     least = bits.weight * -(-weights // hardware.lanes)
-    least += 2 * bits.activation * record.operand_count + bits.accumulator
+    least += least_rows(record, hardware)
     if least > hardware.rows_per_bank:
         more = least - hardware.rows_per_bank
         return (

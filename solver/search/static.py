@@ -18,7 +18,7 @@ from solver.search.state import State, cost, critical_layers
 from solver.stop import Stop
 from solver.timing.infinity import INFINITY
 from solver.timing.profile import Profile
-from solver.timing.timeline import LayerTimes, Order, Timeline, evaluate
+from solver.timing.timeline import Order, Timeline, evaluate
 
 
 class StaticMoves:
@@ -108,9 +108,12 @@ class StaticMoves:
         return changed if changed.cost <= limit else None
 
     def _evaluate(self, profiles: Sequence[Profile], previous: Timeline | None) -> Timeline:
-        """Return when all layers run, in the orders that they had unless their loops in time are others."""
-        orders = [None] * len(profiles) if previous is None else map(_order, profiles, previous.layers)
-        return evaluate(self.problem, profiles, [0] * len(profiles), list(orders), previous)
+        """Return when all layers run, in the orders that they had unless their blocks are others."""
+        orders: list[Order | None] = [None] * len(profiles)
+        if previous is not None:
+            pairs = zip(previous.layers, profiles, strict=True)
+            orders = [old.order_under(profile) for old, profile in pairs]
+        return evaluate(self.problem, profiles, [0] * len(profiles), orders, previous)
 
     def _with(self, layer: int, profile: Profile, timeline: Timeline, limit: float) -> Timeline | None:
         """Return a timeline in which one layer has another profile; None if it costs more than the limit."""
@@ -170,8 +173,3 @@ class StaticMoves:
             by_impact = sorted(close, key=lambda p: impact(self.problem, layer, p, timeline))
             self._ranked[key] = by_impact[: self.params.static.ranked]
         return self._ranked[key]
-
-
-def _order(profile: Profile, old: LayerTimes) -> Order | None:
-    """Return the order that a layer had, if it goes for its new loops in time too."""
-    return None if old.order is None or profile.temporal != old.profile.temporal else old.order

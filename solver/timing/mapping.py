@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal, NamedTuple
 
-from hw.hardware import Hardware
-from models.network import DIMS, Dim, Layer
-from overlapim_files import InputError
+from hw.hardware import Level
+from models.network import DIMS, Dim
 
 Kind = Literal["temporal", "channel", "bank", "column"]
-SPATIAL: tuple[Kind, ...] = ("channel", "bank", "column")
+SPATIAL: tuple[Level, ...] = ("channel", "bank", "column")
 ALL_DIMS: frozenset[Dim] = frozenset(DIMS)
 WEIGHT_DIMS: frozenset[Dim] = frozenset(("G", "K", "C", "R", "S"))
 
@@ -28,9 +26,14 @@ class Loop(NamedTuple):
 
 @dataclass(frozen=True)
 class Mapping:
-    """Loops, outermost first; loops of bound 1 are dropped when it is made."""
+    """Loops, outermost first, and how many of the temporal ones stand outside the load of the inputs.
+
+    Loops of bound 1 are dropped when it is made; `load` counts those that are left. None for the innermost
+    one that reads an input, the same as giving its depth.
+    """
 
     loops: tuple[Loop, ...]
+    load: int | None = None
 
     def __post_init__(self) -> None:
         if any(loop.bound == 1 for loop in self.loops):
@@ -58,44 +61,3 @@ class Mapping:
     def banks(self) -> int:
         """Banks that the mapping uses, `B`."""
         return self.channels * self.banks_per_channel
-
-
-def rows_needed(layer: Layer, mapping: Mapping, hardware: Hardware) -> int:
-    """Return the bits that one lane stores: its weights, two tiles of each operand and an accumulator."""
-    bits = hardware.bits
-    weights = mapping.product("temporal", WEIGHT_DIMS)
-    return bits.weight * weights + 2 * bits.activation * layer.operand_count + bits.accumulator
-
-
-def problems(layer: Layer, mapping: Mapping, hardware: Hardware) -> list[str]:
-    """Return what makes a mapping invalid, a sentence for each rule that it breaks; empty if it is valid."""
-    found = []
-    for dim in DIMS:
-        bound = layer.bound(dim)
-        bounds = [loop.bound for loop in mapping.loops if loop.dim == dim]
-        covered = math.prod(bounds)
-        if covered < bound:
-            found.append(f"the loops of {dim} cover {covered} of {bound}")
-        found += [
-            f"a loop of {dim} with bound {b} could be smaller: {covered // b * (b - 1)} still covers {bound}"
-            for b in bounds
-            if covered // b * (b - 1) >= bound
-        ]
-    limits = (hardware.channels, hardware.banks_per_channel, hardware.columns_per_bank)
-    for kind, limit in zip(SPATIAL, limits, strict=True):
-        used = mapping.product(kind)
-        if used > limit:
-            found.append(f"its {kind} loops multiply to {used}, and there are {limit}")
-    if mapping.banks > hardware.most_banks:
-        found.append(f"it uses {mapping.banks} banks, and a layer may have {hardware.most_banks}")
-    rows = rows_needed(layer, mapping, hardware)
-    if rows > hardware.rows_per_bank:
-        found.append(f"a lane needs {rows} rows, and there are {hardware.rows_per_bank}")
-    return found
-
-
-def check_mapping(layer: Layer, mapping: Mapping, hardware: Hardware) -> None:
-    """Raise `InputError` that names the layer and the first rule that the mapping breaks."""
-    found = problems(layer, mapping, hardware)
-    if found:
-        raise InputError(f"layer '{layer.name}': {found[0]}")

@@ -158,6 +158,8 @@ def compact_need(producer: Profile, consumer: Profile, edge: Edge) -> Cycles:
     need: Cycles = parts[0] + producer.finish_base
     for part in parts[1:]:
         need = need + part
+    if edge.residual and (unfinished := consumer.unfinished_blocks()) is not None:
+        need = np.where(unfinished, MINUS_INFINITY, need)
     return need
 
 
@@ -174,7 +176,7 @@ def ideal_need(producer: Profile, consumer: Profile, edge: Edge) -> Cycles:
     nothing is read.
     """
     need = np.broadcast_to(compact_need(producer, consumer, edge), consumer.block_shape).ravel()
-    unread = need < 0 if (idle := consumer.idle_blocks()) is None else (need < 0) | idle
+    unread = need < 0 if (idle := consumer.unread_blocks(edge.residual)) is None else (need < 0) | idle
     return np.where(unread, MINUS_INFINITY, need)
 
 

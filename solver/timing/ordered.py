@@ -27,7 +27,7 @@ def finish_grid(profile: Profile, block_starts: Cycles, order: npt.NDArray[np.in
     """
     starts = np.empty_like(block_starts)
     starts[order] = block_starts
-    drained = profile.temporal[: profile.jo]
+    drained = profile.temporal[: profile.drain_depth]
     output = [i for i, loop in enumerate(drained) if loop.dim in OUTPUT_DIMS]
     grid = starts.reshape(profile.block_shape + (1,) * (len(output) - profile.depth)) + profile.finish_base
     for place, i in enumerate(output[profile.depth :], profile.depth):
@@ -79,7 +79,7 @@ def grid_need(grid: Cycles, producer: Profile, consumer: Profile, edge: Edge) ->
         need = np.moveaxis(need, range(blocks), range(need.ndim - blocks, need.ndim))
     reads = tuple(consumer.read_loops[dim] for group in edge.groups for dim in group.dims)
     result = np.broadcast_to(to_block_axes(need, reads, rank), consumer.block_shape).ravel().copy()
-    if (idle := consumer.idle_blocks()) is not None:
+    if (idle := consumer.unread_blocks(edge.residual)) is not None:
         result[idle] = MINUS_INFINITY
     return result
 

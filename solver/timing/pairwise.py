@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from models.network import AXES, AXIS_DIMS, DIMS, OUTPUT_DIMS, AxisAccess, AxisName, Dim, Flatten, Operand
 from solver.timing.infinity import MINUS_INFINITY
+from solver.timing.problem import Edge
 from solver.timing.profile import Cycles, Profile
 from solver.timing.windows import Indices, Mask
 
@@ -24,7 +25,7 @@ def data_spaces(profile: Profile) -> int:
     return math.prod(loop.bound for loop in profile.mapping.loops if loop.kind != "column")
 
 
-def pairwise_need(producer: Profile, consumer: Profile, operand: Operand) -> Cycles:
+def pairwise_need(producer: Profile, consumer: Profile, edge: Edge) -> Cycles:
     """Return the largest ideal finish of what each block of the consumer reads, by comparing all data spaces.
 
     Returns
@@ -38,12 +39,12 @@ def pairwise_need(producer: Profile, consumer: Profile, operand: Operand) -> Cyc
     by_finish = np.argsort(-finish, kind="stable")
     finish = finish[by_finish]
     axes: list[tuple[Indices, npt.NDArray[np.uint8], Indices]] = []
-    for names, form in operand.forms():
+    for names, form in edge.operand.forms():
         made_sets, made_ids = made.produced(names)
-        read_sets, read_ids = reading.read(operand, names, form, producer.layer.shape)
+        read_sets, read_ids = reading.read(edge.operand, names, form, producer.layer.shape)
         axes.append((read_ids, _meetings(read_sets, made_sets), made_ids[by_finish]))
 
-    used = reading.used()
+    used = reading.finishing() if edge.residual else reading.used(DIMS)
     need = np.full(reading.count, MINUS_INFINITY, np.int64)
     for space in np.flatnonzero(used).tolist():
         met: Mask | None = None
@@ -139,19 +140,36 @@ class _Spaces:
     def finish(self) -> Cycles:
         """Return when the outputs of each data space are finished, whichever step adds to them last."""
         profile = self.profile
-        if profile.jo == 0:
-            return np.full(self.count, profile.total, np.int64)
-        first = profile.weights[profile.jo - 1] + (profile.t_in if profile.ji < profile.jo else 0)
-        times = np.full(self.count, first, np.int64)
-        for i in range(profile.jo):
+        if profile.drain_depth == 0:
+            return np.full(self.count, profile.total - profile.lead, np.int64)
+        first = profile.weights[profile.drain_depth - 1]
+        first += profile.t_in if profile.load_depth < profile.drain_depth else 0
+        times = np.full(self.count, first + self.opened(), np.int64)
+        for i in range(profile.drain_depth):
             loop, weight = profile.temporal[i], profile.weights[i]
             times += (self.digits[i] if loop.dim in OUTPUT_DIMS else loop.bound - 1) * weight
         return times
 
-    def used(self) -> Mask:
-        """Return which data spaces have something to do: in no dim are all of their coordinates idle."""
+    def opened(self) -> int:
+        """Return the cycles of opening a row that lie between the start of the first block and an output."""
+        profile = self.profile
+        if profile.open_depth is None:
+            return 0
+        outside = (profile.open_depth < profile.drain_depth) - (profile.open_depth < profile.depth)
+        return outside * profile.t_open
+
+    def finishing(self) -> Mask:
+        """Return which data spaces have outputs to do, in blocks that are the last to add to them."""
+        result = self.used(OUTPUT_DIMS)
+        for i, loop in enumerate(self.profile.temporal[: self.profile.depth]):
+            if loop.dim not in OUTPUT_DIMS:
+                result &= self.digits[i] == loop.bound - 1
+        return result
+
+    def used(self, dims: Sequence[Dim]) -> Mask:
+        """Return which data spaces have something to do: in none of the dims are all coordinates idle."""
         result = np.ones(self.count, np.bool_)
-        for dim in DIMS:
+        for dim in dims:
             sets, ids = self.dim_sets(dim)
             result &= np.array([len(s) > 0 for s in sets])[ids]
         return result

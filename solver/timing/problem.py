@@ -39,11 +39,18 @@ class Group:
 
 @dataclass(frozen=True, eq=False)
 class Edge:
-    """One operand that reads a layer: `producer` is its position in the network."""
+    """One operand that reads a layer.
+
+    Attributes
+    ----------
+    producer : its position in the network.
+    residual : whether it is added to the results, and so read only by the blocks that finish them.
+    """
 
     producer: int
     operand: Operand
     groups: tuple[Group, ...]
+    residual: bool
 
 
 def operand_groups(operand: Operand, shape: tuple[int, int, int, int]) -> tuple[Group, ...]:
@@ -81,8 +88,8 @@ class Problem:
         index, shapes = self.network.index, self.network.shapes
         return tuple(
             tuple(
-                Edge(index[x.producer], x, operand_groups(x, shapes[x.producer]))
-                for x in layer.operands
+                Edge(index[x.producer], x, operand_groups(x, shapes[x.producer]), residual)
+                for x, residual in zip(layer.operands, layer.is_residual, strict=True)
                 if x.producer in index
             )
             for layer in self.layers

@@ -8,16 +8,18 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from hw.hardware import Hardware
-from models.network import AXIS_DIMS, DIMS, OUTPUT_DIMS, Dim, Layer, Operand
+from models.network import AXIS_DIMS, DIMS, OUTPUT_DIMS, Dim, Layer
 from overlapim_files import InputError
 from solver.timing.cache import cached
-from solver.timing.mapping import Loop, Mapping, rows_needed
+from solver.timing.mapping import WEIGHT_DIMS, Loop, Mapping
+from solver.timing.tiles import Tiles, channel_weights, tiles
 
 Cycles = npt.NDArray[np.int64]
 MAX_LATENCY = 2**59
@@ -53,11 +55,18 @@ PlacedLoops = tuple[PlacedLoop, ...]
 class Profile:
     """One layer under one mapping. Cycles are ideal ones: those of a layer that never waits.
 
+    They count from the start of the first block. What comes before it, weights that are written and the first
+    row that is opened, takes `lead` cycles and is done in time for the data of the first block.
+
     Attributes
     ----------
     temporal : the temporal loops, outermost first; one iteration of `temporal[j]` takes `weights[j]`.
-    ji, jo : depth of the loop at whose iterations inputs are loaded and outputs drained; 0 for once.
+    load_depth, drain_depth, open_depth : depth of the loop at whose iterations inputs are loaded, outputs
+        drained, and rows of weights opened; 0 for once, None if no rows are opened.
     depth : number of outermost temporal loops whose iterations are blocks.
+    t_weights : cycles of writing the weights, where they are loaded anew.
+    lead : cycles from the start of the layer, when it takes its banks, to that of its first block.
+    total : cycles of the whole layer, `lead` among them.
     finish_base : cycles common to the finish of all outputs.
     axis_bounds : for each output axis the bounds of the dims that make it up, the slowest first.
     axis_digits : for each of these dims its loops; none if the finish does not depend on the coordinate.
@@ -72,11 +81,15 @@ class Profile:
     rows: int
     temporal: tuple[Loop, ...]
     weights: tuple[int, ...]
-    ji: int
-    jo: int
+    load_depth: int
+    drain_depth: int
+    open_depth: int | None
     depth: int
     t_in: int
     t_out: int
+    t_open: int
+    t_weights: int
+    lead: int
     total: int
     block_shape: tuple[int, ...]
     finish_base: int
@@ -91,15 +104,26 @@ class Profile:
         return math.prod(self.block_shape)
 
     @property
+    def first_drain(self) -> int:
+        """End of the first iteration at whose end outputs are drained."""
+        if self.drain_depth == 0:
+            return self.total - self.lead
+        outside = (self.open_depth or 0) < self.drain_depth, (self.open_depth or 0) < self.depth
+        opened = self.t_open * (outside[0] - outside[1])
+        loaded = self.t_in if self.load_depth < self.drain_depth else 0
+        return opened + loaded + self.weights[self.drain_depth - 1]
+
+    @property
     def block_starts(self) -> Cycles:
         """Start of each block in the loops' own order; shape (blocks,)."""
         loops = map(WeightedLoop, self.block_shape, self.weights)
         return digit_sums(self.blocks, tuple(loops))
 
-    def idle_blocks(self) -> npt.NDArray[np.bool_] | None:
-        """Return which blocks lie past the bound of some dim; None if no block does. Shape (blocks,)."""
+    def idle_blocks(self, dims: Sequence[Dim] = DIMS) -> npt.NDArray[np.bool_] | None:
+        """Return which blocks lie past the bound of some of the dims; None if none does. Shape (blocks,)."""
         rank, idle = len(self.block_shape), None
-        for bound, loops in zip(self.layer.bounds, self.read_loops, strict=True):
+        for dim in dims:
+            bound, loops = self.layer.bound(dim), self.read_loops[DIMS.index(dim)]
             if sum(loop.place is not None for loop in loops) < 2:
                 continue
             first, stride = np.zeros((1,) * rank, np.int64), 1
@@ -113,6 +137,35 @@ class Profile:
             if past.any():
                 idle = past if idle is None else idle | past
         return idle
+
+    def unread_blocks(self, residual: bool) -> npt.NDArray[np.bool_] | None:
+        """Return which blocks do not read an operand whatever it is; None if there are none. Shape (blocks,).
+
+        Those that are idle; for a residual those that are idle in an output dim or finish nothing.
+        """
+        if not residual:
+            return self.idle_blocks()
+        idle, unfinished = self.idle_blocks(OUTPUT_DIMS), self.unfinished_blocks()
+        if unfinished is None:
+            return idle
+        own = np.broadcast_to(unfinished, self.block_shape).ravel()
+        return own if idle is None else own | idle
+
+    def unfinished_blocks(self) -> npt.NDArray[np.bool_] | None:
+        """Return which blocks leave the reduction of what they work on to later ones; None if none does.
+
+        Returns
+        -------
+        One axis for each block loop, of length 1 where it does not matter.
+        """
+        unfinished: npt.NDArray[np.bool_] | None = None
+        for place, loop in enumerate(self.temporal[: self.depth]):
+            if loop.dim not in OUTPUTS:
+                where = [1] * self.depth
+                where[place] = loop.bound
+                own = (np.arange(loop.bound) < loop.bound - 1).reshape(where)
+                unfinished = own if unfinished is None else unfinished | own
+        return unfinished
 
 
 def ceil_div(a: int, b: int) -> int:
@@ -145,66 +198,47 @@ def axis_finish(bounds: tuple[int, ...], loops: tuple[WeightedLoops, ...]) -> Cy
     return table
 
 
-@cached
-def _first_coordinates(bound: int, loops: tuple[tuple[int, bool], ...]) -> Cycles:
-    """Return the coordinates that the lanes touch while all temporal digits are 0."""
-    sums, stride = np.zeros(1, np.int64), 1
-    for b, spatial in reversed(loops):
-        if spatial:
-            sums = (np.arange(b, dtype=np.int64)[:, None] * stride + sums).ravel()
-        stride *= b
-    return sums[sums < bound]
+class Load(NamedTuple):
+    """The parts of t_in: the fixed cost, data over the bus, rows written, and operands added up."""
 
-
-@cached
-def _distinct(form: tuple[tuple[int, int, tuple[tuple[int, bool], ...]], ...]) -> int:
-    """Count the values of sum(coefficient * coordinate) over (bound, coefficient, loops) of each dim."""
-    if not form:
-        return 1
-    bound, _, loops = form[0]
-    if len(form) == 1:
-        return len(_first_coordinates(bound, loops))
-    values = np.zeros(1, np.int64)
-    for bound, coefficient, loops in form:
-        values = np.unique(values[:, None] + coefficient * _first_coordinates(bound, loops))
-    return len(values)
-
-
-def _tile_elements(layer: Layer, operand: Operand, loops: dict[Dim, tuple[tuple[int, bool], ...]]) -> int:
-    """Return the distinct elements of an operand that all banks read in the first step, padding ignored."""
-    elements = 1
-    for terms in operand.terms:
-        if terms:
-            elements *= _distinct(tuple([(layer.bound(d), c, loops.get(d, ())) for d, c in terms]))
-    return elements
-
-
-def _load_cycles(layer: Layer, mapping: Mapping, hardware: Hardware) -> int:
-    """Return t_in, the cycles of loading one tile of every operand and adding up those of each sum."""
-    loops: dict[Dim, tuple[tuple[int, bool], ...]] = {}
-    for dim, bound, kind in mapping.loops:
-        loops[dim] = (*loops.get(dim, ()), (bound, kind != "temporal"))
-    bits = hardware.bits.activation
-    bandwidth = mapping.banks * hardware.bits_per_cycle.load
-    time = 0
-    for operand in layer.distinct_operands:
-        elements = _tile_elements(layer, operand, loops)
-        time += ceil_div(elements * bits, bandwidth) + bits * hardware.cycles.row_write
-    return time + layer.additions * hardware.cycles.add
+    fixed: int
+    bus: int
+    write: int
+    add: int
 
 
 class Drain(NamedTuple):
-    """The parts of t_out: reducing one result over lanes, banks and channels, draining it, post-operations.
+    """The parts of t_out: reducing over lanes, banks and channels, draining, residuals, post-operations.
 
     Partial sums that are read back count as drained.
     """
 
     reduce: int
     drain: int
+    residual: int
     post: int
 
 
-def drain_cycles(layer: Layer, mapping: Mapping, hardware: Hardware, reloads: bool) -> Drain:
+def load_parts(layer: Layer, mapping: Mapping, tile: Tiles, hardware: Hardware) -> Load:
+    """Return the parts of t_in, the cycles of loading one tile of every operand that is loaded."""
+    bits = hardware.bits.activation
+    bus = sum([_bus(own.channel * bits, mapping, hardware) for own in tile.loaded])
+    additions = sum((len(group) - 1) * max(tile.loaded[i].lane for i in group) for group in layer.sums)
+    return Load(
+        hardware.cycles.load,
+        bus,
+        bits * hardware.input_row_write * tile.lane_inputs,
+        additions * hardware.cycles.add,
+    )
+
+
+def _bus(bits: int, mapping: Mapping, hardware: Hardware) -> int:
+    """Return the cycles in which the banks of one channel take bits from its bus, each at its share."""
+    share = hardware.bits_per_cycle.load
+    return ceil_div(bits * share.denominator, mapping.banks_per_channel * share.numerator)
+
+
+def drain_parts(layer: Layer, mapping: Mapping, tile: Tiles, hardware: Hardware, reloads: bool) -> Drain:
     """Return the parts of t_out; `reloads` if partial sums are read back."""
     reduced = {"column": 1, "bank": 1, "channel": 1, "temporal": 1}
     outputs = 1
@@ -214,18 +248,44 @@ def drain_cycles(layer: Layer, mapping: Mapping, hardware: Hardware, reloads: bo
         elif kind == "column":
             outputs *= bound
     bits, cycles, bandwidth = hardware.bits, hardware.cycles, hardware.bits_per_cycle
+    residual = sum(
+        [
+            _bus(elements * bits.activation, mapping, hardware)
+            + bits.activation * hardware.input_row_write
+            + cycles.add
+            for elements in tile.residuals
+        ]
+    )
+    post = layer.post * cycles.post
+    if hardware.reduction == "host":
+        partial = outputs * reduced["column"] * bits.accumulator
+        return Drain(0, cycles.drain + _transfer(partial, bandwidth.drain), residual, post)
     partial = outputs * bits.accumulator
     reduce = ceil_log2(reduced["column"]) * (cycles.move + cycles.add)
-    reduce += ceil_log2(reduced["bank"]) * (ceil_div(partial, bandwidth.bank) + cycles.add)
-    reduce += ceil_log2(reduced["channel"]) * (ceil_div(partial, bandwidth.channel) + cycles.add)
-    drain = ceil_div(outputs * bits.activation, bandwidth.drain)
-    drain += ceil_div(partial, bandwidth.drain) if reloads else 0
-    return Drain(reduce, drain, layer.post * cycles.post)
+    reduce += ceil_log2(reduced["bank"]) * (_transfer(partial, bandwidth.bank) + cycles.add)
+    reduce += ceil_log2(reduced["channel"]) * (_transfer(partial, bandwidth.channel) + cycles.add)
+    drain = cycles.drain + _transfer(outputs * bits.activation, bandwidth.drain)
+    drain += _transfer(partial, bandwidth.drain) if reloads else 0
+    return Drain(reduce, drain, residual, post)
 
 
-def reads_back(temporal: Sequence[Loop], jo: int) -> bool:
+def _transfer(bits: int, bandwidth: Fraction) -> int:
+    """Return the whole cycles that bits take at a bandwidth."""
+    return ceil_div(bits * bandwidth.denominator, bandwidth.numerator)
+
+
+def weight_cycles(layer: Layer, mapping: Mapping, tile: Tiles, hardware: Hardware) -> int:
+    """Return t_w, the cycles of writing the weights of a layer before it begins."""
+    if hardware.weights != "reload" or not layer.weights:
+        return 0
+    bits = hardware.bits.weight
+    bus = _bus(channel_weights(layer, mapping) * bits, mapping, hardware)
+    return bus + bits * tile.lane_weights * hardware.cycles.row_write
+
+
+def reads_back(temporal: Sequence[Loop], drain_depth: int) -> bool:
     """Whether partial sums that were drained are read back: a reduction loop lies outside the drain."""
-    return any(loop.dim not in OUTPUTS for loop in temporal[:jo])
+    return any(loop.dim not in OUTPUTS for loop in temporal[:drain_depth])
 
 
 def _innermost(temporal: tuple[Loop, ...], dims: frozenset[Dim]) -> int:
@@ -233,20 +293,24 @@ def _innermost(temporal: tuple[Loop, ...], dims: frozenset[Dim]) -> int:
     return max((depth for depth, loop in enumerate(temporal, 1) if loop.dim in dims), default=0)
 
 
-def _iteration_times(bounds: list[int], ji: int, jo: int, t_mac: int, t_in: int, t_out: int) -> list[int]:
-    """Return the time of the whole layer, then that of one iteration of each loop, outermost first."""
-    times = [t_mac]
-    for depth in range(len(bounds), -1, -1):
-        times[-1] += (t_in if depth == ji else 0) + (t_out if depth == jo else 0)
-        if depth:
-            times.append(bounds[depth - 1] * times[-1])
-    return times[::-1]
+def _open_depth(layer: Layer, temporal: tuple[Loop, ...], hardware: Hardware) -> int | None:
+    """Return the depth of the loop at whose iterations a row of weights is opened; None for no rows."""
+    if hardware.steps_per_row is None or not layer.weights:
+        return None
+    depth, steps = len(temporal), 1
+    while depth and (steps := steps * _weight_bound(temporal[depth - 1])) <= hardware.steps_per_row:
+        depth -= 1
+    return depth
 
 
-def _block_depth(bounds: list[int], ji: int, limit: int) -> int:
-    """Return how many of the outermost loops, at most ji, can be cut into at most `limit` blocks."""
+def _weight_bound(loop: Loop) -> int:
+    return loop.bound if loop.dim in WEIGHT_DIMS else 1
+
+
+def _block_depth(bounds: list[int], deepest: int, limit: int) -> int:
+    """Return how many of the outermost loops, at most `deepest`, can be cut into at most `limit` blocks."""
     depth, blocks = 0, 1
-    while depth < ji and blocks * bounds[depth] <= limit:
+    while depth < deepest and blocks * bounds[depth] <= limit:
         blocks *= bounds[depth]
         depth += 1
     return depth
@@ -262,24 +326,41 @@ def profile(layer: Layer, mapping: Mapping, hardware: Hardware) -> Profile:
     """
     temporal = tuple([loop for loop in mapping.loops if loop.kind == "temporal"])
     bounds = [loop.bound for loop in temporal]
-    ji, jo = _innermost(temporal, layer.read_dims), _innermost(temporal, OUTPUTS)
-    t_in = _load_cycles(layer, mapping, hardware)
-    t_out = sum(drain_cycles(layer, mapping, hardware, reads_back(temporal, jo)))
-    total, *weights = _iteration_times(bounds, ji, jo, hardware.mac_cycles, t_in, t_out)
+    load = _innermost(temporal, layer.read_dims) if mapping.load is None else mapping.load
+    drain, opening = _innermost(temporal, OUTPUTS), _open_depth(layer, temporal, hardware)
+    tile = tiles(layer, mapping, load)
+    t_open = hardware.cycles.open or 0
+    t_in = sum(load_parts(layer, mapping, tile, hardware))
+    t_out = sum(drain_parts(layer, mapping, tile, hardware, reads_back(temporal, drain)))
+    # The time of one iteration of each loop, the innermost first, from a step on.
+    time, weights = hardware.mac_cycles, []
+    for depth in range(len(bounds), -1, -1):
+        time += (t_in if depth == load else 0) + (t_out if depth == drain else 0)
+        time += t_open if depth == opening else 0
+        if depth:
+            weights.append(time)
+            time *= bounds[depth - 1]
+    weights.reverse()
+    t_weights = weight_cycles(layer, mapping, tile, hardware)
+    total = t_weights + time
     if total > MAX_LATENCY:
         raise InputError(
             f"layer '{layer.name}' takes {total} cycles, more than the {MAX_LATENCY} that can be handled"
         )
-    depth = _block_depth(bounds, ji, hardware.sync_blocks)
+    depth = _block_depth(bounds, load, hardware.sync_blocks)
+    lead = t_weights + (t_open if opening is not None and opening < depth else 0)
 
     read: dict[Dim, PlacedLoops] = {}
     finish: dict[Dim, WeightedLoops] = {}
-    finish_base = total if jo == 0 else weights[jo - 1] + (t_in if ji < jo else 0)
+    finish_base = total if drain == 0 else t_weights + weights[drain - 1] + (t_in if load < drain else 0)
+    if drain and opening is not None and opening < drain:
+        finish_base += t_open
+    finish_base -= lead
     depth_here = 0
     for dim, bound, kind in mapping.loops:
         cycles, place = 0, None
         if kind == "temporal":
-            cycles = weights[depth_here] if depth_here < jo else 0
+            cycles = weights[depth_here] if depth_here < drain else 0
             place = depth_here if depth_here < depth else None
             depth_here += 1
             if dim not in OUTPUTS:
@@ -296,14 +377,18 @@ def profile(layer: Layer, mapping: Mapping, hardware: Hardware) -> Profile:
         layer=layer,
         mapping=mapping,
         banks=mapping.banks,
-        rows=rows_needed(layer, mapping, hardware),
+        rows=tile.rows(hardware),
         temporal=temporal,
         weights=tuple(weights),
-        ji=ji,
-        jo=jo,
+        load_depth=load,
+        drain_depth=drain,
+        open_depth=opening,
         depth=depth,
         t_in=t_in,
         t_out=t_out,
+        t_open=0 if opening is None else t_open,
+        t_weights=t_weights,
+        lead=lead,
         total=total,
         block_shape=tuple(bounds[:depth]),
         finish_base=finish_base,

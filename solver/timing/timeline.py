@@ -41,9 +41,11 @@ class LayerTimes:
 
     Attributes
     ----------
+    release : the layer takes its banks no earlier.
     steps, delays : real minus ideal time is `delays[i]` from the ideal time `steps[i]` on; `delays` rises.
     waits : what each operand asks for; `delays` is the largest of them and the release so far.
     order : the permutation of the blocks, or None for the loops' own order.
+    start, end : the layer holds its banks from the one to the other.
     """
 
     profile: Profile
@@ -65,20 +67,35 @@ class LayerTimes:
         delays: Cycles = self.delays[np.searchsorted(self.steps, starts, side="right") - 1]
         return starts + delays
 
+    @property
+    def earliest(self) -> int:
+        """When the first block could start if its data were there."""
+        return self.release + self.profile.lead
+
+    @property
+    def first_block(self) -> int:
+        """When the first block starts."""
+        return self.start + self.profile.lead
+
     def postponed(self, release: int) -> LayerTimes:
         """Return the times with a later release."""
         return _times(self.profile, release, self.waits, self.order)
 
+    def order_under(self, profile: Profile) -> Order | None:
+        """Return the order if the layer has the same blocks under another profile, None if it has others."""
+        same = profile.temporal == self.profile.temporal and profile.depth == self.profile.depth
+        return self.order if same else None
+
     @property
     def waited(self) -> int:
         """Cycles that the layer waits after its first block has started."""
-        return int(self.delays[-1]) - self.start
+        return int(self.delays[-1]) - self.first_block
 
     @property
     def binding_producer(self) -> int | None:
         """The producer that the layer waits for last; None if it never waits beyond its release."""
         decisive = [wait for wait in self.waits if len(wait.delays) and wait.delays.max() == self.delays[-1]]
-        return decisive[0].producer if decisive and self.delays[-1] > self.release else None
+        return decisive[0].producer if decisive and self.delays[-1] > self.earliest else None
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -94,7 +111,9 @@ class Timeline:
 
 
 def order_allowed(profile: Profile) -> bool:
-    """Whether the blocks may be permuted: each must finish all that it works on."""
+    """Whether the blocks may be permuted: each finishes all that it works on, and they are all alike."""
+    if profile.open_depth is not None and profile.open_depth < profile.depth:
+        return False
     return all(loop.dim in OUTPUTS for loop in profile.temporal[: profile.depth])
 
 
@@ -150,20 +169,28 @@ def layer_times(
 
 def _times(profile: Profile, release: int, waits: tuple[Wait, ...], order: Order | None) -> LayerTimes:
     """Bring what the operands and the release ask for together: the largest so far, step by step."""
+    earliest = release + profile.lead
     if len(waits) == 1 and len(waits[0].steps) and waits[0].steps[0] == 0:
-        steps, delays = waits[0].steps, np.maximum.accumulate(np.maximum(waits[0].delays, release))
-        start = int(delays[0])
+        steps, delays = waits[0].steps, np.maximum.accumulate(np.maximum(waits[0].delays, earliest))
+        first = int(delays[0])
     else:
         steps = np.concatenate([AT_ONCE, *[wait.steps for wait in waits]])
         delays = np.concatenate([AT_ONCE, *[wait.delays for wait in waits]])
         if len(waits) > 1:
             by_step = np.argsort(steps, kind="stable")
             steps, delays = steps[by_step], delays[by_step]
-        delays = np.maximum.accumulate(np.maximum(delays, release))
-        start = int(delays[np.searchsorted(steps, 0, side="right") - 1])
+        delays = np.maximum.accumulate(np.maximum(delays, earliest))
+        first = int(delays[np.searchsorted(steps, 0, side="right") - 1])
     # Every step starts a block whose outputs are still to come, so the last delay is that of the end.
     times = LayerTimes(
-        profile, release, steps, delays, waits, order, start, profile.last_finish + int(delays[-1])
+        profile,
+        release,
+        steps,
+        delays,
+        waits,
+        order,
+        first - profile.lead,
+        profile.last_finish + int(delays[-1]),
     )
     if order is None:
         return times

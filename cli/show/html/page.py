@@ -204,5 +204,5 @@ def _layer(account: Account, line: LayerAccount) -> LayerText:
         banks=bank_list(line),
         waited_for=full_name(waited_for),
         mapping=loops(line.profile.mapping),
-        nest=loop_nest(line.profile),
+        nest=loop_nest(line.profile, account.hardware),
     )
