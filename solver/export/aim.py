@@ -22,7 +22,7 @@ from solver.export.iterations import Point, RealIterations, moved
 from solver.schedule.plan import Plan
 from solver.timing.mapping import WEIGHT_DIMS, Loop
 from solver.timing.problem import Problem
-from solver.timing.profile import Profile, ceil_log2
+from solver.timing.profile import Profile, ceil_div, ceil_log2
 
 AIM = "gddr6-aim"
 SAME_KEYS = (
@@ -41,8 +41,8 @@ LEVELS_LIMITED: tuple[Level, ...] = ("bank", "column")
 COLUMNS = 64
 """256 bits each: in a row, and as many entries in a buffer."""
 ROWS = 2**14
-MOST_COMMANDS = 4_000_000
-"""About 120 MB of text."""
+MOST_COMMANDS = 10_000_000
+"""About 300 MB of text."""
 
 INPUTS, RESULTS = 0, 64
 """The first of the registers for what fills a buffer or a row, and of those for results, one a channel."""
@@ -124,8 +124,9 @@ class StoredFactor:
     dims : those whose loops lead from one column to another.
     written : depth of the loop at whose iterations it is written; None if it is there beforehand.
     depth : number of temporal loops outside which another row may be read; those inside stay in one.
-    strides : how many rows further the next iteration of each temporal loop reads.
-    rows : how many there are in each bank.
+    strides : how many iterations that each read another row the next one of each temporal loop is away.
+    rows : how many there are in each bank. They are used in turn, so that all get as full as they can and yet
+        each iteration reads another one than that before it.
     same : masks of the channels that hold the same.
     """
 
@@ -144,11 +145,13 @@ def _stored(
     depth, steps = len(temporal), 1
     while depth > outside and (steps := steps * _bound(temporal[depth - 1], dims)) <= COLUMNS:
         depth -= 1
-    strides, rows = [0] * len(temporal), 1
+    strides, count = [0] * len(temporal), 1
     for place in reversed(range(outside, depth)):
         if temporal[place].dim in dims:
-            strides[place] = rows
-            rows *= temporal[place].bound
+            strides[place] = count
+            count *= temporal[place].bound
+    columns = math.prod(_bound(loop, dims) for loop in temporal[depth:])
+    rows = ceil_div(count, COLUMNS // columns)
     return StoredFactor(dims, written, depth, tuple(strides), rows, tuple(same))
 
 
@@ -255,9 +258,12 @@ class AimLayer:
 
     def commands(self) -> Iterator[str]:
         """Yield the commands, without those that begin and end a trace."""
-        return self._iteration(0, (0,) * len(DIMS), self.first_row)
+        return self._iteration(0, (0,) * len(DIMS), 0)
 
-    def _iteration(self, depth: int, base: Point, row: int) -> Iterator[str]:
+    def _row(self, place: int) -> int:
+        return self.first_row + place % self.stored.rows
+
+    def _iteration(self, depth: int, base: Point, place: int) -> Iterator[str]:
         """Yield one iteration of the temporal loop at a depth, at a coordinate; nothing if it is idle."""
         if not (mask := self.real.mask(depth, base)):
             return
@@ -268,11 +274,11 @@ class AimLayer:
         if depth == self.profile.drain_depth:
             yield f"AiM WR_BIAS {RESULTS} {mask:#x}"
         if depth == self._leaf:
-            yield from self._multiply(base, row)
+            yield from self._multiply(base, self._row(place))
         else:
-            step, rows = self.real.steps[depth], self.stored.strides[depth]
+            step, stride = self.real.steps[depth], self.stored.strides[depth]
             for digit in range(self.profile.temporal[depth].bound):
-                yield from self._iteration(depth + 1, moved(base, step, digit), row + digit * rows)
+                yield from self._iteration(depth + 1, moved(base, step, digit), place + digit * stride)
         if depth == self.profile.drain_depth:
             yield from self._drain(base, mask)
 
@@ -295,14 +301,14 @@ class AimLayer:
 
     def _write(self, base: Point) -> Iterator[str]:
         """Yield what writes rows, a column of a bank at a time: weights, or a tile of an activation."""
-        depths = [depth for depth, rows in enumerate(self.stored.strides) if rows]
+        depths = [depth for depth, stride in enumerate(self.stored.strides) if stride]
         for digits in product(*(range(self.profile.temporal[depth].bound) for depth in depths)):
-            at, row = base, self.first_row
+            at, place = base, 0
             for depth, digit in zip(depths, digits, strict=True):
                 at = moved(at, self.real.steps[depth], digit)
-                row += digit * self.stored.strides[depth]
+                place += digit * self.stored.strides[depth]
             for numbers, offset in self.banks:
-                yield from self._write_bank(numbers, moved(at, offset), row)
+                yield from self._write_bank(numbers, moved(at, offset), self._row(place))
 
     def _write_bank(self, numbers: Sequence[int], base: Point, row: int) -> Iterator[str]:
         """Yield what writes a row of one bank of each channel, whose number is given for each."""
