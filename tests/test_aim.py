@@ -49,15 +49,21 @@ def draw_layer(rng: random.Random) -> Json:
 
     def bounds(**most: int) -> dict[str, int]:
         return {
-            dim: rng.randint(1, bound if bound > 9 or rng.random() < 0.4 else 1)
+            dim: rng.randint(1, bound if bound > 9 or rng.random() < 0.6 else 1)
             for dim, bound in most.items()
         }
 
-    if rng.random() < 0.6:
-        dims = bounds(N=2, G=2, K=30, P=4, Q=3, C=40, R=3, S=3)
+    kind = rng.choice(("convolution", "convolution", "scores", "apart"))
+    if kind == "convolution":
+        dims = bounds(N=2, G=2, K=30, P=5, Q=4, C=40, R=5, S=3)
         h, w = ({spot: rng.randint(1, 2), kernel: 1} for spot, kernel in ("PR", "QS"))
         axes = {"n": {"N": 1}, "ch": {"G": dims["C"], "C": 1}, "h": h, "w": w}
         operands = [_operand("x", **axes)]
+    elif kind == "apart":  # Each factor is summed over a dim that the other does not have.
+        dims = bounds(K=5, P=3, C=200, R=3)
+        apart = [{"ch": {"C": 1}, "h": {"P": 1}}, {"ch": {"R": 1}}]
+        rng.shuffle(apart)
+        operands = [_operand("x", **apart[0]), _operand("y", w={"K": 1}, **apart[1])]
     else:
         dims = bounds(G=3, K=30, P=6, C=40)
         ch = {"G": dims["C"], "C": 1}
@@ -221,6 +227,7 @@ class Machine:
         self.writes: dict[int, list[Counter[tuple[int, int]]]] = {channel: [Counter()] for channel in outputs}
         self.worked: Counter[int] = Counter()
         self.registers: list[tuple[Digits, set[int]]] = []
+        self.additions = 0
 
     def run(self, lines: list[str]) -> None:
         assert (lines[0], lines[1], lines[-1]) == ("W CFR 0 1", "# one", "AiM EOC")
@@ -230,6 +237,7 @@ class Machine:
                 assert words[0] == "AiM"
                 numbers = [int(word, 0) for word in words[2:]]
                 getattr(self, words[1].lower())(*numbers)
+        self.all_summed_up()
 
     def channels(self, mask: int) -> list[int]:
         found = [channel for channel in range(32) if mask >> channel & 1]
@@ -257,21 +265,26 @@ class Machine:
             self.events[channel] += [("step", row)] * columns
 
     def rd_mac(self, register: int, mask: int) -> None:
+        self.all_summed_up()
+        self.additions = 0
         self.registers = [(self.outputs[channel], {channel}) for channel in self.channels(mask)]
         for channel in self.channels(mask):
             self.events[channel].append(("read", 0))
 
     def ewadd(self, count: int, to: int, more: int) -> None:
+        self.additions += 1
         for i in range(count):
             (output, channels), (other, added) = self.registers[to - 64 + i], self.registers[more - 64 + i]
             assert output == other and not channels & added
             channels |= added
 
     def all_summed_up(self) -> None:
-        """Check that the first registers hold one sum for each output, of all channels that were read."""
+        """Check that the first registers hold the sum of each output, of all channels, by halves."""
         outputs = {output for output, _ in self.registers}
         each = self.registers[: len(outputs)]
         assert {output for output, _ in each} == outputs
+        if each:
+            assert self.additions == (len(self.registers) // len(each) - 1).bit_length()
         assert sorted(x for _, xs in each for x in xs) == sorted({x for _, xs in self.registers for x in xs})
 
     def af(self, mask: int) -> None:
@@ -434,6 +447,13 @@ def test_rows_and_commands_have_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(aim, "ROWS", 31)
     with pytest.raises(InputError, match="layer 'one': its rows end at 32, and a bank of AiM has 31"):
         aim_layers(*given)
+
+
+def test_rows_are_filled_and_still_change_at_each_iteration_that_opens_one() -> None:
+    loops = (Loop("C", 100, "temporal"), Loop("C", 8, "column"))
+    (layer,) = aim_layers(*planned({**GEMV, "dims": {"C": 800}}, Mapping(loops), CHIP))
+    rows = [int(line.split()[-1]) for line in layer.commands() if "MAC_ABK" in line]
+    assert rows == [0, 1] * 50
 
 
 # Files
