@@ -456,6 +456,17 @@ def test_rows_are_filled_and_still_change_at_each_iteration_that_opens_one() -> 
     assert rows == [0, 1] * 50
 
 
+def test_what_windows_have_in_common_is_in_the_buffer_once() -> None:
+    layer = {
+        **GEMV,
+        "dims": {"P": 4, "R": 3, "C": 16},
+        "operands": [_operand("x", ch={"C": 1}, h={"P": 1, "R": 1})],
+    }
+    mapping = Mapping((Loop("P", 4, "temporal"), Loop("R", 3, "temporal"), COLUMN), 0)
+    (exported,) = aim_layers(*planned(layer, mapping, CHIP))
+    assert next(exported.commands()) == "AiM WR_GB 6 0 0x1"
+
+
 # Files
 
 

@@ -28,10 +28,6 @@ ExportForm = Annotated[
 ]
 
 
-Parts = Iterable[str]
-"""What a file holds, one part after the other."""
-
-
 def export_command(solution: SolutionFile, to: ExportForm = "loops", out: OutDirectory = None) -> None:
     """Write how each layer of a solution runs: as a loop nest to read, or as files for other programs.
 
@@ -81,11 +77,11 @@ def _nests(hardware: Hardware, layers: list[tuple[Layer, Profile]]) -> Iterator[
         yield f"{printable(layer.name, 200)}\n{loop_nest(profile, hardware)}\n"
 
 
-def _loops(solution: Solution, plan: Plan) -> Iterator[tuple[str, Parts]]:
+def _loops(solution: Solution, plan: Plan) -> Iterator[tuple[str, Iterable[str]]]:
     yield "loops.txt", ["\n".join(_nests(solution.hardware, _layers(solution, plan)))]
 
 
-def _timeloop(solution: Solution, plan: Plan) -> Iterator[tuple[str, Parts]]:
+def _timeloop(solution: Solution, plan: Plan) -> Iterator[tuple[str, Iterable[str]]]:
     """Yield the name and the parts of each file for Timeloop."""
     from models.timeloop.write import problem_text
     from solver.export.timeloop import architecture_text, mapping_text
@@ -101,7 +97,7 @@ def _timeloop(solution: Solution, plan: Plan) -> Iterator[tuple[str, Parts]]:
         yield f"{start}.loops.txt", [nest]
 
 
-def _aim(solution: Solution, plan: Plan) -> Iterator[tuple[str, Parts]]:
+def _aim(solution: Solution, plan: Plan) -> Iterator[tuple[str, Iterable[str]]]:
     """Yield the name and the parts of each trace for aim_simulator, that of the network last."""
     from cli.show.console import printable
     from solver.export.aim import aim_layers, aim_trace

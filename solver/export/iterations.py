@@ -16,7 +16,7 @@ from solver.timing.profile import Profile
 Point = tuple[int, ...]
 """A coordinate, or a number of iterations, for each of `DIMS`."""
 
-Parts = tuple[tuple[Point, int], ...]
+ChannelCounts = tuple[tuple[Point, int], ...]
 """For each different case how many iterations of each dim are real, all above 0, and its channels' mask."""
 
 
@@ -89,10 +89,10 @@ class RealIterations:
         return [reached > bound for reached, bound in zip(covered, self.profile.layer.bounds, strict=True)]
 
     @cached_property
-    def _known(self) -> dict[tuple[int, Point], Parts]:
+    def _known(self) -> dict[tuple[int, Point], ChannelCounts]:
         return {}
 
-    def parts(self, depth: int, base: Point) -> Parts:
+    def parts(self, depth: int, base: Point) -> ChannelCounts:
         """Return which iterations of the loops inside a depth are real from a coordinate on, and where.
 
         Dims that the loops cover exactly are the same everywhere, so that there are few different answers.
@@ -102,7 +102,7 @@ class RealIterations:
             self._known[key] = self._parts(*key)
         return self._known[key]
 
-    def _parts(self, depth: int, base: Point) -> Parts:
+    def _parts(self, depth: int, base: Point) -> ChannelCounts:
         found: dict[Point, int] = {}
         for channel, offset in zip(self.channels, self._channel_offsets, strict=True):
             each = zip(self.inside[depth], self.profile.layer.bounds, base, offset, strict=True)
