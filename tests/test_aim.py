@@ -512,6 +512,11 @@ def test_layers_follow_each_other_in_rows_of_their_own(
     rows = [{line.split()[-1] for line in lines if "MAC_ABK" in line} for lines in (one, two)]
     assert not rows[0] & rows[1]
 
+    assert call("solve", str(tmp_path / "net.yaml"), *solved, "--weights", "reload") == 0
+    assert call("export", solution, "--to", "aim", "-o", str(traces)) == 0
+    for name in names[:2]:
+        assert re.search(r"WR_SBK 0 0x\w+ 0 0\n", (traces / name).read_text())
+
     capsys.readouterr()
     assert call("export", solution, "--to", "aim") == 2
     assert capsys.readouterr().err == "error: --to aim writes several files; say where with --out DIR\n"

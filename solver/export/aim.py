@@ -81,7 +81,7 @@ def _list(dims: Iterable[str]) -> str:
 
 
 def aim_layers(problem: Problem, plan: Plan) -> list[AimLayer]:
-    """Return the layers of a plan, producers first, each in rows of its own.
+    """Return the layers of a plan, producers first, each in rows of its own unless it writes its weights.
 
     Raises
     ------
@@ -97,10 +97,10 @@ def aim_layers(problem: Problem, plan: Plan) -> list[AimLayer]:
         for bank in sorted(plan.banks[i].tolist()):
             channel, number = divmod(bank, problem.hardware.banks_per_channel)
             places.setdefault(channel, []).append(number)
-        first = max(free[channel] for channel in places)
+        first = max(free[channel] for channel in places) if written is None else 0
         layer = aim_layer(plan.profiles[i], places, first, written)
         for channel in places:
-            free[channel] = first + layer.stored.rows
+            free[channel] = max(free[channel], first + layer.stored.rows)
         layers.append(layer)
         commands += layer.most_commands
         if max(free) > ROWS:
