@@ -6,7 +6,7 @@ import re
 from fractions import Fraction
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import BeforeValidator, Field, PlainSerializer, model_validator
+from pydantic import PlainValidator, Field, PlainSerializer, model_validator
 
 from overlapim_files import FileModel
 
@@ -43,7 +43,7 @@ def written(value: Fraction) -> int | float | str:
     return float(value) if Fraction(str(float(value))) == value else str(value)
 
 
-Bandwidth = Annotated[Fraction, BeforeValidator(_bandwidth), PlainSerializer(written)]
+Bandwidth = Annotated[Fraction, PlainValidator(_bandwidth), PlainSerializer(written)]
 """Bits per cycle; fractions are exact."""
 
 
