@@ -22,7 +22,7 @@ from solver.timing.mapping import Mapping
 from solver.timing.problem import Problem
 from solver.timing.timeline import Order, evaluate
 
-FAREWELL_SECONDS = 0.5
+FAREWELL_SECONDS = 0.3
 """How long processes that are to end are waited for."""
 
 

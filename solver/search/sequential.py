@@ -111,9 +111,7 @@ def _sharing(problem: Problem, look: Look, params: SequentialParams) -> Plan | N
     return _first(problem, _shared_choices(options, problem.hardware, params.prices), apart=False)
 
 
-def _apart(
-    problem: Problem, look: Look, sizes: Sequence[BankShape], params: SequentialParams
-) -> Plan | None:
+def _apart(problem: Problem, look: Look, sizes: Sequence[BankShape], params: SequentialParams) -> Plan | None:
     """Return the plan in which every layer has banks of its own; None if they do not suffice."""
     options = _options(problem, look, sizes)
     choices = static_choices(options, problem.hardware.banks, params.retreat)
@@ -180,9 +178,7 @@ def _priced(profile: Profile, price: float) -> tuple[float, int]:
     return profile.total * (1 + price * profile.rows), profile.rows
 
 
-def static_choices(
-    options: Sequence[Sequence[Profile]], banks: int, retreat: int
-) -> Iterator[list[Profile]]:
+def static_choices(options: Sequence[Sequence[Profile]], banks: int, retreat: int) -> Iterator[list[Profile]]:
     """Yield the best ways to share out all the banks, then fewer and fewer, in case they do not pack.
 
     Parameters
