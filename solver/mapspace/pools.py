@@ -317,7 +317,7 @@ class Pools:
         """Return profiles of good mappings on at most `shape`, the fastest first; empty if none fits."""
         key = (layer, shape)
         if key not in self._pools:
-            self._pools[key] = self._profiles(layer, shape, None)
+            self._pools[key] = self._profiles(layer, shape, None, self.stop)
         return self._pools[key]
 
     def close(self, layer: int, shape: BankShape) -> tuple[Profile, ...]:
@@ -340,30 +340,30 @@ class Pools:
 
     def favourites(self, layer: int, shape: BankShape) -> tuple[Profile, ...]:
         """Return the profiles of the pool that were estimated best, the fastest first; soon made."""
-        return self._profiles(layer, shape, self.params.favourites)
+        return self._profiles(layer, shape, self.params.favourites, self.stop)
 
     def first(self, layer: int, shape: BankShape) -> tuple[Profile, ...]:
-        """Return the favourite that was estimated best, with other loads; made at once, however late it is."""
-        return self.until(Stop())._profiles(layer, shape, 1)
+        """Return the favourite that was estimated best, with other loads; made however late it is."""
+        return self._profiles(layer, shape, 1, Stop())
 
-    def _profiles(self, layer: int, shape: BankShape, most: int | None) -> tuple[Profile, ...]:
+    def _profiles(self, layer: int, shape: BankShape, most: int | None, stop: Stop) -> tuple[Profile, ...]:
         record = self.problem.layers[layer]
         look = record.model_dump_json(exclude={"name": True, "operands": {"__all__": {"producer"}}})
         key = (look, shape, most)
         if key not in self._alike:
-            profiles = self._made(layer, shape, most)
+            profiles = self._made(layer, shape, most, stop)
             self._alike[key] = sorted(profiles, key=lambda p: (p.total, p.banks, p.rows))
         return tuple([replace(profile, layer=record) for profile in self._alike[key]])
 
-    def _made(self, layer: int, shape: BankShape, most: int | None) -> list[Profile]:
+    def _made(self, layer: int, shape: BankShape, most: int | None, stop: Stop) -> list[Profile]:
         """Profile the best so many mappings of a layer, then other loads of those for which they may pay."""
         record, hardware = self.problem.layers[layer], self.problem.hardware
-        self.stop.check()
+        stop.check()
         profiles: list[Profile] = []
         for mapping in itertools.islice(pool_mappings(record, hardware, shape, self.params), most):
-            self.stop.check()
+            stop.check()
             profiles.append(self.problem.profile(layer, mapping))
         for profile in [p for p in profiles if worth_a_look(p)]:
-            self.stop.check()
+            stop.check()
             profiles += [self.problem.profile(layer, x) for x in coarser_loads(profile, hardware)]
         return profiles

@@ -106,7 +106,7 @@ def _fitting(pools: Pools, params: SequentialParams) -> Plan:
 
 
 def _sharing(problem: Problem, look: Look, params: SequentialParams) -> Plan | None:
-    """Return the plan in which every layer may have the whole chip; None if their rows do not fit together."""
+    """Return the plan in which each layer may have the whole chip; None if their rows do not fit into it."""
     options = _options(problem, look, shapes(problem.hardware)[-1:])
     return _first(problem, _shared_choices(options, problem.hardware, params.prices), apart=False)
 
