@@ -42,11 +42,12 @@ def _descent(run: Run) -> None:
 
 
 def _cpsat(run: Run) -> None:
-    """See `solver.cpsat.method`, which is imported only now, as it takes long."""
-    from solver.cpsat.method import cpsat
-
+    """See `solver.cpsat.method`, which is imported only now, as it takes long, and not if it is too late."""
     run.found(run.sequential)
-    cpsat(run)
+    if not run.stop.reached():
+        from solver.cpsat.method import cpsat
+
+        cpsat(run)
 
 
 def _exhaustive(run: Run) -> None:

@@ -103,7 +103,7 @@ def solve(
     if stop.pace is not None and workers > 1:
         raise InputError(f"a deterministic search has one worker, not {workers}")
     problem = Problem(network, hardware)
-    pools = Pools(problem, params.pools)
+    pools = Pools(problem, params.pools, stop)
     run = Run(problem, pools, params, stop, seed, workers, observer or Observer(), warm_start)
     if warm_start is not None:
         run.found(warm_start)

@@ -124,6 +124,10 @@ class Stop:
         """Seconds that are left; infinity without a limit."""
         return math.inf if self.seconds is None else self.seconds - self.elapsed()
 
+    def wall_remaining(self) -> float:
+        """Seconds of wall time that are left; infinity without a limit, or where work is counted instead."""
+        return math.inf if self.pace is not None else self.remaining()
+
     def count(self, steps: int) -> None:
         """Count steps."""
         self.progress.steps += steps

@@ -58,8 +58,8 @@ def test_cpsat_is_exhaustive_and_bounds_are_below(first: int) -> None:
         assert best.plan is not None and best.complete
         latency = best.plan.latency
         model = BoundModel(problem, latency)
-        least = linear_bound(model, None)
-        assert least <= raised_bound(model, least) <= latency
+        least = linear_bound(model, Stop())
+        assert least <= raised_bound(model, least, Stop()) <= latency
         if method.whole_mapspace(problem, latency + 1, Stop(), FEW_PAIRS) is None:
             continue  # these take CP-SAT a while
         bounds = Bounds()

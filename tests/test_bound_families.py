@@ -26,6 +26,7 @@ from solver.bound.reading import enabled, needed, needed_by_shares
 from solver.bound.relaxation import linear_bound
 from solver.params import BoundParams
 from solver.reference import simulate
+from solver.stop import Stop
 from solver.timing.mapping import Loop, Mapping
 from solver.timing.problem import Edge, Problem
 from solver.timing.timeline import evaluate
@@ -286,7 +287,7 @@ def least(made: BoundModel) -> int:
 
 def test_the_bound_of_one_layer_is_its_time_on_all_banks() -> None:
     made = one_layer()
-    assert least(made) == linear_bound(made, None) == TIMES[8] - 1
+    assert least(made) == linear_bound(made, Stop()) == TIMES[8] - 1
 
 
 @pytest.mark.parametrize(("weights", "bound"), [("static", 14 - 1 + 26), ("shared", 13 - 1 + 26)])
@@ -378,7 +379,7 @@ def satisfied(problem: Problem, mappings: list[Mapping], params: BoundParams = B
     latency = evaluate(problem, profiles, [0] * len(profiles)).latency
     made = BoundModel(problem, latency, params)
     assert feasible(made, *values(made, mappings, latency))
-    assert linear_bound(made, None) <= latency
+    assert linear_bound(made, Stop()) <= latency
     return made
 
 

@@ -18,6 +18,7 @@ from models.network import Layer
 from solver.bound.durations import Floats, block_tail, useful_cycles
 from solver.bound.reading import Counts, enabled, needed_by_shares
 from solver.params import BoundParams
+from solver.stop import Stop
 from solver.timing.problem import Edge, Problem
 
 EPSILON = 1e-9
@@ -72,7 +73,21 @@ def bank_numbers(hardware: Hardware, most: int, params: BoundParams = BoundParam
 class BoundModel:
     """The model of one problem, given a latency that is known to be possible."""
 
-    def __init__(self, problem: Problem, latency: int, params: BoundParams = BoundParams()) -> None:
+    def __init__(
+        self,
+        problem: Problem,
+        latency: int,
+        params: BoundParams = BoundParams(),
+        stop: Stop | None = None,
+    ) -> None:
+        """Build the model.
+
+        Raises
+        ------
+        StoppedError
+            if it is time to stop before all of it is there.
+        """
+        stop = stop or Stop()
         self.problem = problem
         self.params = params
         self.model = cp_model.CpModel()
@@ -82,12 +97,17 @@ class BoundModel:
         self.unit = max(1, latency // params.resolution)
         self.horizon = latency // self.unit + 1
         self.end = self.model.new_int_var(0, self.horizon, "end")
-        self.layers = [self._layer(layer) for layer in problem.layers]
+        self.layers: list[_LayerVariables] = []
+        for layer in problem.layers:
+            stop.check()
+            self.layers.append(self._layer(layer))
         self._share_banks()
         for index, edges in enumerate(problem.edges):
             for edge in edges:
+                stop.check()
                 self._wait(index, edge)
         for variables in self.layers:
+            stop.check()
             self._finish(variables)
         self.model.minimize(self.end)
 
@@ -174,12 +194,13 @@ class BoundModel:
         return self._readings[key]
 
 
-def raised_bound(model: BoundModel, least: int) -> int:
+def raised_bound(model: BoundModel, least: int, stop: Stop) -> int:
     """Return a bound no lower than a known one, in cycles: the best that CP-SAT proves in a moment."""
     model.model.add(model.end >= min(least // model.unit, model.horizon))
     solver = cp_model.CpSolver()
     solver.parameters.max_deterministic_time = model.params.raise_effort
     solver.parameters.num_workers = 1
+    solver.parameters.max_time_in_seconds = max(stop.wall_remaining(), 0.0)
     status = solver.solve(model.model)
     if status == cp_model.INFEASIBLE:
         return model.horizon * model.unit

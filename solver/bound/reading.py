@@ -18,6 +18,12 @@ Counts = npt.NDArray[np.int64]
 MOST_CELLS = 3 * 10**7
 """Work of the exact table; beyond it a simple proportion is used."""
 
+FEW_POINTS = 2**10
+"""Points whose concave hull is found one point after the other, without thinning them out first."""
+
+MOST_KEPT = 0.9
+"""Share of the points from which on it does not pay to thin them out once more."""
+
 P_DIM, Q_DIM = DIMS.index("P"), DIMS.index("Q")
 CHANNEL_AXES = 2
 """Number of axes before those of rows and columns."""
@@ -224,14 +230,31 @@ def _axis_uses(layer: Layer, edge: Edge) -> Iterator[tuple[Group, Counts, float]
 
 def _concave(x: Floats, y: Floats, at: Floats) -> Floats:
     """Return the least concave function above the points (x, y), both rising, at some places."""
+    x, y = _bulging(x, y)
+    xs, ys = x.tolist(), y.tolist()
     hull: list[int] = []
-    for i in range(len(x)):
-        while len(hull) > 1 and (y[i] - y[hull[-2]]) * (x[hull[-1]] - x[hull[-2]]) >= (
-            y[hull[-1]] - y[hull[-2]]
-        ) * (x[i] - x[hull[-2]]):
+    for i, (right, top) in enumerate(zip(xs, ys, strict=True)):
+        while len(hull) > 1:
+            left, bottom = xs[hull[-2]], ys[hull[-2]]
+            if (top - bottom) * (xs[hull[-1]] - left) < (ys[hull[-1]] - bottom) * (right - left):
+                break
             hull.pop()
         hull.append(i)
     return np.asarray(np.interp(at, x[hull], y[hull]))
+
+
+def _bulging(x: Floats, y: Floats) -> tuple[Floats, Floats]:
+    """Leave out points below the line between their neighbours, again and again while they are many.
+
+    No concave function above the others is any lower for it. Hundreds of thousands are soon a few hundred.
+    """
+    while len(x) > FEW_POINTS:
+        rise, run = np.diff(y), np.diff(x)
+        kept = np.concatenate(([True], rise[1:] * run[:-1] < rise[:-1] * run[1:], [True]))
+        x, y = x[kept], y[kept]
+        if kept.mean() > MOST_KEPT:
+            break
+    return x, y
 
 
 def _windows(group: Group) -> npt.NDArray[np.bool_]:

@@ -12,12 +12,14 @@ from ortools.linear_solver import pywraplp
 from ortools.sat.python import cp_model
 
 from solver.bound.model import BoundModel
+from solver.stop import Stop
 
 SCALE = 2**40
 """Multipliers are rounded to multiples of one over this."""
 
 
 MOST_SECONDS = 10**6
+"""A limit on wall time from which on the linear solver is given none."""
 
 
 @dataclass(frozen=True)
@@ -29,9 +31,10 @@ class _Row:
     high: int | None
 
 
-def _rows(model: cp_model.CpModel) -> list[_Row]:
+def _rows(model: cp_model.CpModel, stop: Stop) -> list[_Row]:
     rows = []
     for constraint in model.proto.constraints:
+        stop.check()
         if constraint.has_linear():
             linear = constraint.linear
             low, *_, high = linear.domain
@@ -42,17 +45,22 @@ def _rows(model: cp_model.CpModel) -> list[_Row]:
     return rows
 
 
-def linear_bound(bound: BoundModel, seconds: float | None) -> int:
-    """Return the bound in cycles that the relaxation of a model proves; 0 if time runs out."""
+def linear_bound(bound: BoundModel, stop: Stop) -> int:
+    """Return the bound in cycles that the relaxation of a model proves; 0 if time runs out in the solver.
+
+    Raises
+    ------
+    StoppedError
+        if it is time to stop before the solver has all of it.
+    """
     model, objective = bound.model, bound.end.index
-    rows = _rows(model)
+    rows = _rows(model, stop)
     limits = [(v.domain[0], v.domain[1]) for v in model.proto.variables]
     solver = pywraplp.Solver.CreateSolver("GLOP")
-    if seconds is not None:
-        solver.SetTimeLimit(max(int(min(seconds, MOST_SECONDS) * 1000), 1))
     variables = [solver.NumVar(low, high, "") for low, high in limits]
     made = []
     for row in rows:
+        stop.check()
         low = -solver.infinity() if row.low is None else row.low
         high = solver.infinity() if row.high is None else row.high
         constraint = solver.Constraint(low, high)
@@ -60,6 +68,8 @@ def linear_bound(bound: BoundModel, seconds: float | None) -> int:
             constraint.SetCoefficient(variables[i], coefficient)
         made.append(constraint)
     solver.Minimize(variables[objective])
+    if (seconds := stop.wall_remaining()) < MOST_SECONDS:
+        solver.SetTimeLimit(max(int(seconds * 1000), 1))
     if solver.Solve() != pywraplp.Solver.OPTIMAL:
         return 0
     return _proven(rows, [c.dual_value() for c in made], limits, objective) * bound.unit

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import suppress
 
 from overlapim_files import InputError
 from solver.bound.model import BoundModel, raised_bound
@@ -26,7 +27,7 @@ from solver.search.begin import begin
 from solver.search.exchanges import NEIGHBOURHOODS, exchanges
 from solver.search.nearby import Nearby
 from solver.search.parallel import Descents, descend
-from solver.stop import POLL_SECONDS, Stop
+from solver.stop import POLL_SECONDS, Stop, StoppedError
 from solver.timing.problem import Problem
 
 
@@ -34,7 +35,9 @@ def cpsat(run: Run) -> None:
     """Improve on the best plan until it is time to stop or it is proved optimal."""
     run.doing("makes first plans")
     begin(run.pools, run.incumbent, run.stop, run.seed, run.found, run.params)
-    if not run.stop.reached() and _small(run.problem, run.params.cpsat.whole):
+    if run.stop.reached():
+        return
+    if _small(run.problem, run.params.cpsat.whole):
         _solve_whole(run)
     if run.workers > 1:
         _side_by_side(run)
@@ -54,7 +57,7 @@ def _solve_whole(run: Run) -> None:
     _bound(run)
     run.doing("chooses among all mappings")
     params = run.params.cpsat.whole
-    steps = Stop(iterations=params.first_steps, interrupt=run.stop.interrupt)
+    steps = Stop(iterations=params.first_steps, interrupt=run.stop)
     descend(run.pools, run.incumbent, steps, run.seed, 1, run.found, run.params.descent)
     candidates = whole_mapspace(run.problem, run.incumbent.latency, run.stop, params.pairs)
     if candidates is None or run.stop.reached():
@@ -106,16 +109,18 @@ def _optimise(run: Run, candidates: Candidates, stop: Stop, bounded: Callable[[i
 def _bound(run: Run) -> None:
     """Prove a bound over all mappings: that of a linear relaxation, raised if the network is small.
 
-    A plan that is known rules out slow layers, so this waits until there is a fair one.
+    A plan that is known rules out slow layers, so this waits until there is a fair one. Nothing is
+    proved if the time is up before the model is there.
     """
     run.doing("proves a bound over all mappings")
     latency = run.incumbent.latency
-    model = BoundModel(run.problem, latency, run.params.bound)
-    least = linear_bound(model, None if run.stop.pace is not None else run.stop.remaining())
-    if least > 0:
-        run.bounded(min(least, latency))
-    if model.size <= run.params.bound.small and not run.stop.reached():
-        run.bounded(min(raised_bound(model, least), latency))
+    with suppress(StoppedError):
+        model = BoundModel(run.problem, latency, run.params.bound, run.stop)
+        least = linear_bound(model, run.stop)
+        if least > 0:
+            run.bounded(min(least, latency))
+        if model.size <= run.params.bound.small and not run.stop.reached():
+            run.bounded(min(raised_bound(model, least, run.stop), latency))
 
 
 class _Choices:

@@ -18,6 +18,7 @@ from solver.maxplus.checkpoints import END, START
 from solver.maxplus.envelopes import Envelope
 from solver.maxplus.heads import Bounds, LagGraph, Link
 from solver.schedule.plan import Plan
+from solver.stop import Stop
 from solver.timing.infinity import MINUS_INFINITY
 from solver.timing.profile import Cycles
 from solver.timing.timeline import LayerTimes
@@ -84,17 +85,26 @@ class Model:
         return self.layers[layer].chosen((values // self.unit).tolist())
 
 
-def build_model(graph: LagGraph, bounds: Bounds, limit: int, anchor: Sequence[int]) -> Model:
+def build_model(
+    graph: LagGraph, bounds: Bounds, limit: int, anchor: Sequence[int], stop: Stop | None = None
+) -> Model:
     """Return the model of all plans no later than `limit`, without banks and without critical paths.
 
     Its envelopes are exact for the candidates at the places `anchor`, and for one of them with any other.
+
+    Raises
+    ------
+    StoppedError
+        if it is time to stop before all of it is there.
     """
+    stop = stop or Stop()
     model = unconstrained(graph, bounds, limit)
     one_candidate(model)
     within_layers(model)
     heads_and_tails(model)
     barred_pairs(model)
     for link in graph.links:
+        stop.check()
         add_envelopes(model, link, anchor[link.producer], anchor[link.consumer])
     model.cp.minimize(model.latency)
     return model

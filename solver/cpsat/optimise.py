@@ -121,7 +121,7 @@ class _Search:
 
     def exhaust(self, graph: LagGraph, bounds: Bounds) -> bool:
         """Solve one model, adding to it, until there is a better plan; return whether to go on after that."""
-        model = cpsat.build_model(graph, bounds, self.limit, cpsat.places(graph, self.plan))
+        model = cpsat.build_model(graph, bounds, self.limit, cpsat.places(graph, self.plan), self.stop)
         held = None if model.static else add_shared(model, self.params)
         if held is None:
             add_static(model)

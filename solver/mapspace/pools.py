@@ -25,6 +25,7 @@ from solver.mapspace.estimate import WEIGHT_POSITIONS, Batch, Ints, ceil_divide
 from solver.mapspace.loads import coarser_loads, worth_a_look
 from solver.mapspace.rows import with_full_rows
 from solver.params import PoolParams
+from solver.stop import Stop
 from solver.timing.infinity import INFINITY
 from solver.timing.mapping import Kind, Loop, Mapping
 from solver.timing.problem import Problem
@@ -300,10 +301,16 @@ def lag(profile: Profile) -> float:
 
 @dataclass
 class Pools:
-    """The pools of a problem, made when they are first asked for; layers that look the same share them."""
+    """The pools of a problem, made when they are first asked for; layers that look the same share them.
+
+    Attributes
+    ----------
+    stop : when reached while a pool is made, `StoppedError` is raised, and that pool is not kept.
+    """
 
     problem: Problem
     params: PoolParams = PoolParams()
+    stop: Stop = field(default_factory=Stop)
     _alike: dict[tuple[str, BankShape, int | None], list[Profile]] = field(default_factory=dict)
     _pools: dict[tuple[int, BankShape], tuple[Profile, ...]] = field(default_factory=dict)
     _close: dict[tuple[int, BankShape], tuple[Profile, ...]] = field(default_factory=dict)
@@ -312,11 +319,15 @@ class Pools:
         """Leave the pools out on the way to another process: it makes its own sooner."""
         return Pools, (self.problem, self.params)
 
+    def until(self, stop: Stop) -> Pools:
+        """Return the same pools, of which no more are made once it is time to stop."""
+        return replace(self, stop=stop)
+
     def pool(self, layer: int, shape: BankShape) -> tuple[Profile, ...]:
         """Return profiles of good mappings on at most `shape`, the fastest first; empty if none fits."""
         key = (layer, shape)
         if key not in self._pools:
-            self._pools[key] = self._profiles(layer, shape, None)
+            self._pools[key] = self._profiles(layer, shape, None, self.stop)
         return self._pools[key]
 
     def close(self, layer: int, shape: BankShape) -> tuple[Profile, ...]:
@@ -339,25 +350,34 @@ class Pools:
 
     def favourites(self, layer: int, shape: BankShape) -> tuple[Profile, ...]:
         """Return the profiles of the pool that were estimated best, the fastest first; soon made."""
-        return self._profiles(layer, shape, self.params.favourites)
+        return self._profiles(layer, shape, self.params.favourites, self.stop)
 
     def quick(self, layer: int, shape: BankShape) -> tuple[Profile, ...]:
         """Return the profile that was estimated best, and what other loads make of it; the soonest made."""
-        return self._profiles(layer, shape, 1)
+        return self._profiles(layer, shape, 1, self.stop)
 
-    def _profiles(self, layer: int, shape: BankShape, most: int | None) -> tuple[Profile, ...]:
+    def first(self, layer: int, shape: BankShape) -> tuple[Profile, ...]:
+        """Return the favourite that was estimated best, with other loads; made however late it is."""
+        return self._profiles(layer, shape, 1, Stop())
+
+    def _profiles(self, layer: int, shape: BankShape, most: int | None, stop: Stop) -> tuple[Profile, ...]:
         record = self.problem.layers[layer]
         look = record.model_dump_json(exclude={"name": True, "operands": {"__all__": {"producer"}}})
         key = (look, shape, most)
         if key not in self._alike:
-            good = pool_mappings(record, self.problem.hardware, shape, self.params)
-            found = itertools.islice(good, most)
-            profiles = [self.problem.profile(layer, mapping) for mapping in found]
-            profiles += [
-                self.problem.profile(layer, mapping)
-                for profile in profiles
-                if worth_a_look(profile)
-                for mapping in coarser_loads(profile, self.problem.hardware)
-            ]
+            profiles = self._made(layer, shape, most, stop)
             self._alike[key] = sorted(profiles, key=lambda p: (p.total, p.banks, p.rows))
         return tuple([replace(profile, layer=record) for profile in self._alike[key]])
+
+    def _made(self, layer: int, shape: BankShape, most: int | None, stop: Stop) -> list[Profile]:
+        """Profile the best so many mappings of a layer, then other loads of those for which they may pay."""
+        record, hardware = self.problem.layers[layer], self.problem.hardware
+        stop.check()
+        profiles: list[Profile] = []
+        for mapping in itertools.islice(pool_mappings(record, hardware, shape, self.params), most):
+            stop.check()
+            profiles.append(self.problem.profile(layer, mapping))
+        for profile in [p for p in profiles if worth_a_look(p)]:
+            stop.check()
+            profiles += [self.problem.profile(layer, x) for x in coarser_loads(profile, hardware)]
+        return profiles

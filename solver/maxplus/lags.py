@@ -56,7 +56,7 @@ def edge_lags(
     """
     lags = np.empty((len(producers), len(consumers), passed.shape[1], reached.shape[1]), np.int64)
     for i, producer in enumerate(producers):
-        stop.check()
         for j, consumer in enumerate(consumers):
+            stop.check()
             lags[i, j] = pair_lags(*records(producer, consumer, edge), passed[i], reached[j])
     return np.where(lags == MINUS_INFINITY, MINUS_INFINITY, lags + transfer)

@@ -22,7 +22,7 @@ class BoundParams:
     widths: int = 400
     """Widths of one dim that are told apart; of longer dims a grid stands for all of them."""
     build_seconds: float = 0.1
-    """Seconds for each layer without which the bound is not begun, since its model cannot be cut short."""
+    """Seconds for each layer without which the bound is not begun, since half of its model proves nothing."""
     small: int = 600
     """Times and choices in the model up to which CP-SAT can raise the bound of the relaxation."""
     raise_effort: float = 2.0

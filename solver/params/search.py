@@ -32,6 +32,8 @@ class SequentialParams:
     prices: RowPrices = RowPrices()
     coarse: int = 4
     """If time is short, only every so many-th size of the banks of a layer is tried."""
+    thorough: float = 0.4
+    """Share of the time after which a plan of the first mappings is made, if there is no better one yet."""
     retreat: int = 64
     """Banks that are shared out and cannot be packed are shared out anew, one of so many less."""
 

@@ -52,7 +52,7 @@ def _one_of_batch(pools: Pools, stop: Stop, seed: int, params: Params) -> Plan |
     network = single(pools.problem.network)
     if network is None:
         return None
-    alone = Pools(Problem(network, pools.problem.hardware), pools.params)
+    alone = Pools(Problem(network, pools.problem.hardware), pools.params, stop)
     try:
         plans = [sequential(alone, stop, params.sequential)]
     except InputError:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import random
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -19,7 +20,7 @@ from solver.schedule.plan import Plan
 from solver.search.shared import SharedMoves
 from solver.search.state import AState, Moves
 from solver.search.static import StaticMoves
-from solver.stop import Stop
+from solver.stop import Stop, StoppedError
 
 Neighbourhood = Callable[[Pools, random.Random, MoveParams], Moves[Any]]
 """Makes the moves of a search; a function that can be sent to another process."""
@@ -63,16 +64,20 @@ class Descent:
 
     def _run(self, moves: Moves[AState], start: Plan, stop: Stop, found: Callable[[Plan], None]) -> Plan:
         best = moves.state(start)
-        for looked, state in enumerate(moves.starts(stop), 1):
-            if state.cost < best.cost:
-                best = state
-                found(best.plan)
-            elif looked == self.params.first_starts and best.plan is start:
-                break
+        with suppress(StoppedError):
+            for looked, state in enumerate(moves.starts(stop), 1):
+                if state.cost < best.cost:
+                    best = state
+                    found(best.plan)
+                elif looked == self.params.first_starts and best.plan is start:
+                    break
         current, idle, restarts = best, 0, 0
         history = deque([current.cost] * moves.history(0), maxlen=moves.history(0))
         while not stop.step():
-            current = moves.change(current, max(current.cost, history[0])) or current
+            try:
+                current = moves.change(current, max(current.cost, history[0])) or current
+            except StoppedError:
+                break
             history.append(current.cost)
             idle += 1
             if current.cost < best.cost:

@@ -11,7 +11,7 @@ from solver.mapspace.pools import Pools, shapes, sizes
 from solver.params import WALKS, LayerwiseParams, Walk
 from solver.schedule.banks import Banks, Ledger, pack
 from solver.schedule.plan import Plan, assemble, place
-from solver.stop import Stop
+from solver.stop import Stop, StoppedError
 from solver.timing.profile import Profile
 from solver.timing.timeline import LayerTimes, Order, next_layer
 
@@ -168,8 +168,12 @@ def _walk(
         reached = at
         readers = [c for c in network.consumers[i] if c in visited]
         until = line[at + 1 : max(map(line.index, readers), default=at) + 1]
+        try:
+            options = chip.options(i, start.profiles[i], params)
+        except StoppedError:
+            break
         ranks: dict[Profile, tuple[int, int, int]] = {}
-        for p in (chosen[i], *chip.options(i, start.profiles[i], params)):
+        for p in (chosen[i], *options):
             if ranks and stop.reached():
                 break
             rank = _rank(chip.copy(), i, p, [(j, chosen[j]) for j in until], readers)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 
 from solver.mapspace.neighbours import neighbour
 from solver.mapspace.pools import Pools
@@ -19,7 +20,7 @@ from solver.maxplus.through import Remaining, as_candidate
 from solver.params import NearbyParams
 from solver.schedule.plan import Plan
 from solver.search.state import critical_layers
-from solver.stop import Stop
+from solver.stop import Stop, StoppedError
 from solver.timing.mapping import Mapping
 from solver.timing.profile import Profile
 
@@ -48,10 +49,11 @@ class Nearby:
         """
         known = [[as_candidate(times)] for times in plan.timeline.layers]
         remaining = Remaining(self._pools.problem, plan.timeline)
-        for i in self._drawing(plan):
-            if not stop.reached():
+        with suppress(StoppedError):
+            for i in self._drawing(plan):
+                stop.check()
                 known[i] += [as_candidate(other.timeline.layers[i]) for other in others]
-                known[i] += self._near(i, remaining)
+                known[i] += self._near(i, remaining, stop)
         return [list({(c.profile.mapping, c.blocks): c for c in reversed(own)}.values()) for own in known]
 
     def _drawing(self, plan: Plan) -> set[int]:
@@ -65,13 +67,14 @@ class Nearby:
             free.add(self._random.choice(sorted(rest)))
         return free
 
-    def _near(self, layer: int, remaining: Remaining) -> Iterator[Candidate]:
+    def _near(self, layer: int, remaining: Remaining, stop: Stop) -> Iterator[Candidate]:
         """Yield for each number of banks those with which the network ends soonest, all else being equal.
 
         Left out are numbers of banks with which it does not end sooner than with fewer.
         """
         ranked: dict[int, list[tuple[int, int, Profile]]] = {}
         for number, profile in enumerate(self._drawn(layer, remaining.timeline.layers[layer].profile)):
+            stop.check()
             value = remaining.through(layer, profile)
             if value <= self._params.later * remaining.timeline.latency:
                 ranked.setdefault(profile.banks, []).append((value, number, profile))

@@ -22,7 +22,7 @@ from solver.timing.mapping import Mapping
 from solver.timing.problem import Problem
 from solver.timing.timeline import Order, evaluate
 
-FAREWELL_SECONDS = 0.5
+FAREWELL_SECONDS = 0.3
 """How long processes that are to end are waited for."""
 
 
@@ -68,7 +68,8 @@ def _work(
 ) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    search = Descent(pools, seed, params, lambda: _latest(inbox, pools.problem), neighbourhood)
+    own = pools.until(stop)
+    search = Descent(own, seed, params, lambda: _latest(inbox, pools.problem), neighbourhood)
     begin = start.plan(pools.problem)
     search.run(begin, stop, lambda plan: messages.put(Message.of(start.worker, plan)))
     messages.put(Message(start.worker, stop.steps))
@@ -181,7 +182,7 @@ def descend(
 ) -> None:
     """Search with `workers` descents, seeded `seed`, `seed + 1`, ..; `found` is called with better plans."""
     if workers == 1:
-        Descent(pools, seed, params, neighbourhood=neighbourhood).run(start, stop, found)
+        Descent(pools.until(stop), seed, params, neighbourhood=neighbourhood).run(start, stop, found)
         return
     best = start
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from overlapim_files import InputError
 from solver.mapspace.pools import BankShape, Pools, shapes
 from solver.params import RowPrices, SequentialParams
 from solver.schedule.plan import Plan, one_after_another
-from solver.stop import Stop
+from solver.stop import Stop, StoppedError
 from solver.timing.mapping import WEIGHT_DIMS
 from solver.timing.problem import Problem
 from solver.timing.profile import Profile, ceil_div
@@ -22,6 +23,9 @@ from solver.timing.validity import least_rows
 ROW_UNITS = 4096
 """Units in which rows are counted when they are shared out."""
 
+Look = Callable[[int, BankShape], Sequence[Profile]]
+"""What a layer may have on a shape of banks: a method of pools."""
+
 
 def sequential(
     pools: Pools,
@@ -29,34 +33,105 @@ def sequential(
     params: SequentialParams = SequentialParams(),
     found: Callable[[Plan], None] = lambda _: None,
 ) -> Plan:
-    """Return the plan without overlap; `found` is called with a first one if the banks are shared out twice.
+    """Return the plan without overlap; `found` is called with a first one if another one is looked for.
 
     Under shared weights each layer may have the whole chip. If the rows of all layers do not fit into a bank
     together, the fastest choice that does is looked for. As not all layers use all banks, rows are then given
     a price that rises until they can be placed; in the end only rows count. If they never can, or under
     static weights, the banks are shared out so that the sum of the layers' latencies is lowest; if time is
-    short, only among some of the sizes.
+    short, only among some of the sizes. If it is so short that not even these are looked at in a share of
+    it, the first mappings that come up are enough for a plan to begin with.
 
     Raises
     ------
     InputError
         if the chip cannot hold the network; names the limit, the layer and the amount.
     """
-    problem, sizes, began = pools.problem, shapes(pools.problem.hardware), stop.elapsed()
-    plan = None
-    if problem.hardware.weights != "static":
-        plan = _first(problem, _shared_choices(pools, params.prices), apart=False)
-    if plan is None:
-        coarse, retreat = params.coarse, params.retreat
-        plan = _first(problem, static_choices(pools, sizes[::-coarse], Stop(), retreat), apart=True)
-        if plan is None:
-            plan = _first(problem, static_choices(pools, sizes, Stop(), retreat), apart=True)
-        elif stop.remaining() > coarse * (stop.elapsed() - began):
-            found(plan)
-            plan = _first(problem, static_choices(pools, sizes, stop, retreat), apart=True) or plan
-    if plan is None:
-        raise InputError(_why_too_large(pools))
+    try:
+        return _thorough(pools, stop, stop.part(params.thorough), params, found)
+    except StoppedError:
+        plan = _hasty(pools, params)
+    found(plan)
+    with suppress(StoppedError):
+        return _thorough(pools, stop, stop, params, found)
     return plan
+
+
+def _thorough(
+    pools: Pools, stop: Stop, soon: Stop, params: SequentialParams, found: Callable[[Plan], None]
+) -> Plan:
+    """Return the plan of the best choice among good mappings.
+
+    Parameters
+    ----------
+    soon : by when there is to be a plan, though of only some of the sizes that a layer may have.
+
+    Raises
+    ------
+    StoppedError
+        if there is none by then.
+    """
+    sizes, began, quick = shapes(pools.problem.hardware), stop.elapsed(), pools.until(soon)
+    if pools.problem.hardware.weights != "static":
+        plan = _sharing(pools.problem, quick.pool, params)
+        if plan is not None:
+            return plan
+    plan = _apart(pools.problem, quick.favourites, sizes[:: -params.coarse], params)
+    if plan is None:
+        return _fitting(pools, params)
+    if stop.remaining() > params.coarse * (stop.elapsed() - began):
+        found(plan)
+        with suppress(StoppedError):
+            plan = _apart(pools.problem, pools.until(stop).favourites, sizes, params) or plan
+    return plan
+
+
+def _hasty(pools: Pools, params: SequentialParams) -> Plan:
+    """Return a plan that is soon made, of the first mapping that comes up for each of some sizes."""
+    problem, plan = pools.problem, None
+    if problem.hardware.weights != "static":
+        plan = _sharing(problem, pools.first, params)
+    if plan is None:
+        plan = _apart(problem, pools.first, shapes(problem.hardware)[:: -params.coarse], params)
+    return plan or _fitting(pools, params)
+
+
+def _fitting(pools: Pools, params: SequentialParams) -> Plan:
+    """Return a plan with banks apart if there is any, however long that takes."""
+    unhurried = pools.until(Stop())
+    plan = _apart(pools.problem, unhurried.favourites, shapes(pools.problem.hardware), params)
+    if plan is None:
+        raise InputError(_why_too_large(unhurried))
+    return plan
+
+
+def _sharing(problem: Problem, look: Look, params: SequentialParams) -> Plan | None:
+    """Return the plan in which each layer may have the whole chip; None if their rows do not fit into it."""
+    options = _options(problem, look, shapes(problem.hardware)[-1:])
+    return _first(problem, _shared_choices(options, problem.hardware, params.prices), apart=False)
+
+
+def _apart(problem: Problem, look: Look, sizes: Sequence[BankShape], params: SequentialParams) -> Plan | None:
+    """Return the plan in which every layer has banks of its own; None if they do not suffice."""
+    options = _options(problem, look, sizes)
+    choices = static_choices(options, problem.hardware.banks, params.retreat)
+    return _first(problem, choices, apart=True)
+
+
+def _options(problem: Problem, look: Look, sizes: Sequence[BankShape]) -> list[list[Profile]]:
+    """Return what each layer may have on any of some shapes, the whole chip among them.
+
+    Raises
+    ------
+    InputError
+        if that is nothing for some layer.
+    """
+    options = []
+    for layer in range(len(problem.layers)):
+        options.append([p for shape in sizes for p in look(layer, shape)])
+        if not options[-1]:
+            raise InputError(_why_no_mapping(problem, layer))
+    return options
 
 
 def _first(problem: Problem, choices: Iterator[list[Profile]], apart: bool) -> Plan | None:
@@ -70,10 +145,11 @@ def row_prices(prices: RowPrices) -> list[float]:
     return [0.0, *np.geomspace(prices.least, prices.most, prices.count).tolist(), math.inf]
 
 
-def _shared_choices(pools: Pools, prices: RowPrices) -> Iterator[list[Profile]]:
-    options = [_on_all_banks(pools, i) for i in range(len(pools.problem.layers))]
+def _shared_choices(
+    options: Sequence[Sequence[Profile]], hardware: Hardware, prices: RowPrices
+) -> Iterator[list[Profile]]:
     seen: set[tuple[int, ...]] = set()
-    for chosen in itertools.chain(_within_rows(options, pools.problem.hardware), _at_prices(options, prices)):
+    for chosen in itertools.chain(_within_rows(options, hardware), _at_prices(options, prices)):
         key = tuple(map(id, chosen))
         if key not in seen:
             seen.add(key)
@@ -102,28 +178,23 @@ def _priced(profile: Profile, price: float) -> tuple[float, int]:
     return profile.total * (1 + price * profile.rows), profile.rows
 
 
-def static_choices(
-    pools: Pools, sizes: Sequence[BankShape], stop: Stop, retreat: int
-) -> Iterator[list[Profile]]:
+def static_choices(options: Sequence[Sequence[Profile]], banks: int, retreat: int) -> Iterator[list[Profile]]:
     """Yield the best ways to share out all the banks, then fewer and fewer, in case they do not pack.
 
     Parameters
     ----------
-    sizes : the shapes that a layer may have.
-    stop : when reached while the layers are looked at, there is no choice.
+    options : what each layer may have.
     retreat : each way takes one bank, and one of so many, less than the one before.
     """
-    options = []
-    for i in range(len(pools.problem.layers)):
-        if stop.reached():
-            return
+    fastest = []
+    for own in options:
         best: dict[int, Profile] = {}
-        for p in _on_any(pools, i, sizes):
+        for p in own:
             if p.banks not in best or p.total < best[p.banks].total:
                 best[p.banks] = p
-        options.append(sorted(best.values(), key=lambda p: p.banks))
-    capacity = pools.problem.hardware.banks
-    while (chosen := share_out(options, capacity)) is not None:
+        fastest.append(sorted(best.values(), key=lambda p: p.banks))
+    capacity = banks
+    while (chosen := share_out(fastest, capacity)) is not None:
         yield chosen
         used = sum(p.banks for p in chosen)
         capacity = min(capacity, used) - 1 - used // retreat
@@ -152,20 +223,6 @@ def share_out(
     return chosen[::-1]
 
 
-def _on_all_banks(pools: Pools, layer: int) -> Sequence[Profile]:
-    """Return the layer's candidates on the whole chip."""
-    pool = pools.pool(layer, shapes(pools.problem.hardware)[-1])
-    if not pool:
-        raise InputError(_why_no_mapping(pools.problem, layer))
-    return pool
-
-
-def _on_any(pools: Pools, layer: int, sizes: Sequence[BankShape]) -> list[Profile]:
-    """Return the layer's favourites on all shapes."""
-    pool = [p for shape in sizes for p in pools.favourites(layer, shape)]
-    return pool or [*_on_all_banks(pools, layer)]
-
-
 def _why_no_mapping(problem: Problem, layer: int) -> str:
     record, hardware, bits = problem.layers[layer], problem.hardware, problem.hardware.bits
     weights = math.prod(record.bound(dim) for dim in WEIGHT_DIMS)
@@ -183,9 +240,9 @@ def _why_no_mapping(problem: Problem, layer: int) -> str:
 
 def _why_too_large(pools: Pools) -> str:
     problem, hardware = pools.problem, pools.problem.hardware
-    layers = range(len(problem.layers))
-    least = [min(p.banks for p in _on_any(pools, i, shapes(hardware))) for i in layers]
-    largest = max(layers, key=least.__getitem__)
+    options = _options(problem, pools.favourites, shapes(hardware))
+    least = [min(p.banks for p in own) for own in options]
+    largest = max(range(len(least)), key=least.__getitem__)
     return (
         f"'{problem.network.name}' does not fit on '{hardware.name}' with {hardware.weights} weights: "
         f"its layers need {sum(least)} banks together, {max(sum(least) - hardware.banks, 1)} more than there "

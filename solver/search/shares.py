@@ -11,12 +11,13 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from solver.mapspace.pools import BankShape, Pools, shapes
 from solver.params import SharesParams
 from solver.schedule.plan import Plan, overlap_shared
 from solver.search.state import critical_layers
-from solver.stop import Stop
+from solver.stop import Stop, StoppedError
 from solver.timing.profile import Profile
 
 
@@ -97,11 +98,11 @@ def _cheapest(modes: Sequence[Profile], price: float) -> Profile:
 def _modes(pools: Pools, start: Plan, stop: Stop, params: SharesParams) -> list[list[Profile]]:
     """Return a fast mapping of each layer for some sizes of banks, as many sizes as time allows."""
     modes = [[profile] for profile in start.profiles]
-    for shape in _by_halves(shapes(pools.problem.hardware), params.finest):
-        for i, own in enumerate(modes):
-            if stop.reached():
-                return modes
-            own += pools.quick(i, shape)
+    with suppress(StoppedError):
+        for shape in _by_halves(shapes(pools.problem.hardware), params.finest):
+            for i, own in enumerate(modes):
+                stop.check()
+                own += pools.until(stop).quick(i, shape)
     return modes
 
 
