@@ -23,7 +23,7 @@ from solver.timing.validity import least_rows
 ROW_UNITS = 4096
 """Units in which rows are counted when they are shared out."""
 
-Look = Callable[[int, BankShape], Sequence[Profile]]
+PoolLookup = Callable[[int, BankShape], Sequence[Profile]]
 """What a layer may have on a shape of banks: a method of pools."""
 
 
@@ -105,20 +105,22 @@ def _fitting(pools: Pools, params: SequentialParams) -> Plan:
     return plan
 
 
-def _sharing(problem: Problem, look: Look, params: SequentialParams) -> Plan | None:
+def _sharing(problem: Problem, look: PoolLookup, params: SequentialParams) -> Plan | None:
     """Return the plan in which each layer may have the whole chip; None if their rows do not fit into it."""
     options = _options(problem, look, shapes(problem.hardware)[-1:])
     return _first(problem, _shared_choices(options, problem.hardware, params.prices), apart=False)
 
 
-def _apart(problem: Problem, look: Look, sizes: Sequence[BankShape], params: SequentialParams) -> Plan | None:
+def _apart(
+    problem: Problem, look: PoolLookup, sizes: Sequence[BankShape], params: SequentialParams
+) -> Plan | None:
     """Return the plan in which every layer has banks of its own; None if they do not suffice."""
     options = _options(problem, look, sizes)
     choices = static_choices(options, problem.hardware.banks, params.retreat)
     return _first(problem, choices, apart=True)
 
 
-def _options(problem: Problem, look: Look, sizes: Sequence[BankShape]) -> list[list[Profile]]:
+def _options(problem: Problem, look: PoolLookup, sizes: Sequence[BankShape]) -> list[list[Profile]]:
     """Return what each layer may have on any of some shapes, the whole chip among them.
 
     Raises
