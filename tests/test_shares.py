@@ -27,6 +27,7 @@ from solver.solution import from_plan, verify
 from solver.stop import Stop
 from solver.timing.problem import Problem
 from solver.timing.profile import Profile
+from solver.timing.timeline import evaluate
 
 Banks = npt.NDArray[np.int64]
 
@@ -109,6 +110,21 @@ def test_layers_before_a_change_stay_where_they_are(seed: int) -> None:
         assert [x.start for x in kept.timeline.layers] == [x.start for x in anew.timeline.layers]
         assert [x.end for x in kept.timeline.layers] == [x.end for x in anew.timeline.layers]
         assert [b.tolist() for b in kept.banks] == [b.tolist() for b in anew.banks]
+
+
+@given(st.integers(0, 10**6))
+def test_times_that_are_kept_over_many_changes_stay_right(seed: int) -> None:
+    """A wait that another one hides is found out anew when what it waits for changes."""
+    problem, pools, plan = small(seed)
+    rng, timeline = random.Random(seed), plan.timeline
+    profiles, releases = list(plan.profiles), [0] * len(problem.layers)
+    for _ in range(25):
+        i = rng.randrange(len(profiles))
+        releases[i] = rng.choice((0, 0, timeline.layers[i].end, rng.randrange(timeline.latency)))
+        profiles[i] = rng.choice((profiles[i], *pools.pool(i, shapes(problem.hardware)[-1])[:3]))
+        timeline = evaluate(problem, profiles, releases, previous=timeline)
+        fresh = evaluate(problem, profiles, releases)
+        assert [(x.start, x.end) for x in timeline.layers] == [(x.start, x.end) for x in fresh.layers]
 
 
 @given(st.integers(0, 10**6))

@@ -249,10 +249,19 @@ def next_layer(
 
 
 def unchanged(old: LayerTimes, new: LayerTimes) -> LayerTimes:
-    """Return `old` if it says the same as `new`, so that those who read it see that nothing changed."""
+    """Return `old` if it says the same as `new`, so that those who read it see that nothing changed.
+
+    It has to say the same of every wait: one that another one hides now may count later.
+    """
     same = old.profile is new.profile and old.order is new.order and old.release == new.release
     same = same and np.array_equal(old.delays, new.delays) and np.array_equal(old.steps, new.steps)
-    return old if same else new
+    return old if same and all(map(_same_wait, old.waits, new.waits)) else new
+
+
+def _same_wait(old: Wait, new: Wait) -> bool:
+    if old is new:
+        return True
+    return np.array_equal(old.delays, new.delays) and np.array_equal(old.steps, new.steps)
 
 
 def check_order(profile: Profile, order: Order) -> None:
