@@ -13,11 +13,10 @@ from overlapim_files import InputError
 from solver.mapspace.pools import BankShape, Pools, shapes
 from solver.params import RowPrices, SequentialParams
 from solver.schedule.plan import Plan, one_after_another
+from solver.search.fitting import fit, why_no_mapping
 from solver.stop import Stop
-from solver.timing.mapping import WEIGHT_DIMS
 from solver.timing.problem import Problem
 from solver.timing.profile import Profile, ceil_div
-from solver.timing.validity import least_rows
 
 ROW_UNITS = 4096
 """Units in which rows are counted when they are shared out."""
@@ -33,9 +32,9 @@ def sequential(
 
     Under shared weights each layer may have the whole chip. If the rows of all layers do not fit into a bank
     together, the fastest choice that does is looked for. As not all layers use all banks, rows are then given
-    a price that rises until they can be placed; in the end only rows count. If they never can, or under
-    static weights, the banks are shared out so that the sum of the layers' latencies is lowest; if time is
-    short, only among some of the sizes.
+    a price that rises until they can be placed; in the end only rows count. Under static weights the banks
+    are shared out so that the sum of the layers' latencies is lowest; if time is short, only among some of
+    the sizes. Where none of this leads to a plan, mappings and banks are chosen together.
 
     Raises
     ------
@@ -43,10 +42,9 @@ def sequential(
         if the chip cannot hold the network; names the limit, the layer and the amount.
     """
     problem, sizes, began = pools.problem, shapes(pools.problem.hardware), stop.elapsed()
-    plan = None
     if problem.hardware.weights != "static":
         plan = _first(problem, _shared_choices(pools, params.prices), apart=False)
-    if plan is None:
+    else:
         coarse, retreat = params.coarse, params.retreat
         plan = _first(problem, static_choices(pools, sizes[::-coarse], Stop(), retreat), apart=True)
         if plan is None:
@@ -54,9 +52,7 @@ def sequential(
         elif stop.remaining() > coarse * (stop.elapsed() - began):
             found(plan)
             plan = _first(problem, static_choices(pools, sizes, stop, retreat), apart=True) or plan
-    if plan is None:
-        raise InputError(_why_too_large(pools))
-    return plan
+    return plan or fit(pools, row_prices(params.prices), stop, params.fitting)
 
 
 def _first(problem: Problem, choices: Iterator[list[Profile]], apart: bool) -> Plan | None:
@@ -156,7 +152,7 @@ def _on_all_banks(pools: Pools, layer: int) -> Sequence[Profile]:
     """Return the layer's candidates on the whole chip."""
     pool = pools.pool(layer, shapes(pools.problem.hardware)[-1])
     if not pool:
-        raise InputError(_why_no_mapping(pools.problem, layer))
+        raise InputError(why_no_mapping(pools.problem, layer))
     return pool
 
 
@@ -164,30 +160,3 @@ def _on_any(pools: Pools, layer: int, sizes: Sequence[BankShape]) -> list[Profil
     """Return the layer's favourites on all shapes."""
     pool = [p for shape in sizes for p in pools.favourites(layer, shape)]
     return pool or [*_on_all_banks(pools, layer)]
-
-
-def _why_no_mapping(problem: Problem, layer: int) -> str:
-    record, hardware, bits = problem.layers[layer], problem.hardware, problem.hardware.bits
-    weights = math.prod(record.bound(dim) for dim in WEIGHT_DIMS)
-    least = bits.weight * -(-weights // hardware.lanes)
-    least += least_rows(record, hardware)
-    if least > hardware.rows_per_bank:
-        more = least - hardware.rows_per_bank
-        return (
-            f"layer '{record.name}' needs {least} rows in each lane even on the whole chip, "
-            f"{more} more than the {hardware.rows_per_bank} of '{hardware.name}'"
-        )
-    limit = hardware.rows_per_bank
-    return f"layer '{record.name}': no mapping was found that keeps to {limit} rows in each lane"
-
-
-def _why_too_large(pools: Pools) -> str:
-    problem, hardware = pools.problem, pools.problem.hardware
-    layers = range(len(problem.layers))
-    least = [min(p.banks for p in _on_any(pools, i, shapes(hardware))) for i in layers]
-    largest = max(layers, key=least.__getitem__)
-    return (
-        f"'{problem.network.name}' does not fit on '{hardware.name}' with {hardware.weights} weights: "
-        f"its layers need {sum(least)} banks together, {max(sum(least) - hardware.banks, 1)} more than there "
-        f"are; the largest is layer '{problem.layers[largest].name}' with {least[largest]}"
-    )

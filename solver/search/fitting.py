@@ -1,0 +1,221 @@
+"""The plan without overlap where room is scarce: which mappings and banks, decided together.
+
+Each layer may have any of its mappings that no other beats in shape, rows and latency, those with the fewest
+rows on each shape among them. First fit at falling prices of room gives a packing, which CP-SAT improves; or
+CP-SAT finds one that first fit does not (`solver.schedule.packing`). Without one it is said what is missing:
+a shortage is stated only if it is proven for all mappings.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from hw.hardware import Hardware
+from models.network import Layer
+from overlapim_files import InputError
+from solver.mapspace.frugal import fewest_rows, frugal_mappings, least_area, least_banks
+from solver.mapspace.pools import BankShape, Pools, look, shapes
+from solver.params import FittingParams
+from solver.schedule.bins import Packed, Piece, banks_of, bins_of, cheapest_fit, piece_of, undominated
+from solver.schedule.plan import Plan, in_turn
+from solver.stop import Stop
+from solver.timing.mapping import WEIGHT_DIMS
+from solver.timing.problem import Problem
+from solver.timing.profile import Profile
+from solver.timing.validity import least_rows
+
+
+@dataclass(frozen=True, eq=False)
+class _Options:
+    """What each layer may have: its pieces, and the profile behind each of them."""
+
+    pieces: list[list[Piece]]
+    profiles: list[list[Profile]]
+
+
+def fit(pools: Pools, prices: Sequence[float], stop: Stop, params: FittingParams = FittingParams()) -> Plan:
+    """Return the plan without overlap of the least latency that was found.
+
+    Parameters
+    ----------
+    prices : of the room that mappings take, rising; at infinity only room counts.
+
+    Raises
+    ------
+    InputError
+        if none was found; says what is missing, and that it is proven if it is.
+    """
+    problem = pools.problem
+    _check_area(problem)
+    options = _options(pools, params)
+    bins = bins_of(problem.hardware)
+    packed = cheapest_fit(bins, options.pieces, prices)
+    packed = _decided(problem, options, packed, stop, params)
+    if packed is None:
+        raise InputError(_why_not(problem, stop, params))
+    chosen = [own[i] for own, i in zip(options.pieces, packed.chosen, strict=True)]
+    profiles = [
+        replace(own[i], layer=layer)
+        for own, i, layer in zip(options.profiles, packed.chosen, problem.layers, strict=True)
+    ]
+    return in_turn(problem, profiles, banks_of(problem.hardware, chosen, packed.places))
+
+
+def _options(pools: Pools, params: FittingParams) -> _Options:
+    """Return what each layer may have; layers of one look have the same."""
+    known: dict[str, tuple[list[Piece], list[Profile]]] = {}
+    found = []
+    for i, layer in enumerate(pools.problem.layers):
+        key = look(layer)
+        if key not in known:
+            known[key] = _of_layer(pools, i, params)
+        found.append(known[key])
+    return _Options([pieces for pieces, _ in found], [profiles for _, profiles in found])
+
+
+def _of_layer(pools: Pools, layer: int, params: FittingParams) -> tuple[list[Piece], list[Profile]]:
+    problem, hardware = pools.problem, pools.problem.hardware
+    profiles: list[Profile] = []
+    for shape in _shapes(hardware, params):
+        profiles += pools.favourites(layer, shape)
+        frugal = frugal_mappings(problem.layers[layer], hardware, shape)
+        profiles += [problem.profile(layer, mapping) for mapping in frugal]
+    if not profiles:
+        raise InputError(why_no_mapping(problem, layer))
+    pieces = [
+        piece_of(hardware, (p.mapping.channels, p.mapping.banks_per_channel), p.rows, p.total)
+        for p in profiles
+    ]
+    kept = undominated(pieces)
+    return [pieces[i] for i in kept], [profiles[i] for i in kept]
+
+
+def _shapes(hardware: Hardware, params: FittingParams) -> list[BankShape]:
+    """Return the shapes that a layer may have: all of a small chip, else those that are tried elsewhere."""
+    if hardware.banks > params.banks:
+        return shapes(hardware)
+    return [
+        (channels, banks)
+        for channels in range(1, hardware.channels + 1)
+        for banks in range(1, hardware.banks_per_channel + 1)
+        if channels * banks <= hardware.most_banks
+    ]
+
+
+def _decided(
+    problem: Problem, options: _Options, start: Packed | None, stop: Stop, params: FittingParams
+) -> Packed | None:
+    """Return a better packing than a first one, or any; what is given if it takes too long."""
+    from solver.schedule.packing import decide, literals  # Soon enough: CP-SAT takes long to load.
+
+    bins = bins_of(problem.hardware)
+    if literals(bins, options.pieces) > params.literals:
+        return start
+    if start is None:
+        return decide(bins, options.pieces, params.effort, _at_least(stop, params)).packed
+    if stop.reached():
+        return start
+    return decide(bins, options.pieces, params.polish, stop.part(params.share), start).packed
+
+
+def _at_least(stop: Stop, params: FittingParams) -> Stop:
+    """Return a stop that leaves the time for a first plan, which all else depends on."""
+    return replace(stop, seconds=stop.elapsed() + max(stop.remaining(), params.seconds))
+
+
+def _check_area(problem: Problem) -> None:
+    """Raise `InputError` if the layers have more weights than the chip can hold however they are mapped."""
+    hardware = problem.hardware
+    if hardware.weights == "static":
+        need: Callable[[Layer, Hardware], int] = least_banks
+        have, unit = hardware.banks, f"banks of {hardware.rows_per_bank} rows"
+    else:
+        need, have, unit = least_area, hardware.banks * hardware.rows_per_bank, "rows, over all banks"
+    needed = [need(layer, hardware) for layer in problem.layers]
+    if sum(needed) > have:
+        raise InputError(
+            f"{_refused(problem)}: its layers need at least {sum(needed)} {unit}, "
+            f"{sum(needed) - have} more than there are; {_largest(problem, needed)}"
+        )
+
+
+def _refused(problem: Problem) -> str:
+    hardware = problem.hardware
+    return f"'{problem.network.name}' does not fit on '{hardware.name}' with {hardware.weights} weights"
+
+
+def _largest(problem: Problem, needed: Sequence[int]) -> str:
+    largest = max(range(len(needed)), key=needed.__getitem__)
+    return f"the largest is layer '{problem.layers[largest].name}' with {needed[largest]}"
+
+
+def _why_not(problem: Problem, stop: Stop, params: FittingParams) -> str:
+    """Return why there is no plan, if that can be proven; else that none was found, and what would help."""
+    hardware, bins = problem.hardware, bins_of(problem.hardware)
+    pieces = _least_pieces(problem, params)
+    least = 0
+    if pieces is not None:
+        from solver.schedule.packing import least_capacity, literals
+
+        if literals(bins, pieces) <= params.literals:
+            least = least_capacity(bins, pieces, params.effort, _at_least(stop, params))
+    needed = [least_area(layer, hardware) for layer in problem.layers]
+    if least > bins.capacity:
+        where = "channel of at least {} banks" if hardware.weights == "static" else "bank of at least {} rows"
+        return (
+            f"{_refused(problem)}: its layers need a {where.format(least)}, {least - bins.capacity} more than "
+            f"the {bins.capacity} there are; {_largest(problem, needed)} rows, over all its banks"
+        )
+    have = hardware.banks * hardware.rows_per_bank
+    return (
+        f"no way was found to fit '{problem.network.name}' on '{hardware.name}' with {hardware.weights} "
+        f"weights, nor a proof that there is none: its layers need at least {sum(needed)} of {have} rows, over "
+        f"all banks; more time, or more rows in each bank, may help"
+    )
+
+
+def _least_pieces(problem: Problem, params: FittingParams) -> list[list[Piece]] | None:
+    """Return for each layer the least that any mapping takes on each shape; None if that is not known."""
+    hardware = problem.hardware
+    if hardware.banks > params.banks:
+        return None
+    known: dict[str, list[Piece] | None] = {}
+    found = []
+    for layer in problem.layers:
+        key = look(layer)
+        if key not in known:
+            known[key] = _least_of_layer(layer, hardware, params)
+        own = known[key]
+        if own is None:
+            return None
+        found.append(own)
+    return found
+
+
+def _least_of_layer(layer: Layer, hardware: Hardware, params: FittingParams) -> list[Piece] | None:
+    pieces = []
+    for shape in _shapes(hardware, params):
+        rows = fewest_rows(layer, hardware, shape)
+        if rows is None:
+            return None
+        if hardware.weights != "static" or rows <= hardware.rows_per_bank:
+            pieces.append(piece_of(hardware, shape, rows, 0))
+    return [pieces[i] for i in undominated(pieces)] or None
+
+
+def why_no_mapping(problem: Problem, layer: int) -> str:
+    """Return why a layer has no mapping, even on the whole chip."""
+    record, hardware, bits = problem.layers[layer], problem.hardware, problem.hardware.bits
+    weights = math.prod(record.bound(dim) for dim in WEIGHT_DIMS)
+    least = bits.weight * -(-weights // hardware.lanes)
+    least += least_rows(record, hardware)
+    if least > hardware.rows_per_bank:
+        more = least - hardware.rows_per_bank
+        return (
+            f"layer '{record.name}' needs {least} rows in each lane even on the whole chip, "
+            f"{more} more than the {hardware.rows_per_bank} of '{hardware.name}'"
+        )
+    limit = hardware.rows_per_bank
+    return f"layer '{record.name}': no mapping was found that keeps to {limit} rows in each lane"
