@@ -127,8 +127,8 @@ def _filled(bounds: tuple[int, ...], most: tuple[int, ...], count: int, limit: i
     for place, i in enumerate(active):
         room = count // chosen.prod(axis=0)
         if place == len(active) - 1:
-            steps = ceil_divide(np.int64(bounds[i]), np.minimum(room, most[i]))
-            chosen[i] = ceil_divide(np.int64(bounds[i]), steps)
+            bound = np.array(bounds[i])
+            chosen[i] = ceil_divide(bound, ceil_divide(bound, np.minimum(room, most[i])))
             break
         options = np.array([w for w in useful_widths(bounds[i]) if w <= min(count, most[i])], np.int64)
         if chosen.shape[1] * len(options) > limit:

@@ -112,8 +112,8 @@ class _Room:
         self.free = np.full((bins.groups, bins.width), bins.capacity, np.int64)
 
     def find(self, piece: Piece, sign: int) -> Banks | None:
-        """Return bins for a piece, the fullest ones in which it fits or the emptiest; None if there are none."""
-        groups, width = self.free.shape
+        """Return the fullest bins that a piece fits into, or the emptiest; None if there are too few."""
+        width = self.free.shape[1]
         fits = self.free >= piece.size
         able = np.flatnonzero(fits.sum(axis=1) >= piece.bins)
         if len(able) < piece.groups:

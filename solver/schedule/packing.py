@@ -1,9 +1,9 @@
 """Packing decided by CP-SAT: which piece of each layer goes into which bins.
 
-For each piece of a layer a literal says whether it is chosen, one for each group whether it has bins there, and
-one for each bin whether it is one of them. Where a piece takes all bins of a group the literal of the group
-stands for its bins, and where it takes all groups that of the piece stands for these. What a bin holds is then
-one sum over the layers, without big constants.
+For each piece of a layer a literal says whether it is chosen, one for each group whether it has bins there,
+and one for each bin whether it is one of them. Where a piece takes all bins of a group the literal of the
+group stands for its bins, and where it takes all groups that of the piece stands for these. What a bin holds
+is then one sum over the layers, without big constants.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ ROUNDING = 1e-6
 
 @dataclass(frozen=True, eq=False)
 class Decision:
-    """What was found: the best packing, and whether none is better; without one, whether there is none."""
+    """A packing, if one was found; else whether it is proven that there is none."""
 
     packed: Packed | None
-    proven: bool
+    impossible: bool
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,32 +113,46 @@ def literals(bins: Bins, pieces: Sequence[Sequence[Piece]]) -> int:
     return sum(whole if piece.bins < bins.width else bins.groups for own in pieces for piece in own)
 
 
-def decide(
-    bins: Bins,
-    pieces: Sequence[Sequence[Piece]],
-    effort: float,
-    stop: Stop,
-    start: Packed | None = None,
-) -> Decision:
-    """Look for the packing of least cost.
+def find(bins: Bins, pieces: Sequence[Sequence[Piece]], effort: float, stop: Stop) -> Decision:
+    """Look for any packing.
 
     Parameters
     ----------
-    effort : deterministic time, about seconds, after which what was found until then is returned.
+    effort : deterministic time, about seconds, after which the question stays open.
     stop : when reached, the same; where it counts work, the effort is counted.
-    start : a packing to begin with.
     """
-    model = _Model(bins, pieces)
-    for load in model.loads():
-        model.cp.add(load <= bins.capacity)
-    model.cp.minimize(model.cost())
-    if start is not None:
-        model.hint(start)
+    model = _within(bins, pieces)
     solver = CpSolver()
     status = _solve(solver, model.cp, effort, stop)
     if status in (OPTIMAL, FEASIBLE):
-        return Decision(model.packed(solver), status == OPTIMAL)
-    return Decision(start, status == INFEASIBLE)
+        return Decision(model.packed(solver), False)
+    return Decision(None, status == INFEASIBLE)
+
+
+def improve(
+    bins: Bins, pieces: Sequence[Sequence[Piece]], start: Packed, effort: float, stop: Stop
+) -> Packed:
+    """Look for the packing of least cost, and return the best that is found in time; see `find`.
+
+    Parameters
+    ----------
+    start : a packing, than which none worse is returned.
+    """
+    model = _within(bins, pieces)
+    model.cp.minimize(model.cost())
+    model.hint(start)
+    solver = CpSolver()
+    if _solve(solver, model.cp, effort, stop) not in (OPTIMAL, FEASIBLE):
+        return start
+    return min(start, model.packed(solver), key=lambda packed: packed.cost(pieces))
+
+
+def _within(bins: Bins, pieces: Sequence[Sequence[Piece]]) -> _Model:
+    """Return the model of all packings."""
+    model = _Model(bins, pieces)
+    for load in model.loads():
+        model.cp.add(load <= bins.capacity)
+    return model
 
 
 def least_capacity(bins: Bins, pieces: Sequence[Sequence[Piece]], effort: float, stop: Stop) -> int:

@@ -108,16 +108,16 @@ def _decided(
     problem: Problem, options: _Options, start: Packed | None, stop: Stop, params: FittingParams
 ) -> Packed | None:
     """Return a better packing than a first one, or any; what is given if it takes too long."""
-    from solver.schedule.packing import decide, literals  # Soon enough: CP-SAT takes long to load.
+    from solver.schedule.packing import find, improve, literals  # Soon enough: CP-SAT takes long to load.
 
     bins = bins_of(problem.hardware)
     if literals(bins, options.pieces) > params.literals:
         return start
     if start is None:
-        return decide(bins, options.pieces, params.effort, _at_least(stop, params)).packed
-    if stop.reached():
+        start = find(bins, options.pieces, params.effort, _at_least(stop, params)).packed
+    if start is None or stop.reached():
         return start
-    return decide(bins, options.pieces, params.polish, stop.part(params.share), start).packed
+    return improve(bins, options.pieces, start, params.polish, stop.part(params.share))
 
 
 def _at_least(stop: Stop, params: FittingParams) -> Stop:
@@ -165,14 +165,14 @@ def _why_not(problem: Problem, stop: Stop, params: FittingParams) -> str:
     if least > bins.capacity:
         where = "channel of at least {} banks" if hardware.weights == "static" else "bank of at least {} rows"
         return (
-            f"{_refused(problem)}: its layers need a {where.format(least)}, {least - bins.capacity} more than "
-            f"the {bins.capacity} there are; {_largest(problem, needed)} rows, over all its banks"
+            f"{_refused(problem)}: its layers need a {where.format(least)}, {least - bins.capacity} more "
+            f"than the {bins.capacity} there are; {_largest(problem, needed)} rows, over all its banks"
         )
     have = hardware.banks * hardware.rows_per_bank
     return (
         f"no way was found to fit '{problem.network.name}' on '{hardware.name}' with {hardware.weights} "
-        f"weights, nor a proof that there is none: its layers need at least {sum(needed)} of {have} rows, over "
-        f"all banks; more time, or more rows in each bank, may help"
+        f"weights, nor a proof that there is none: its layers need at least {sum(needed)} of {have} rows, "
+        f"over all banks; more time, or more rows in each bank, may help"
     )
 
 
