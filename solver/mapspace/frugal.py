@@ -179,12 +179,11 @@ def _with_outputs(layer: Layer, hardware: Hardware, fewest: Fewest) -> Batch:
     return Batch(layer, hardware, channel, bank, column, temporal)
 
 
-def fewest_rows(layer: Layer, hardware: Hardware, shape: BankShape) -> int | None:
-    """Return the fewest rows of any mapping on at most a shape; None if that was not proven."""
+def fewest_rows(layer: Layer, hardware: Hardware, shape: BankShape) -> int:
+    """Return the rows below which there is no mapping on a shape; some if ways to spread it are left out."""
     fewest = fewest_weights(layer, hardware, shape)
-    if not fewest.proven:
-        return None
-    return hardware.bits.weight * fewest.weights + least_rows(layer, hardware)
+    even = ceil_div(_least_weights(layer, hardware), math.prod(shape))
+    return hardware.bits.weight * (fewest.weights if fewest.proven else even) + least_rows(layer, hardware)
 
 
 def least_banks(layer: Layer, hardware: Hardware) -> int:

@@ -8,7 +8,6 @@ a shortage is stated only if it is proven for all mappings.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -21,10 +20,8 @@ from solver.params import FittingParams
 from solver.schedule.bins import Packed, Piece, banks_of, bins_of, cheapest_fit, piece_of, undominated
 from solver.schedule.plan import Plan, in_turn
 from solver.stop import Stop
-from solver.timing.mapping import WEIGHT_DIMS
 from solver.timing.problem import Problem
 from solver.timing.profile import Profile
-from solver.timing.validity import least_rows
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,7 +76,7 @@ def _of_layer(pools: Pools, layer: int, params: FittingParams) -> tuple[list[Pie
     problem, hardware = pools.problem, pools.problem.hardware
     profiles: list[Profile] = []
     for shape in _shapes(hardware, params):
-        profiles += pools.favourites(layer, shape)
+        profiles += pools.pool(layer, shape)
         frugal = frugal_mappings(problem.layers[layer], hardware, shape)
         profiles += [problem.profile(layer, mapping) for mapping in frugal]
     if not profiles:
@@ -130,14 +127,14 @@ def _check_area(problem: Problem) -> None:
     hardware = problem.hardware
     if hardware.weights == "static":
         need: Callable[[Layer, Hardware], int] = least_banks
-        have, unit = hardware.banks, f"banks of {hardware.rows_per_bank} rows"
+        have, unit = hardware.banks, "banks"
     else:
-        need, have, unit = least_area, hardware.banks * hardware.rows_per_bank, "rows, over all banks"
+        need, have, unit = least_area, hardware.banks * hardware.rows_per_bank, "rows"
     needed = [need(layer, hardware) for layer in problem.layers]
     if sum(needed) > have:
         raise InputError(
-            f"{_refused(problem)}: its layers need at least {sum(needed)} {unit}, "
-            f"{sum(needed) - have} more than there are; {_largest(problem, needed)}"
+            f"{_refused(problem)}: its layers need {sum(needed)} {unit} together, "
+            f"{sum(needed) - have} more than there are; {_largest(problem, needed)} {unit}"
         )
 
 
@@ -154,63 +151,55 @@ def _largest(problem: Problem, needed: Sequence[int]) -> str:
 def _why_not(problem: Problem, stop: Stop, params: FittingParams) -> str:
     """Return why there is no plan, if that can be proven; else that none was found, and what would help."""
     hardware, bins = problem.hardware, bins_of(problem.hardware)
-    pieces = _least_pieces(problem, params)
-    least = 0
-    if pieces is not None:
-        from solver.schedule.packing import least_capacity, literals
-
-        if literals(bins, pieces) <= params.literals:
-            least = least_capacity(bins, pieces, params.effort, _at_least(stop, params))
+    least = _least_capacity(problem, stop, params) if hardware.banks <= params.banks else 0
     needed = [least_area(layer, hardware) for layer in problem.layers]
     if least > bins.capacity:
         where = "channel of at least {} banks" if hardware.weights == "static" else "bank of at least {} rows"
         return (
             f"{_refused(problem)}: its layers need a {where.format(least)}, {least - bins.capacity} more "
-            f"than the {bins.capacity} there are; {_largest(problem, needed)} rows, over all its banks"
+            f"than the {bins.capacity} there are; {_largest(problem, needed)} rows in its banks together"
         )
     have = hardware.banks * hardware.rows_per_bank
     return (
         f"no way was found to fit '{problem.network.name}' on '{hardware.name}' with {hardware.weights} "
-        f"weights, nor a proof that there is none: its layers need at least {sum(needed)} of {have} rows, "
-        f"over all banks; more time, or more rows in each bank, may help"
+        f"weights, nor a proof that there is none: its layers need at least {sum(needed)} of the {have} rows "
+        f"together; more time, or more rows in each bank, may help"
     )
 
 
-def _least_pieces(problem: Problem, params: FittingParams) -> list[list[Piece]] | None:
-    """Return for each layer the least that any mapping takes on each shape; None if that is not known."""
-    hardware = problem.hardware
-    if hardware.banks > params.banks:
-        return None
-    known: dict[str, list[Piece] | None] = {}
-    found = []
+def _least_capacity(problem: Problem, stop: Stop, params: FittingParams) -> int:
+    """Return the rows, or the banks of a channel, below which there is no plan; 0 if that takes too long."""
+    from solver.schedule.packing import least_capacity, literals
+
+    bins, pieces = bins_of(problem.hardware), _least_pieces(problem, params)
+    if literals(bins, pieces) > params.literals:
+        return 0
+    return least_capacity(bins, pieces, params.effort, _at_least(stop, params))
+
+
+def _least_pieces(problem: Problem, params: FittingParams) -> list[list[Piece]]:
+    """Return for each layer the least that mappings take on each shape that they may have."""
+    known: dict[str, list[Piece]] = {}
     for layer in problem.layers:
-        key = look(layer)
-        if key not in known:
-            known[key] = _least_of_layer(layer, hardware, params)
-        own = known[key]
-        if own is None:
-            return None
-        found.append(own)
-    return found
+        if look(layer) not in known:
+            known[look(layer)] = _least_of_layer(layer, problem.hardware, params)
+    return [known[look(layer)] for layer in problem.layers]
 
 
-def _least_of_layer(layer: Layer, hardware: Hardware, params: FittingParams) -> list[Piece] | None:
+def _least_of_layer(layer: Layer, hardware: Hardware, params: FittingParams) -> list[Piece]:
     pieces = []
     for shape in _shapes(hardware, params):
         rows = fewest_rows(layer, hardware, shape)
-        if rows is None:
-            return None
         if hardware.weights != "static" or rows <= hardware.rows_per_bank:
             pieces.append(piece_of(hardware, shape, rows, 0))
-    return [pieces[i] for i in undominated(pieces)] or None
+    return [pieces[i] for i in undominated(pieces)]
 
 
 def why_no_mapping(problem: Problem, layer: int) -> str:
     """Return why a layer has no mapping, even on the whole chip."""
-    record, hardware, bits = problem.layers[layer], problem.hardware, problem.hardware.bits
-    weights = math.prod(record.bound(dim) for dim in WEIGHT_DIMS)
-    least = bits.weight * -(-weights // hardware.lanes)
-    least += least_rows(record, hardware)
+    record, hardware = problem.layers[layer], problem.hardware
+    # No layer may have more; if a layer may not have all of them, it needs no fewer rows.
+    least = fewest_rows(record, hardware, (hardware.channels, hardware.banks_per_channel))
     if least > hardware.rows_per_bank:
         more = least - hardware.rows_per_bank
         return (

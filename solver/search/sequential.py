@@ -10,6 +10,7 @@ import numpy as np
 
 from hw.hardware import Hardware
 from overlapim_files import InputError
+from solver.mapspace.frugal import frugal_mappings
 from solver.mapspace.pools import BankShape, Pools, shapes
 from solver.params import RowPrices, SequentialParams
 from solver.schedule.plan import Plan, one_after_another
@@ -149,11 +150,16 @@ def share_out(
 
 
 def _on_all_banks(pools: Pools, layer: int) -> Sequence[Profile]:
-    """Return the layer's candidates on the whole chip."""
-    pool = pools.pool(layer, shapes(pools.problem.hardware)[-1])
-    if not pool:
-        raise InputError(why_no_mapping(pools.problem, layer))
-    return pool
+    """Return the layer's candidates on the whole chip; where there are none, what needs the fewest rows."""
+    problem, whole = pools.problem, shapes(pools.problem.hardware)[-1]
+    pool = pools.pool(layer, whole)
+    if pool:
+        return pool
+    frugal = frugal_mappings(problem.layers[layer], problem.hardware, whole)
+    found = [problem.profile(layer, mapping) for mapping in frugal]
+    if not found:
+        raise InputError(why_no_mapping(problem, layer))
+    return found
 
 
 def _on_any(pools: Pools, layer: int, sizes: Sequence[BankShape]) -> list[Profile]:
