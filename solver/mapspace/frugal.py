@@ -141,7 +141,10 @@ def _filled(bounds: tuple[int, ...], most: tuple[int, ...], count: int, limit: i
 
 
 def frugal_mappings(layer: Layer, hardware: Hardware, shape: BankShape) -> Iterator[Mapping]:
-    """Yield the fastest of the mappings with the fewest rows on at most a shape; nothing if none is valid."""
+    """Yield the fastest of the mappings with the fewest rows on at most a shape; nothing if none is valid.
+
+    Where rows of weights are opened, another one follows that fills them, and may need more.
+    """
     fewest = fewest_weights(layer, hardware, shape)
     if hardware.bits.weight * fewest.weights + least_rows(layer, hardware) > hardware.rows_per_bank:
         return
@@ -151,9 +154,8 @@ def frugal_mappings(layer: Layer, hardware: Hardware, shape: BankShape) -> Itera
     ranked = sorted(np.flatnonzero(batch.fits).tolist(), key=lambda i: int(totals[:, i].min()))
     for i in ranked:
         mapping = build_mapping(batch, i, orders[int(totals[:, i].argmin())])
-        mapping = with_full_rows(layer, mapping, hardware)
         if not problems(layer, mapping, hardware):
-            yield mapping
+            yield from dict.fromkeys((mapping, with_full_rows(layer, mapping, hardware)))
             return
 
 
