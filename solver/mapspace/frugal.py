@@ -54,13 +54,18 @@ class Fewest:
 
 def fewest_weights(layer: Layer, hardware: Hardware, shape: BankShape) -> Fewest:
     """Find the fewest weights of a lane on at most a shape; where inputs are held plays no part."""
-    bounds = np.array(layer.bounds, np.int64)
-    bounds[UNWEIGHTED] = 1
+    bounds = [layer.bound(dim) if dim in WEIGHT_DIMS else 1 for dim in DIMS]
+    return _fewest_weights(tuple(bounds), hardware, shape)
+
+
+@lru_cache(maxsize=2**12)
+def _fewest_weights(bounds: tuple[int, ...], hardware: Hardware, shape: BankShape) -> Fewest:
+    limits = np.array(bounds, np.int64)
     allowed = {level: _allowed(hardware, level) for level in ("channel", "bank", "column")}
-    channels, all_channels = _spreads(shape[0], tuple(np.where(allowed["channel"], bounds, 1).tolist()))
-    banks, all_banks = _spreads(shape[1], tuple(np.where(allowed["bank"], bounds, 1).tolist()))
+    channels, all_channels = _spreads(shape[0], tuple(np.where(allowed["channel"], limits, 1).tolist()))
+    banks, all_banks = _spreads(shape[1], tuple(np.where(allowed["bank"], limits, 1).tolist()))
     columns = np.where(allowed["column"], hardware.columns_per_bank, 1)
-    return _fewest(bounds, channels, banks, columns, hardware.columns_per_bank, all_channels and all_banks)
+    return _fewest(limits, channels, banks, columns, hardware.columns_per_bank, all_channels and all_banks)
 
 
 def _allowed(hardware: Hardware, level: Level) -> Ints:
@@ -76,14 +81,17 @@ def _fewest(bounds: Ints, channels: Ints, banks: Ints, columns: Ints, lanes: int
     """
     pairs = (channels[:, None, :] * banks[None, :, :]).reshape(-1, len(DIMS))
     left = ceil_divide(bounds, pairs)
-    _, first = np.unique(left, axis=0, return_index=True)
+    # One number for each row is sorted sooner than the rows; the bounds multiply to far below 2**63.
+    strides = np.cumprod(np.append(1, left.max(axis=0)[:-1] + 1))
+    _, first = np.unique(left @ strides, return_index=True)
     first = first[np.argsort(left[first].prod(axis=1), kind="stable")]
     best, found = np.iinfo(np.int64).max, list[tuple[int, Ints]]()
     for pair in first.tolist():
-        least = ceil_div(int(left[pair].prod()), lanes)
+        rest = tuple(left[pair].tolist())
+        least = ceil_div(math.prod(rest), lanes)
         if least > best or (least == best and len(found) >= BUILT):
             break
-        widths, complete = _columns(tuple(left[pair].tolist()), tuple(columns.tolist()), lanes)
+        widths, complete = _columns(rest, tuple(columns.tolist()), lanes)
         proven &= complete
         weights = ceil_divide(left[pair][:, None], widths).prod(axis=0)
         if weights.min() < best:

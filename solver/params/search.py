@@ -31,6 +31,10 @@ class FittingParams:
 
     banks: int = 32
     """Banks of a chip up to which layers may have any shape, and shortages are proven for all mappings."""
+    coarse: int = 4
+    """If time is short, mappings other than those of fewest rows are tried on every so many-th shape only."""
+    thorough: float = 10.0
+    """How many times as long as that takes there has to be time for all shapes to be tried."""
     literals: int = 200_000
     """Literals up to which CP-SAT is asked, about one for each mapping and bank."""
     effort: float = 30.0

@@ -46,7 +46,7 @@ def fit(pools: Pools, prices: Sequence[float], stop: Stop, params: FittingParams
     """
     problem = pools.problem
     _check_area(problem)
-    options = _options(pools, params)
+    options = _in_time(pools, stop, params)
     bins = bins_of(problem.hardware)
     packed = cheapest_fit(bins, options.pieces, prices)
     packed = _decided(problem, options, packed, stop, params)
@@ -60,23 +60,38 @@ def fit(pools: Pools, prices: Sequence[float], stop: Stop, params: FittingParams
     return in_turn(problem, profiles, banks_of(problem.hardware, chosen, packed.places))
 
 
-def _options(pools: Pools, params: FittingParams) -> _Options:
+Pool = Callable[[int, BankShape], Sequence[Profile]]
+"""Some profiles of a layer on a shape."""
+
+
+def _in_time(pools: Pools, stop: Stop, params: FittingParams) -> _Options:
+    """Return what each layer may have: a few mappings on some shapes, or if there is time many on all."""
+    began = stop.elapsed()
+    few = set(_shapes(pools.problem.hardware, params)[:: -params.coarse])
+    options = _options(pools, lambda i, shape: pools.favourites(i, shape) if shape in few else (), params)
+    if stop.remaining() > params.thorough * (stop.elapsed() - began):
+        return _options(pools, pools.pool, params)
+    return options
+
+
+def _options(pools: Pools, pool: Pool, params: FittingParams) -> _Options:
     """Return what each layer may have; layers of one look have the same."""
     known: dict[str, tuple[list[Piece], list[Profile]]] = {}
     found = []
     for i, layer in enumerate(pools.problem.layers):
         key = look(layer)
         if key not in known:
-            known[key] = _of_layer(pools, i, params)
+            known[key] = _of_layer(pools.problem, i, pool, params)
         found.append(known[key])
     return _Options([pieces for pieces, _ in found], [profiles for _, profiles in found])
 
 
-def _of_layer(pools: Pools, layer: int, params: FittingParams) -> tuple[list[Piece], list[Profile]]:
-    problem, hardware = pools.problem, pools.problem.hardware
-    profiles: list[Profile] = []
+def _of_layer(
+    problem: Problem, layer: int, pool: Pool, params: FittingParams
+) -> tuple[list[Piece], list[Profile]]:
+    hardware, profiles = problem.hardware, list[Profile]()
     for shape in _shapes(hardware, params):
-        profiles += pools.pool(layer, shape)
+        profiles += pool(layer, shape)
         frugal = frugal_mappings(problem.layers[layer], hardware, shape)
         profiles += [problem.profile(layer, mapping) for mapping in frugal]
     if not profiles:

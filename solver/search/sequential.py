@@ -42,18 +42,39 @@ def sequential(
     InputError
         if the chip cannot hold the network; names the limit, the layer and the amount.
     """
+    if pools.problem.hardware.weights == "static":
+        plan = _apart(pools, stop, params, found)
+        return plan or fit(pools, row_prices(params.prices), stop, params.fitting)
+    plan = _first(pools.problem, _shared_choices(pools, params.prices), apart=False)
+    return plan or _together(pools, stop, params, found)
+
+
+def _apart(pools: Pools, stop: Stop, params: SequentialParams, found: Callable[[Plan], None]) -> Plan | None:
+    """Return the plan in which every layer has banks of its own; None if there is none."""
     problem, sizes, began = pools.problem, shapes(pools.problem.hardware), stop.elapsed()
-    if problem.hardware.weights != "static":
-        plan = _first(problem, _shared_choices(pools, params.prices), apart=False)
-    else:
-        coarse, retreat = params.coarse, params.retreat
-        plan = _first(problem, static_choices(pools, sizes[::-coarse], Stop(), retreat), apart=True)
-        if plan is None:
-            plan = _first(problem, static_choices(pools, sizes, Stop(), retreat), apart=True)
-        elif stop.remaining() > coarse * (stop.elapsed() - began):
-            found(plan)
-            plan = _first(problem, static_choices(pools, sizes, stop, retreat), apart=True) or plan
-    return plan or fit(pools, row_prices(params.prices), stop, params.fitting)
+    coarse, retreat = params.coarse, params.retreat
+    plan = _first(problem, static_choices(pools, sizes[::-coarse], Stop(), retreat), apart=True)
+    if plan is None:
+        return _first(problem, static_choices(pools, sizes, Stop(), retreat), apart=True)
+    if stop.remaining() > coarse * (stop.elapsed() - began):
+        found(plan)
+        plan = _first(problem, static_choices(pools, sizes, stop, retreat), apart=True) or plan
+    return plan
+
+
+def _together(pools: Pools, stop: Stop, params: SequentialParams, found: Callable[[Plan], None]) -> Plan:
+    """Return the better of a plan with banks apart and one whose mappings and banks are chosen together."""
+    few = shapes(pools.problem.hardware)[:: -params.coarse]
+    apart = _first(pools.problem, static_choices(pools, few, Stop(), params.retreat), apart=True)
+    if apart is not None:
+        found(apart)
+    try:
+        together = fit(pools, row_prices(params.prices), stop, params.fitting)
+    except InputError:
+        if apart is None:
+            raise
+        return apart
+    return together if apart is None else min(together, apart, key=lambda plan: plan.latency)
 
 
 def _first(problem: Problem, choices: Iterator[list[Profile]], apart: bool) -> Plan | None:
