@@ -55,6 +55,8 @@ class SequentialParams:
     fitting: FittingParams = FittingParams()
     coarse: int = 4
     """If time is short, only every so many-th size of the banks of a layer is tried."""
+    apart: float = 0.5
+    """Share of the time in which layers that may share banks are given banks of their own all the same."""
     retreat: int = 64
     """Banks that are shared out and cannot be packed are shared out anew, one of so many less."""
 

@@ -64,8 +64,7 @@ def _apart(pools: Pools, stop: Stop, params: SequentialParams, found: Callable[[
 
 def _together(pools: Pools, stop: Stop, params: SequentialParams, found: Callable[[Plan], None]) -> Plan:
     """Return the better of a plan with banks apart and one whose mappings and banks are chosen together."""
-    few = shapes(pools.problem.hardware)[:: -params.coarse]
-    apart = _first(pools.problem, static_choices(pools, few, Stop(), params.retreat), apart=True)
+    apart = _apart(pools, stop.part(params.apart), params, found)
     if apart is not None:
         found(apart)
     try:
