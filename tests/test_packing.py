@@ -31,8 +31,8 @@ from solver.mapspace.frugal import fewest_rows, frugal_mappings, least_area, lea
 from solver.mapspace.pools import Pools
 from solver.methods import METHODS
 from solver.params import RowPrices
-from solver.schedule.bins import Bins, Packed, Piece, cheapest_fit, first_fit, undominated
-from solver.schedule.packing import find, improve, least_capacity
+from solver.schedule.bins import Bins, Item, Packed, cheapest_fit, first_fit, undominated
+from solver.schedule.packing import find, improve_packing, least_capacity
 from solver.schedule.plan import Plan, in_turn
 from solver.search.fitting import fit
 from solver.search.sequential import row_prices
@@ -43,7 +43,7 @@ from solver.timing.problem import Problem
 from solver.timing.validity import problems, rows_needed
 
 Json = dict[str, Any]
-Pieces = list[list[Piece]]
+Items = list[list[Item]]
 PRICES = (0.0, 0.1, 1.0, 10.0, float("inf"))
 
 
@@ -86,44 +86,44 @@ def few_solves() -> Stop:
 
 
 @st.composite
-def packings(draw: st.DrawFn) -> tuple[Bins, Pieces]:
-    """Draw a few bins, and for each of a few layers some pieces."""
+def packings(draw: st.DrawFn) -> tuple[Bins, Items]:
+    """Draw a few bins, and for each of a few layers some items."""
     bins = Bins(draw(st.integers(1, 2)), draw(st.integers(1, 3)), draw(st.integers(4, 9)))
-    piece = st.builds(
-        Piece,
+    item = st.builds(
+        Item,
         st.integers(1, bins.groups),
         st.integers(1, bins.width),
         st.integers(1, 9),
         st.integers(0, 20),
     )
-    return bins, draw(st.lists(st.lists(piece, min_size=1, max_size=3), min_size=1, max_size=4))
+    return bins, draw(st.lists(st.lists(item, min_size=1, max_size=3), min_size=1, max_size=4))
 
 
-def places(bins: Bins, piece: Piece) -> Iterator[tuple[int, ...]]:
-    """Yield all sets of bins of a piece's shape."""
-    for groups in itertools.combinations(range(bins.groups), piece.groups):
-        inside = [itertools.combinations(range(bins.width), piece.bins) for _ in groups]
+def places(bins: Bins, item: Item) -> Iterator[tuple[int, ...]]:
+    """Yield all sets of bins of an item's shape."""
+    for groups in itertools.combinations(range(bins.groups), item.groups):
+        inside = [itertools.combinations(range(bins.width), item.bins) for _ in groups]
         for chosen in itertools.product(*inside):
             yield tuple(g * bins.width + b for g, own in zip(groups, chosen, strict=True) for b in own)
 
 
-def all_packings(bins: Bins, pieces: Pieces) -> dict[tuple[int, ...], int]:
+def all_packings(bins: Bins, items: Items) -> dict[tuple[int, ...], int]:
     """Return every distribution of sizes over the bins, whatever they hold, with its least cost."""
     loads = {(0,) * (bins.groups * bins.width): 0}
-    for own in pieces:
+    for own in items:
         further: dict[tuple[int, ...], int] = {}
-        for piece in own:
-            for place in places(bins, piece):
+        for item in own:
+            for place in places(bins, item):
                 for load, cost in loads.items():
-                    new = tuple(x + piece.size * (b in place) for b, x in enumerate(load))
-                    further[new] = min(cost + piece.cost, further.get(new, 10**9))
+                    new = tuple(x + item.size * (b in place) for b, x in enumerate(load))
+                    further[new] = min(cost + item.cost, further.get(new, 10**9))
         loads = further
     return loads
 
 
-def check_packed(bins: Bins, pieces: Pieces, packed: Packed) -> None:
+def check_packed(bins: Bins, items: Items, packed: Packed) -> None:
     load = [0] * (bins.groups * bins.width)
-    for own, i, place in zip(pieces, packed.chosen, packed.places, strict=True):
+    for own, i, place in zip(items, packed.chosen, packed.places, strict=True):
         assert tuple(place.tolist()) in set(places(bins, own[i]))
         for b in place.tolist():
             load[b] += own[i].size
@@ -132,44 +132,44 @@ def check_packed(bins: Bins, pieces: Pieces, packed: Packed) -> None:
 
 @settings(max_examples=150)
 @given(packings())
-def test_a_packing_is_found_exactly_where_there_is_one(drawn: tuple[Bins, Pieces]) -> None:
-    bins, pieces = drawn
-    every = all_packings(bins, pieces)
+def test_a_packing_is_found_exactly_where_there_is_one(drawn: tuple[Bins, Items]) -> None:
+    bins, items = drawn
+    every = all_packings(bins, items)
     fitting = [cost for load, cost in every.items() if max(load) <= bins.capacity]
-    found = find(bins, pieces, 60, Stop())
+    found = find(bins, items, 60, Stop())
     assert (found.packed is not None, found.impossible) == (bool(fitting), not fitting)
-    assert least_capacity(bins, pieces, 60, Stop()) == min(map(max, every))
-    quick = cheapest_fit(bins, pieces, PRICES)
+    assert least_capacity(bins, items, 60, Stop()) == min(map(max, every))
+    quick = cheapest_fit(bins, items, PRICES)
     if found.packed is None:
         assert quick is None
         return
-    check_packed(bins, pieces, found.packed)
-    best = improve(bins, pieces, found.packed, 60, Stop())
-    check_packed(bins, pieces, best)
-    assert best.cost(pieces) == min(fitting)
+    check_packed(bins, items, found.packed)
+    best = improve_packing(bins, items, found.packed, 60, Stop())
+    check_packed(bins, items, best)
+    assert best.cost(items) == min(fitting)
     if quick is not None:
-        check_packed(bins, pieces, quick)
+        check_packed(bins, items, quick)
 
 
 @settings(max_examples=150)
 @given(packings())
-def test_what_is_dominated_is_never_needed(drawn: tuple[Bins, Pieces]) -> None:
-    bins, pieces = drawn
-    kept = [[own[i] for i in undominated(own)] for own in pieces]
+def test_what_is_dominated_is_never_needed(drawn: tuple[Bins, Items]) -> None:
+    bins, items = drawn
+    kept = [[own[i] for i in undominated(own)] for own in items]
     costs = [
         min((c for load, c in all_packings(bins, p).items() if max(load) <= bins.capacity), default=None)
-        for p in (pieces, kept)
+        for p in (items, kept)
     ]
     assert costs[0] == costs[1]
 
 
 def test_first_fit_balances_what_is_wide_and_fills_what_is_narrow() -> None:
     bins = Bins(2, 2, 10)
-    assert first_fit(bins, [Piece(1, 1, 10, 0)] * 4) is not None
-    assert first_fit(bins, [Piece(1, 1, 10, 0)] * 5) is None
-    assert first_fit(bins, [Piece(2, 2, 5, 0), Piece(2, 2, 5, 0)]) is not None
-    assert first_fit(bins, [Piece(1, 1, 6, 0)] * 4 + [Piece(2, 1, 4, 0)] * 2) is not None
-    assert first_fit(bins, [Piece(2, 2, 11, 0)]) is None
+    assert first_fit(bins, [Item(1, 1, 10, 0)] * 4) is not None
+    assert first_fit(bins, [Item(1, 1, 10, 0)] * 5) is None
+    assert first_fit(bins, [Item(2, 2, 5, 0), Item(2, 2, 5, 0)]) is not None
+    assert first_fit(bins, [Item(1, 1, 6, 0)] * 4 + [Item(2, 1, 4, 0)] * 2) is not None
+    assert first_fit(bins, [Item(2, 2, 11, 0)]) is None
 
 
 def test_many_layers_on_many_banks_are_packed_almost_full() -> None:
@@ -177,18 +177,18 @@ def test_many_layers_on_many_banks_are_packed_almost_full() -> None:
     shapes = [(1, 1), (1, 4), (1, 16), (4, 16), (8, 16)]
     areas = [rng.randrange(20_000, 100_000) for _ in range(50)]
     bins = Bins(8, 16, int(sum(areas) / 128 / 0.9))
-    pieces: Pieces = []
+    items: Items = []
     for area in areas:
-        own = [Piece(c, b, 60 + area // (c * b), area // (c * b)) for c, b in shapes]
-        pieces.append([piece for piece in own if piece.size <= bins.capacity])
-    packed = cheapest_fit(bins, pieces, row_prices(RowPrices()))
+        own = [Item(c, b, 60 + area // (c * b), area // (c * b)) for c, b in shapes]
+        items.append([item for item in own if item.size <= bins.capacity])
+    packed = cheapest_fit(bins, items, row_prices(RowPrices()))
     assert packed is not None
-    check_load(bins, pieces, packed)
+    check_load(bins, items, packed)
 
 
-def check_load(bins: Bins, pieces: Pieces, packed: Packed) -> None:
+def check_load(bins: Bins, items: Items, packed: Packed) -> None:
     load = [0] * (bins.groups * bins.width)
-    for own, i, place in zip(pieces, packed.chosen, packed.places, strict=True):
+    for own, i, place in zip(items, packed.chosen, packed.places, strict=True):
         groups = [b // bins.width for b in place.tolist()]
         assert len(set(place.tolist())) == own[i].groups * own[i].bins
         assert {groups.count(g) for g in groups} == {own[i].bins}
@@ -244,13 +244,13 @@ def fits(network: Network, hardware: Hardware) -> bool:
     loads = {(0,) * hardware.banks}
     for layer in network.layers:
         rows = fewest_of_all(layer.model_dump_json(by_alias=True), hardware)
-        pieces = [Piece(c, b, 1 if apart else r, 0) for (c, b), r in rows.items()]
+        items = [Item(c, b, 1 if apart else r, 0) for (c, b), r in rows.items()]
         loads = {
             new
-            for piece in pieces
-            for place in places(bins, piece)
+            for item in items
+            for place in places(bins, item)
             for load in loads
-            if max(new := tuple(x + piece.size * (b in place) for b, x in enumerate(load))) <= bins.capacity
+            if max(new := tuple(x + item.size * (b in place) for b, x in enumerate(load))) <= bins.capacity
         }
     return bool(loads)
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from hw.hardware import Hardware
 from solver.params import ModelParams
 from solver.schedule.banks import Banks, pack
-from solver.schedule.bins import banks_of, bins_of, piece_of
+from solver.schedule.bins import banks_of, bins_of, item_of
 from solver.schedule.packing import find
 from solver.stop import Stop
 from solver.timing.profile import Profile
@@ -21,8 +21,8 @@ def packed(
     if quick is not None:
         return quick, False
     apart = hardware.with_weights("static")
-    pieces = [piece_of(apart, (p.mapping.channels, p.mapping.banks_per_channel), 0, 0) for p in profiles]
-    found = find(bins_of(apart), [[piece] for piece in pieces], params.packing_effort, Stop())
+    items = [item_of(apart, (p.mapping.channels, p.mapping.banks_per_channel), 0, 0) for p in profiles]
+    found = find(bins_of(apart), [[item] for item in items], params.packing_effort, Stop())
     if found.packed is None:
         return None, found.impossible
-    return banks_of(apart, pieces, found.packed.places), False
+    return banks_of(apart, items, found.packed.places), False

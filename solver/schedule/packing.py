@@ -1,8 +1,8 @@
-"""Packing decided by CP-SAT: which piece of each layer goes into which bins.
+"""Packing decided by CP-SAT: which item of each layer goes into which bins.
 
-For each piece of a layer a literal says whether it is chosen, one for each group whether it has bins there,
-and one for each bin whether it is one of them. Where a piece takes all bins of a group the literal of the
-group stands for its bins, and where it takes all groups that of the piece stands for these. What a bin holds
+For each item of a layer a literal says whether it is chosen, one for each group whether it has bins there,
+and one for each bin whether it is one of them. Where an item takes all bins of a group the literal of the
+group stands for its bins, and where it takes all groups that of the item stands for these. What a bin holds
 is then one sum over the layers, without big constants.
 """
 
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from ortools.sat.python.cp_model import FEASIBLE, INFEASIBLE, OPTIMAL, CpModel, CpSolver, IntVar, LinearExpr
 
-from solver.schedule.bins import Bins, Packed, Piece
+from solver.schedule.bins import Bins, Item, Packed
 from solver.stop import Stop, interrupting
 
 MOST_COST = 2**50
@@ -35,7 +35,7 @@ class Decision:
 
 @dataclass(frozen=True, eq=False)
 class _Choice:
-    """The literals of one piece: that it is chosen, and for each group and bin that it has it."""
+    """The literals of one item: that it is chosen, and for each group and bin that it has it."""
 
     taken: IntVar
     groups: Sequence[IntVar]
@@ -43,44 +43,44 @@ class _Choice:
 
 
 class _Model:
-    """One layer after the other, each with one of its pieces in bins of its shape."""
+    """One layer after the other, each with one of its items in bins of its shape."""
 
-    def __init__(self, bins: Bins, pieces: Sequence[Sequence[Piece]]) -> None:
-        self.bins, self.pieces, self.cp = bins, pieces, CpModel()
-        self.choices = [[self._choice(piece) for piece in own] for own in pieces]
+    def __init__(self, bins: Bins, items: Sequence[Sequence[Item]]) -> None:
+        self.bins, self.items, self.cp = bins, items, CpModel()
+        self.choices = [[self._choice(item) for item in own] for own in items]
         for own in self.choices:
             self.cp.add_exactly_one(choice.taken for choice in own)
 
-    def _choice(self, piece: Piece) -> _Choice:
+    def _choice(self, item: Item) -> _Choice:
         groups, width = self.bins.groups, self.bins.width
         taken = self.cp.new_bool_var("")
-        if piece.groups == groups:
+        if item.groups == groups:
             chosen = [taken] * groups
         else:
             chosen = [self.cp.new_bool_var("") for _ in range(groups)]
-            self.cp.add(LinearExpr.sum(chosen) == piece.groups * taken)
+            self.cp.add(LinearExpr.sum(chosen) == item.groups * taken)
         inside: list[IntVar] = []
         for group in chosen:
-            if piece.bins == width:
+            if item.bins == width:
                 inside += [group] * width
             else:
                 own = [self.cp.new_bool_var("") for _ in range(width)]
-                self.cp.add(LinearExpr.sum(own) == piece.bins * group)
+                self.cp.add(LinearExpr.sum(own) == item.bins * group)
                 inside += own
         return _Choice(taken, chosen, inside)
 
     def loads(self) -> list[LinearExpr]:
         """Return what each bin holds."""
         literals = [choice.bins for own in self.choices for choice in own]
-        sizes = [piece.size for own in self.pieces for piece in own]
+        sizes = [item.size for own in self.items for item in own]
         return [LinearExpr.weighted_sum(column, sizes) for column in zip(*literals, strict=True)]
 
     def cost(self) -> LinearExpr:
-        """Return what the chosen pieces cost, in units."""
-        most = sum(max(piece.cost for piece in own) for own in self.pieces)
+        """Return what the chosen items cost, in units."""
+        most = sum(max(item.cost for item in own) for own in self.items)
         unit = -(-most // MOST_COST)
         literals = [choice.taken for own in self.choices for choice in own]
-        costs = [-(-piece.cost // max(unit, 1)) for own in self.pieces for piece in own]
+        costs = [-(-item.cost // max(unit, 1)) for own in self.items for item in own]
         return LinearExpr.weighted_sum(literals, costs)
 
     def hint(self, packed: Packed) -> None:
@@ -107,13 +107,13 @@ class _Model:
         return Packed(tuple(chosen), tuple(places))
 
 
-def literals(bins: Bins, pieces: Sequence[Sequence[Piece]]) -> int:
+def literals(bins: Bins, items: Sequence[Sequence[Item]]) -> int:
     """Return about how many literals a model has, to tell whether it is worth making."""
     whole = bins.groups * bins.width
-    return sum(whole if piece.bins < bins.width else bins.groups for own in pieces for piece in own)
+    return sum(whole if item.bins < bins.width else bins.groups for own in items for item in own)
 
 
-def find(bins: Bins, pieces: Sequence[Sequence[Piece]], effort: float, stop: Stop) -> Decision:
+def find(bins: Bins, items: Sequence[Sequence[Item]], effort: float, stop: Stop) -> Decision:
     """Look for any packing.
 
     Parameters
@@ -121,7 +121,7 @@ def find(bins: Bins, pieces: Sequence[Sequence[Piece]], effort: float, stop: Sto
     effort : deterministic time, about seconds, after which the question stays open.
     stop : when reached, the same; where it counts work, the effort is counted.
     """
-    model = _within(bins, pieces)
+    model = _within(bins, items)
     solver = CpSolver()
     status = _solve(solver, model.cp, effort, stop)
     if status in (OPTIMAL, FEASIBLE):
@@ -129,8 +129,8 @@ def find(bins: Bins, pieces: Sequence[Sequence[Piece]], effort: float, stop: Sto
     return Decision(None, status == INFEASIBLE)
 
 
-def improve(
-    bins: Bins, pieces: Sequence[Sequence[Piece]], start: Packed, effort: float, stop: Stop
+def improve_packing(
+    bins: Bins, items: Sequence[Sequence[Item]], start: Packed, effort: float, stop: Stop
 ) -> Packed:
     """Look for the packing of least cost, and return the best that is found in time; see `find`.
 
@@ -138,27 +138,27 @@ def improve(
     ----------
     start : a packing, than which none worse is returned.
     """
-    model = _within(bins, pieces)
+    model = _within(bins, items)
     model.cp.minimize(model.cost())
     model.hint(start)
     solver = CpSolver()
     if _solve(solver, model.cp, effort, stop) not in (OPTIMAL, FEASIBLE):
         return start
-    return min(start, model.packed(solver), key=lambda packed: packed.cost(pieces))
+    return min(start, model.packed(solver), key=lambda packed: packed.cost(items))
 
 
-def _within(bins: Bins, pieces: Sequence[Sequence[Piece]]) -> _Model:
+def _within(bins: Bins, items: Sequence[Sequence[Item]]) -> _Model:
     """Return the model of all packings."""
-    model = _Model(bins, pieces)
+    model = _Model(bins, items)
     for load in model.loads():
         model.cp.add(load <= bins.capacity)
     return model
 
 
-def least_capacity(bins: Bins, pieces: Sequence[Sequence[Piece]], effort: float, stop: Stop) -> int:
+def least_capacity(bins: Bins, items: Sequence[Sequence[Item]], effort: float, stop: Stop) -> int:
     """Return a capacity of the bins below which there is no packing; as high as the effort proves."""
-    model = _Model(bins, pieces)
-    most = sum(max(piece.size for piece in own) for own in pieces)
+    model = _Model(bins, items)
+    most = sum(max(item.size for item in own) for own in items)
     capacity = model.cp.new_int_var(0, most, "")
     for load in model.loads():
         model.cp.add(load <= capacity)

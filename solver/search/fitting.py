@@ -17,7 +17,7 @@ from overlapim_files import InputError
 from solver.mapspace.frugal import fewest_rows, frugal_mappings, least_area, least_banks
 from solver.mapspace.pools import BankShape, Pools, look, shapes
 from solver.params import FittingParams
-from solver.schedule.bins import Packed, Piece, banks_of, bins_of, cheapest_fit, piece_of, undominated
+from solver.schedule.bins import Item, Packed, banks_of, bins_of, cheapest_fit, item_of, undominated
 from solver.schedule.plan import Plan, in_turn
 from solver.stop import Stop
 from solver.timing.problem import Problem
@@ -26,9 +26,9 @@ from solver.timing.profile import Profile
 
 @dataclass(frozen=True, eq=False)
 class _Options:
-    """What each layer may have: its pieces, and the profile behind each of them."""
+    """What each layer may have: its items, and the profile behind each of them."""
 
-    pieces: list[list[Piece]]
+    items: list[list[Item]]
     profiles: list[list[Profile]]
 
 
@@ -48,11 +48,11 @@ def fit(pools: Pools, prices: Sequence[float], stop: Stop, params: FittingParams
     _check_area(problem)
     options = _in_time(pools, stop, params)
     bins = bins_of(problem.hardware)
-    packed = cheapest_fit(bins, options.pieces, prices)
+    packed = cheapest_fit(bins, options.items, prices)
     packed = _decided(problem, options, packed, stop, params)
     if packed is None:
         raise InputError(_why_not(problem, stop, params))
-    chosen = [own[i] for own, i in zip(options.pieces, packed.chosen, strict=True)]
+    chosen = [own[i] for own, i in zip(options.items, packed.chosen, strict=True)]
     profiles = [
         replace(own[i], layer=layer)
         for own, i, layer in zip(options.profiles, packed.chosen, problem.layers, strict=True)
@@ -76,19 +76,19 @@ def _in_time(pools: Pools, stop: Stop, params: FittingParams) -> _Options:
 
 def _options(pools: Pools, pool: Pool, params: FittingParams) -> _Options:
     """Return what each layer may have; layers of one look have the same."""
-    known: dict[str, tuple[list[Piece], list[Profile]]] = {}
+    known: dict[str, tuple[list[Item], list[Profile]]] = {}
     found = []
     for i, layer in enumerate(pools.problem.layers):
         key = look(layer)
         if key not in known:
             known[key] = _of_layer(pools.problem, i, pool, params)
         found.append(known[key])
-    return _Options([pieces for pieces, _ in found], [profiles for _, profiles in found])
+    return _Options([items for items, _ in found], [profiles for _, profiles in found])
 
 
 def _of_layer(
     problem: Problem, layer: int, pool: Pool, params: FittingParams
-) -> tuple[list[Piece], list[Profile]]:
+) -> tuple[list[Item], list[Profile]]:
     hardware, profiles = problem.hardware, list[Profile]()
     for shape in _shapes(hardware, params):
         profiles += pool(layer, shape)
@@ -96,12 +96,12 @@ def _of_layer(
         profiles += [problem.profile(layer, mapping) for mapping in frugal]
     if not profiles:
         raise InputError(why_no_mapping(problem, layer))
-    pieces = [
-        piece_of(hardware, (p.mapping.channels, p.mapping.banks_per_channel), p.rows, p.total)
+    items = [
+        item_of(hardware, (p.mapping.channels, p.mapping.banks_per_channel), p.rows, p.total)
         for p in profiles
     ]
-    kept = undominated(pieces)
-    return [pieces[i] for i in kept], [profiles[i] for i in kept]
+    kept = undominated(items)
+    return [items[i] for i in kept], [profiles[i] for i in kept]
 
 
 def _shapes(hardware: Hardware, params: FittingParams) -> list[BankShape]:
@@ -120,16 +120,20 @@ def _decided(
     problem: Problem, options: _Options, start: Packed | None, stop: Stop, params: FittingParams
 ) -> Packed | None:
     """Return a better packing than a first one, or any; what is given if it takes too long."""
-    from solver.schedule.packing import find, improve, literals  # Soon enough: CP-SAT takes long to load.
+    from solver.schedule.packing import (  # Soon enough: CP-SAT takes long to load.
+        find,
+        improve_packing,
+        literals,
+    )
 
     bins = bins_of(problem.hardware)
-    if literals(bins, options.pieces) > params.literals:
+    if literals(bins, options.items) > params.literals:
         return start
     if start is None:
-        start = find(bins, options.pieces, params.effort, _at_least(stop, params)).packed
+        start = find(bins, options.items, params.effort, _at_least(stop, params)).packed
     if start is None or stop.reached():
         return start
-    return improve(bins, options.pieces, start, params.polish, stop.part(params.share))
+    return improve_packing(bins, options.items, start, params.polish, stop.part(params.share))
 
 
 def _at_least(stop: Stop, params: FittingParams) -> Stop:
@@ -186,28 +190,28 @@ def _least_capacity(problem: Problem, stop: Stop, params: FittingParams) -> int:
     """Return the rows, or the banks of a channel, below which there is no plan; 0 if that takes too long."""
     from solver.schedule.packing import least_capacity, literals
 
-    bins, pieces = bins_of(problem.hardware), _least_pieces(problem, params)
-    if literals(bins, pieces) > params.literals:
+    bins, items = bins_of(problem.hardware), _least_items(problem, params)
+    if literals(bins, items) > params.literals:
         return 0
-    return least_capacity(bins, pieces, params.effort, _at_least(stop, params))
+    return least_capacity(bins, items, params.effort, _at_least(stop, params))
 
 
-def _least_pieces(problem: Problem, params: FittingParams) -> list[list[Piece]]:
+def _least_items(problem: Problem, params: FittingParams) -> list[list[Item]]:
     """Return for each layer the least that mappings take on each shape that they may have."""
-    known: dict[str, list[Piece]] = {}
+    known: dict[str, list[Item]] = {}
     for layer in problem.layers:
         if look(layer) not in known:
             known[look(layer)] = _least_of_layer(layer, problem.hardware, params)
     return [known[look(layer)] for layer in problem.layers]
 
 
-def _least_of_layer(layer: Layer, hardware: Hardware, params: FittingParams) -> list[Piece]:
-    pieces = []
+def _least_of_layer(layer: Layer, hardware: Hardware, params: FittingParams) -> list[Item]:
+    items = []
     for shape in _shapes(hardware, params):
         rows = fewest_rows(layer, hardware, shape)
         if hardware.weights != "static" or rows <= hardware.rows_per_bank:
-            pieces.append(piece_of(hardware, shape, rows, 0))
-    return [pieces[i] for i in undominated(pieces)]
+            items.append(item_of(hardware, shape, rows, 0))
+    return [items[i] for i in undominated(items)]
 
 
 def why_no_mapping(problem: Problem, layer: int) -> str:
