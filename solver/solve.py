@@ -8,6 +8,7 @@ from hw.hardware import Hardware
 from models.network import Network
 from overlapim_files import InputError, nearest
 from solver.mapspace.pools import Pools
+from solver.maxplus.latest import postponed
 from solver.methods import DEFAULT_METHOD, METHODS
 from solver.params import Params
 from solver.run import Improvement, Observer, Run, gap
@@ -117,7 +118,7 @@ def _result(run: Run, method: str) -> Result:
     """Put together what a run has found, and check it once more."""
     ending = run.stop.ending() or "finished"
     run.doing("checks the answer")
-    plan = run.incumbent
+    plan = postponed(run.problem, run.incumbent)
     solution = from_plan(run.problem, plan, method, run.seed, run.bound, run.candidate_bound)
     verify(solution)
     return Result(
