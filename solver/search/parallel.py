@@ -139,6 +139,7 @@ class Descents:
         for process in self._processes:
             process.join(FAREWELL_SECONDS / len(self._processes))
             process.kill()
+            process.join()
 
     def listen(self, found: Callable[[Plan], None], best: Callable[[], Plan]) -> None:
         """Report every better plan and feed the best one to all, until they end or are to stop."""
