@@ -51,7 +51,7 @@ class Run:
     Attributes
     ----------
     warm_start : a plan that was known before, already reported as found.
-    start : the plan of `sequential`, which every method begins with.
+    start : the plan of `sequential`, which every method begins with; the warm start if that finds none.
     best : the best plan so far.
     bound : no valid plan is faster.
     candidate_bound, candidates : no choice among so many candidate mappings is faster.

@@ -24,7 +24,7 @@ class Result:
 
     Attributes
     ----------
-    sequential : latency of the `sequential` method on the same problem.
+    sequential : latency of the `sequential` method on the same problem; of the warm start if that finds none.
     bound : no valid solution has a lower latency, if anything was proved.
     candidate_bound : no choice among the `candidates` mappings that a solver was given has a lower latency.
         The plan may hold other mappings, so this may lie above its latency.
@@ -108,9 +108,19 @@ def solve(
     if warm_start is not None:
         run.found(warm_start)
     run.doing("maps the layers one after the other")
-    run.start = sequential(pools, stop, params.sequential, run.found)
+    run.start = _start(run)
     METHODS[method](run)
     return _result(run, method)
+
+
+def _start(run: Run) -> Plan:
+    """Return the plan without overlap; the warm start if none is found."""
+    try:
+        return sequential(run.pools, run.stop, run.params.sequential, run.found)
+    except InputError:
+        if run.warm_start is None:
+            raise
+        return run.warm_start
 
 
 def _result(run: Run, method: str) -> Result:

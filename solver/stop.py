@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol, Self
 
@@ -180,3 +182,29 @@ class Stop:
         """Raise `StoppedError` if it is time to stop."""
         if self.reached():
             raise StoppedError
+
+
+class Stoppable(Protocol):
+    """A solver that can be told from another thread to end."""
+
+    def stop_search(self) -> None:
+        """End soon."""
+
+
+@contextmanager
+def interrupting(solver: Stoppable, stop: Stop) -> Iterator[None]:
+    """Stop the solver soon after the search is to stop, whether or not it has found anything."""
+    done = threading.Event()
+
+    def watch() -> None:
+        while not done.wait(POLL_SECONDS):
+            if stop.reached():
+                solver.stop_search()
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        done.set()
+        watcher.join()

@@ -14,7 +14,7 @@ from solver.account.blocks import Blocks, BlockWait, block_waits, layer_blocks
 from solver.account.cycles import Spent, spent
 from solver.account.edges import Readiness, readiness
 from solver.schedule.banks import Banks
-from solver.schedule.plan import Plan, one_after_another
+from solver.schedule.plan import Plan, in_turn
 from solver.timing.problem import Problem
 from solver.timing.profile import Cycles, Profile
 from solver.timing.timeline import LayerTimes
@@ -136,11 +136,9 @@ class Account:
         return self.hardware.banks * self.latency - self.spent.total
 
     @cached_property
-    def without_overlap(self) -> int | None:
-        """Latency of the same mappings one after the other; None if no banks are found for that."""
-        apart = self.hardware.weights == "static"
-        plan = one_after_another(self.problem, self.plan.profiles, apart)
-        return None if plan is None else plan.latency
+    def without_overlap(self) -> int:
+        """Latency of the same mappings, on the same banks, one after the other."""
+        return in_turn(self.problem, self.plan.profiles, self.plan.banks).latency
 
     def holders(self, bank: int) -> list[LayerAccount]:
         """Return the layers that hold a bank, in the order of time."""

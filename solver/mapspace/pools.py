@@ -154,13 +154,18 @@ def _first(best: Ints, channels: Ints, banks: Ints, pairs: Ints, most: int) -> l
     return list(chosen.values())
 
 
-def _options(bound: int, most: int) -> list[int]:
-    """Return the widths of a dim that save a step, thinned to about `most`, from 1 to the bound."""
+def useful_widths(bound: int) -> list[int]:
+    """Return the widths of a dim of which each saves a step, from 1 to the bound."""
     useful = [bound]
     while useful[-1] > 1:
         # The next smaller width, as small as its number of steps allows.
         useful.append(-(-bound // -(-bound // (useful[-1] - 1))))
-    useful.reverse()
+    return useful[::-1]
+
+
+def _options(bound: int, most: int) -> list[int]:
+    """Return the widths of a dim that save a step, thinned to about `most`, from 1 to the bound."""
+    useful = useful_widths(bound)
     if len(useful) <= most:
         return useful
     places = np.unique(np.geomspace(1, len(useful), most).round().astype(int)) - 1
@@ -299,6 +304,11 @@ def lag(profile: Profile) -> float:
     return 2 / bounds[0] + 1 / math.prod(bounds)
 
 
+def look(layer: Layer) -> str:
+    """Return what a layer's mappings and their times depend on: layers of one look share them."""
+    return layer.model_dump_json(exclude={"name": True, "operands": {"__all__": {"producer"}}})
+
+
 @dataclass
 class Pools:
     """The pools of a problem, made when they are first asked for; layers that look the same share them.
@@ -362,8 +372,7 @@ class Pools:
 
     def _profiles(self, layer: int, shape: BankShape, most: int | None, stop: Stop) -> tuple[Profile, ...]:
         record = self.problem.layers[layer]
-        look = record.model_dump_json(exclude={"name": True, "operands": {"__all__": {"producer"}}})
-        key = (look, shape, most)
+        key = (look(record), shape, most)
         if key not in self._alike:
             profiles = self._made(layer, shape, most, stop)
             self._alike[key] = sorted(profiles, key=lambda p: (p.total, p.banks, p.rows))

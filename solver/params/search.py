@@ -26,14 +26,39 @@ class RowPrices:
 
 
 @dataclass(frozen=True)
+class FittingParams:
+    """How mappings and banks are chosen together where room is scarce (`solver.search.fitting`)."""
+
+    banks: int = 32
+    """Banks of a chip up to which layers may have any shape, and shortages are proven for all mappings."""
+    coarse: int = 4
+    """If time is short, mappings other than those of fewest rows are tried on every so many-th shape only."""
+    thorough: float = 10.0
+    """How many times as long as that takes there has to be time for all shapes to be tried."""
+    literals: int = 200_000
+    """Literals up to which CP-SAT is asked, about one for each mapping and bank."""
+    effort: float = 30.0
+    """Deterministic time, about seconds, in which CP-SAT may find a first packing, or prove a shortage."""
+    seconds: float = 20.0
+    """Seconds that it may take for that even if less time is left."""
+    polish: float = 5.0
+    """Deterministic time in which it may improve on the packing of first fit."""
+    share: float = 0.2
+    """Share of the time that is left in which it may do so."""
+
+
+@dataclass(frozen=True)
 class SequentialParams:
     """How the plan without overlap is made."""
 
     prices: RowPrices = RowPrices()
+    fitting: FittingParams = FittingParams()
     coarse: int = 4
     """If time is short, only every so many-th size of the banks of a layer is tried."""
     thorough: float = 0.4
     """Share of the time after which a plan of the first mappings is made, if there is no better one yet."""
+    apart: float = 0.5
+    """Share of the time in which layers that may share banks are given banks of their own all the same."""
     retreat: int = 64
     """Banks that are shared out and cannot be packed are shared out anew, one of so many less."""
 

@@ -143,24 +143,30 @@ def one_after_another(problem: Problem, profiles: Sequence[Profile], apart: bool
     -------
     None if the banks, or the rows of all layers in them, do not suffice.
     """
+    banks = pack(problem.hardware, profiles) if apart else _in_turn_banks(problem, profiles)
+    return None if banks is None else in_turn(problem, profiles, banks)
+
+
+def _in_turn_banks(problem: Problem, profiles: Sequence[Profile]) -> list[Banks] | None:
+    """Return the first banks with enough rows for each layer, no two of which run at a time."""
     ledger = Ledger(problem.hardware)
-    packed = pack(problem.hardware, profiles) if apart else None
-    if apart and packed is None:
-        return None
-    done: dict[int, LayerTimes] = {}
     banks: dict[int, Banks] = {}
+    for turn, i in enumerate(problem.network.topological):
+        given = ledger.free(profiles[i], turn, turn + 1, ledger.roomy(profiles[i]))
+        if given is None:
+            return None
+        ledger.hold(profiles[i], turn, turn + 1, given)
+        banks[i] = given
+    return [banks[i] for i in range(len(profiles))]
+
+
+def in_turn(problem: Problem, profiles: Sequence[Profile], banks: Sequence[Banks]) -> Plan:
+    """Run the layers without overlap on given banks, each when the one before it and its inputs are done."""
+    done: dict[int, LayerTimes] = {}
     release = 0
     for i in problem.network.topological:
         inputs = [done[p].end + problem.hardware.cycles.transfer for p in problem.network.producers[i]]
         release = max([release, *inputs])
         done[i] = next_layer(problem, i, profiles[i], release, done)
-        given = (
-            packed[i]
-            if packed
-            else ledger.free(profiles[i], done[i].start, done[i].end, ledger.roomy(profiles[i]))
-        )
-        if given is None:
-            return None
-        ledger.hold(profiles[i], done[i].start, done[i].end, given)
-        banks[i], release = given, done[i].end
-    return assemble(done, banks)
+        release = done[i].end
+    return assemble(done, dict(enumerate(banks)))

@@ -11,14 +11,14 @@ import numpy as np
 
 from hw.hardware import Hardware
 from overlapim_files import InputError
+from solver.mapspace.frugal import frugal_mappings
 from solver.mapspace.pools import BankShape, Pools, shapes
 from solver.params import RowPrices, SequentialParams
 from solver.schedule.plan import Plan, one_after_another
+from solver.search.fitting import fit, why_no_mapping
 from solver.stop import Stop, StoppedError
-from solver.timing.mapping import WEIGHT_DIMS
 from solver.timing.problem import Problem
 from solver.timing.profile import Profile, ceil_div
-from solver.timing.validity import least_rows
 
 ROW_UNITS = 4096
 """Units in which rows are counted when they are shared out."""
@@ -37,10 +37,11 @@ def sequential(
 
     Under shared weights each layer may have the whole chip. If the rows of all layers do not fit into a bank
     together, the fastest choice that does is looked for. As not all layers use all banks, rows are then given
-    a price that rises until they can be placed; in the end only rows count. If they never can, or under
-    static weights, the banks are shared out so that the sum of the layers' latencies is lowest; if time is
-    short, only among some of the sizes. If it is so short that not even these are looked at in a share of
-    it, the first mappings that come up are enough for a plan to begin with.
+    a price that rises until they can be placed; in the end only rows count. Under static weights the banks
+    are shared out so that the sum of the layers' latencies is lowest; if time is short, only among some of
+    the sizes. Where none of this leads to a plan, mappings and banks are chosen together. If time is so
+    short that not even some sizes are looked at in a share of it, the first mappings that come up are enough
+    for a plan to begin with.
 
     Raises
     ------
@@ -50,7 +51,7 @@ def sequential(
     try:
         return _thorough(pools, stop, stop.part(params.thorough), params, found)
     except StoppedError:
-        plan = _hasty(pools, params)
+        plan = _hasty(pools, stop, params)
     found(plan)
     with suppress(StoppedError):
         return _thorough(pools, stop, stop, params, found)
@@ -71,38 +72,44 @@ def _thorough(
     StoppedError
         if there is none by then.
     """
-    sizes, began, quick = shapes(pools.problem.hardware), stop.elapsed(), pools.until(soon)
-    if pools.problem.hardware.weights != "static":
-        plan = _sharing(pools.problem, quick.pool, params)
+    problem, quick = pools.problem, pools.until(soon)
+    static = problem.hardware.weights == "static"
+    if not static:
+        plan = _sharing(problem, quick.pool, params)
         if plan is not None:
             return plan
-    plan = _apart(pools.problem, quick.favourites, sizes[:: -params.coarse], params)
-    if plan is None:
-        return _fitting(pools, params)
-    if stop.remaining() > params.coarse * (stop.elapsed() - began):
+    sizes, began = shapes(problem.hardware), stop.elapsed()
+    plan = _apart(problem, quick.favourites, sizes[:: -params.coarse], params)
+    if plan is not None:
         found(plan)
+    if plan is None or stop.remaining() > params.coarse * (stop.elapsed() - began):
+        patient = pools.until(stop if static else stop.part(params.apart))
         with suppress(StoppedError):
-            plan = _apart(pools.problem, pools.until(stop).favourites, sizes, params) or plan
-    return plan
+            plan = _apart(problem, patient.favourites, sizes, params) or plan
+    if plan is not None and static:
+        return plan
+    return _together(pools, plan, stop, params)
 
 
-def _hasty(pools: Pools, params: SequentialParams) -> Plan:
+def _hasty(pools: Pools, stop: Stop, params: SequentialParams) -> Plan:
     """Return a plan that is soon made, of the first mapping that comes up for each of some sizes."""
     problem, plan = pools.problem, None
     if problem.hardware.weights != "static":
         plan = _sharing(problem, pools.first, params)
     if plan is None:
         plan = _apart(problem, pools.first, shapes(problem.hardware)[:: -params.coarse], params)
-    return plan or _fitting(pools, params)
+    return plan or _together(pools, None, stop, params)
 
 
-def _fitting(pools: Pools, params: SequentialParams) -> Plan:
-    """Return a plan with banks apart if there is any, however long that takes."""
-    unhurried = pools.until(Stop())
-    plan = _apart(pools.problem, unhurried.favourites, shapes(pools.problem.hardware), params)
-    if plan is None:
-        raise InputError(_why_too_large(unhurried))
-    return plan
+def _together(pools: Pools, apart: Plan | None, stop: Stop, params: SequentialParams) -> Plan:
+    """Return the better of a plan with banks apart and one whose mappings and banks are chosen together."""
+    try:
+        together = fit(pools, row_prices(params.prices), stop, params.fitting)
+    except InputError:
+        if apart is None:
+            raise
+        return apart
+    return together if apart is None else min(together, apart, key=lambda plan: plan.latency)
 
 
 def _sharing(problem: Problem, look: PoolLookup, params: SequentialParams) -> Plan | None:
@@ -120,20 +127,25 @@ def _apart(
     return _first(problem, choices, apart=True)
 
 
-def _options(problem: Problem, look: PoolLookup, sizes: Sequence[BankShape]) -> list[list[Profile]]:
-    """Return what each layer may have on any of some shapes, the whole chip among them.
+def _options(problem: Problem, look: PoolLookup, sizes: Sequence[BankShape]) -> list[Sequence[Profile]]:
+    """Return what each layer may have on any of some shapes; if that is nothing, on the whole chip."""
+    layers = range(len(problem.layers))
+    return [[p for shape in sizes for p in look(i, shape)] or _frugal(problem, i) for i in layers]
+
+
+def _frugal(problem: Problem, layer: int) -> Sequence[Profile]:
+    """Return what a layer may have on the whole chip with the fewest rows.
 
     Raises
     ------
     InputError
-        if that is nothing for some layer.
+        if that is nothing.
     """
-    options = []
-    for layer in range(len(problem.layers)):
-        options.append([p for shape in sizes for p in look(layer, shape)])
-        if not options[-1]:
-            raise InputError(_why_no_mapping(problem, layer))
-    return options
+    frugal = frugal_mappings(problem.layers[layer], problem.hardware, shapes(problem.hardware)[-1])
+    found = [problem.profile(layer, mapping) for mapping in frugal]
+    if not found:
+        raise InputError(why_no_mapping(problem, layer))
+    return found
 
 
 def _first(problem: Problem, choices: Iterator[list[Profile]], apart: bool) -> Plan | None:
@@ -223,30 +235,3 @@ def share_out(
         chosen.append(pool[pick[left]])
         left -= size(chosen[-1])
     return chosen[::-1]
-
-
-def _why_no_mapping(problem: Problem, layer: int) -> str:
-    record, hardware, bits = problem.layers[layer], problem.hardware, problem.hardware.bits
-    weights = math.prod(record.bound(dim) for dim in WEIGHT_DIMS)
-    least = bits.weight * -(-weights // hardware.lanes)
-    least += least_rows(record, hardware)
-    if least > hardware.rows_per_bank:
-        more = least - hardware.rows_per_bank
-        return (
-            f"layer '{record.name}' needs {least} rows in each lane even on the whole chip, "
-            f"{more} more than the {hardware.rows_per_bank} of '{hardware.name}'"
-        )
-    limit = hardware.rows_per_bank
-    return f"layer '{record.name}': no mapping was found that keeps to {limit} rows in each lane"
-
-
-def _why_too_large(pools: Pools) -> str:
-    problem, hardware = pools.problem, pools.problem.hardware
-    options = _options(problem, pools.favourites, shapes(hardware))
-    least = [min(p.banks for p in own) for own in options]
-    largest = max(range(len(least)), key=least.__getitem__)
-    return (
-        f"'{problem.network.name}' does not fit on '{hardware.name}' with {hardware.weights} weights: "
-        f"its layers need {sum(least)} banks together, {max(sum(least) - hardware.banks, 1)} more than there "
-        f"are; the largest is layer '{problem.layers[largest].name}' with {least[largest]}"
-    )
