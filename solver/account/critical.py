@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from solver.account.blocks import BlockWait
 from solver.account.plan import Account, LayerAccount
+from solver.account.plan import account as account_of
+from solver.schedule.transform import advance
 
 
 @dataclass(frozen=True)
@@ -67,8 +69,23 @@ def critical_path(account: Account) -> tuple[Piece, ...]:
 
     The first one ends with the latency and the last one starts at 0, so their lengths add up to the latency.
     Where data and a release allow a layer to begin at the same time, the path follows the data.
+
+    A layer that starts as late as it can waits for little, and all of its data seems to come just in time.
+    So the causes are those of the plan begun as early as banks and data allow, unless that is faster. Nothing
+    is later in it, and what decides the latency takes as long, so every piece is at the same time in both. If
+    it is faster, the releases decide, and the causes are those of the plan as it is.
     """
-    return tuple(_back(account, max(account.layers, key=lambda layer: layer.end)))
+    early = advance(account.problem, account.plan)
+    causes = account_of(account.problem, early) if early.latency == account.latency else account
+    pieces = _back(causes, max(causes.layers, key=lambda layer: layer.end))
+    return tuple(_as_waited(piece, account.layers[piece.layer]) for piece in pieces)
+
+
+def _as_waited(piece: Piece, layer: LayerAccount) -> Piece:
+    """Return the piece with the time that its layer, which may start later, really waited before it."""
+    if not isinstance(piece, Computes):
+        return piece
+    return replace(piece, waited=int(layer.blocks.waits[piece.first]))
 
 
 def _back(account: Account, layer: LayerAccount) -> Iterator[Piece]:
