@@ -40,7 +40,8 @@ def sequential(
     a price that rises until they can be placed; in the end only rows count. If they never can, or under
     static weights, the banks are shared out so that the sum of the layers' latencies is lowest; if time is
     short, only among some of the sizes. If it is so short that not even these are looked at in a share of
-    it, the first mappings that come up are enough for a plan to begin with.
+    it, the first mappings that come up are enough for a plan to begin with, and only a share of what is left
+    goes into a better one.
 
     Raises
     ------
@@ -52,8 +53,9 @@ def sequential(
     except StoppedError:
         plan = _hasty(pools, params)
     found(plan)
+    again = stop.part(params.again)
     with suppress(StoppedError):
-        return _thorough(pools, stop, stop, params, found)
+        plan = min(plan, _thorough(pools, again, again, params, found), key=lambda p: p.latency)
     return plan
 
 
