@@ -91,7 +91,7 @@ def _as_waited(piece: Piece, layer: LayerAccount) -> Piece:
 def _back(account: Account, layer: LayerAccount) -> Iterator[Piece]:
     transfer, time = account.hardware.cycles.transfer, layer.end
     while time > 0:
-        run, cause = _run(account, layer, time)
+        run, cause = _run(layer, time)
         yield run
         if cause is not None:
             if transfer:
@@ -106,33 +106,17 @@ def _back(account: Account, layer: LayerAccount) -> Iterator[Piece]:
             return
 
 
-def _run(account: Account, layer: LayerAccount, time: int) -> tuple[Computes, BlockWait | None]:
+def _run(layer: LayerAccount, time: int) -> tuple[Computes, BlockWait | None]:
     """Return what a layer did without waiting up to a time, and the data with which that began, if any."""
     starts, waits = layer.blocks.starts, layer.blocks.waits
     last = int(np.searchsorted(starts, time)) - 1
     first = int(np.flatnonzero(waits[: last + 1]).max(initial=0))
     cause = layer.begins_after if first == 0 else next(w for w in layer.waits if w.block == first)
-    if cause is None and starts[0]:
-        cause = _just_in_time(account, layer, last)
-        first = first if cause is None else cause.block
+    exact = layer.just_in_time
+    if cause is None and starts[0] and exact is not None and exact.block <= last:
+        cause, first = exact, exact.block
     start = layer.start if cause is None else int(starts[first])
     return Computes(start, time, layer.index, first, last, int(waits[first])), cause
-
-
-def _just_in_time(account: Account, layer: LayerAccount, last: int) -> BlockWait | None:
-    """Return the first block up to `last` whose data comes as it begins, though the release decides too."""
-    times = layer.times
-    ideal = times.profile.block_starts
-    for operand, wait in enumerate(times.waits):
-        exact = np.flatnonzero((wait.delays == times.earliest) & (wait.steps <= ideal[last]))
-        if len(exact):
-            block = int(np.searchsorted(ideal, wait.steps[exact[0]]))
-            finish = times.earliest + int(ideal[block]) - account.hardware.cycles.transfer
-            producer = account.layers[wait.producer]
-            return BlockWait(
-                block, 0, operand, producer.index, int(np.searchsorted(producer.blocks.starts, finish)) - 1
-            )
-    return None
 
 
 def _queue(account: Account, layer: LayerAccount) -> Queues:
