@@ -14,7 +14,7 @@ from test_trace import planned
 from hw.hardware import Weights
 from hw.library import load_hardware
 from models.library import load_network
-from solver.account.critical import Computes, critical_path
+from solver.account.critical import Computes, Queues, critical_path
 from solver.account.plan import account
 from solver.maxplus.latest import postpone
 from solver.methods import METHODS
@@ -89,11 +89,27 @@ def test_answers_start_as_late_as_they_can(weights: Weights) -> None:
                 releases = one_later(plan.releases, i)
                 later = evaluate(problem, plan.profiles, releases, plan.orders)
                 assert [times.end for times in later.layers] != ends(plan)
+            _check_path(problem, plan)
             early = advance(problem, plan)
             verify(from_plan(problem, early, method, 0, None, None))
             assert early.latency <= plan.latency
             again = solve(network, chip, method="sequential", stop=Stop.deterministic(0.1), warm_start=plan)
             assert again.latency <= result.latency
+
+
+def _check_path(problem: Problem, plan: Plan) -> None:
+    """Check that layers run and stand still in a plan as its path says, whatever the path was read from."""
+    path = critical_path(account(problem, plan))
+    assert sum(piece.end - piece.start for piece in path) == plan.latency
+    for piece in path:
+        times = plan.timeline.layers[piece.layer]
+        if isinstance(piece, Computes):
+            begins, ideal = times.block_starts(), times.profile.block_starts
+            assert piece.start in (begins[piece.first], times.start) and piece.end <= times.end
+            assert begins[piece.last] - begins[piece.first] == ideal[piece.last] - ideal[piece.first]
+        elif isinstance(piece, Queues):
+            assert piece.end == times.start
+            assert piece.after is None or plan.timeline.layers[piece.after].end == piece.start
 
 
 def test_banks_are_held_no_longer_than_ends_ask_for() -> None:
