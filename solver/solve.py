@@ -8,10 +8,12 @@ from hw.hardware import Hardware
 from models.network import Network
 from overlapim_files import InputError, nearest
 from solver.mapspace.pools import Pools
+from solver.maxplus.latest import postpone
 from solver.methods import DEFAULT_METHOD, METHODS
 from solver.params import Params
 from solver.run import Improvement, Observer, Run, gap
 from solver.schedule.plan import Plan
+from solver.schedule.transform import advance
 from solver.search.sequential import sequential
 from solver.solution import BoundScope, Solution, Status, from_plan, verify
 from solver.stop import Ending, Stop
@@ -82,13 +84,16 @@ def solve(
 ) -> Result:
     """Find mappings, starts and banks for all layers together.
 
+    In the result each layer starts as late as it can without any layer ending later.
+
     Parameters
     ----------
     params : what the methods are tuned by.
     stop : when to end; without it an anytime method runs for 10 seconds.
     seed : of every random choice.
     workers : processes that search side by side.
-    warm_start : a plan of the same network and hardware; the result is never worse. See `read_plan`.
+    warm_start : a plan of the same network and hardware; the result is never worse. See `read_plan`. It is
+        gone on from with every layer begun as early as its banks and its data allow.
     observer : is notified of better plans, higher bounds and what is being done.
 
     Raises
@@ -104,9 +109,10 @@ def solve(
         raise InputError(f"a deterministic search has one worker, not {workers}")
     problem = Problem(network, hardware)
     pools = Pools(problem, params.pools, stop)
-    run = Run(problem, pools, params, stop, seed, workers, observer or Observer(), warm_start)
-    if warm_start is not None:
-        run.found(warm_start)
+    known = None if warm_start is None else advance(problem, warm_start)
+    run = Run(problem, pools, params, stop, seed, workers, observer or Observer(), known)
+    if known is not None:
+        run.found(known)
     run.doing("maps the layers one after the other")
     run.start = _start(run)
     METHODS[method](run)
@@ -127,7 +133,7 @@ def _result(run: Run, method: str) -> Result:
     """Put together what a run has found, and check it once more."""
     ending = run.stop.ending() or "finished"
     run.doing("checks the answer")
-    plan = run.incumbent
+    plan = postpone(run.problem, run.incumbent)
     solution = from_plan(run.problem, plan, method, run.seed, run.bound, run.candidate_bound)
     verify(solution)
     return Result(

@@ -11,17 +11,20 @@ import random
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from hypothesis import strategies as st
 
 from hw.hardware import Hardware, Level, Weights
 from models.network import AXES, DIMS, OUTPUT_DIMS, AxisAccess, Dim, Layer, Network, Operand
-from overlapim_files import InputError
+from overlapim_files import InputError, dump
 from solver.mapspace.pools import Pools
 from solver.maxplus.candidates import Candidate
 from solver.reference import simulate
+from solver.schedule.transform import advance
 from solver.search.sequential import sequential
+from solver.solution import from_plan, read_verified
 from solver.solve import Result
 from solver.stop import Stop
 from solver.timing.mapping import Loop, Mapping
@@ -151,6 +154,14 @@ def check_by_simulation(result: Result) -> None:
     stated = [solution.layers[layer.name] for layer in solution.network.layers]
     assert [(x.start, x.end) for x in simulated] == [(x.start, x.end) for x in stated]
     assert max(x.end for x in simulated) == result.latency
+
+
+def begin_early(path: Path) -> None:
+    """Let the layers of a solution file begin as early as they can, so that they wait."""
+    found, plan = read_verified(path)
+    problem = Problem(found.network, found.hardware)
+    early = from_plan(problem, advance(problem, plan), found.method, found.seed, None, None)
+    path.write_text(dump(early))
 
 
 # Mappings

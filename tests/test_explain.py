@@ -6,6 +6,7 @@ import json
 import random
 import re
 import time
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -19,8 +20,9 @@ from hw.library import load_hardware
 from models.library import load_network
 from overlapim_files import InputError, load
 from solver.account.critical import Computes, Queues, Transfers, critical_path, shares
-from solver.account.plan import account
+from solver.account.plan import Account, account
 from solver.account.remedies import Remedy, remedies
+from solver.maxplus.latest import postpone
 from solver.reference import simulate
 from solver.schedule.plan import Plan
 from solver.solution import Solution, from_plan, read_verified, recompute
@@ -44,6 +46,12 @@ def test_the_pieces_of_the_path_add_up(instance: Instance) -> None:
 @settings(max_examples=60)
 def test_each_piece_is_what_the_simulator_does(instance: Instance) -> None:
     told = planned(instance)
+    _check_pieces(instance, told)
+    late = postpone(told.problem, told.plan)
+    _check_pieces(replace(instance, releases=late.releases), account(told.problem, late))
+
+
+def _check_pieces(instance: Instance, told: Account) -> None:
     executed = simulate(
         instance.network, told.hardware, instance.mappings, instance.releases, instance.orders
     )

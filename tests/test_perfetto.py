@@ -20,6 +20,7 @@ import pytest
 from cli.main import run
 from solver.account.plan import Account, account
 from solver.export.trace import trace
+from solver.schedule.transform import advance
 from solver.solution import read_verified
 from solver.timing.problem import Problem
 
@@ -108,7 +109,8 @@ def check(told: Account, processor: Any) -> None:
     layers = told.layers
     assert waits == {(x.name, layers[i].name): n for x in layers for i, n in x.waited_for.items()}
     arrows = list(processor.query(ARROWS))
-    assert len(arrows) == sum(len(x.waits) + (x.begins_after is not None) for x in layers)
+    led = [wait for x in layers for wait in (x.begins_after, x.just_in_time, *x.waits) if wait is not None]
+    assert len(arrows) == len(led)
     transfer = told.hardware.cycles.transfer * 1000
     assert all(row.begun + transfer < row.begins for row in arrows)
 
@@ -119,6 +121,9 @@ def test_queries_give_back_the_plan(weights: str, tmp_path: Path) -> None:
     toy = ["solve", "toy", "--hw", "toy", "-m", "layerwise", "-D", "-q", "--weights", weights]
     assert run([*toy, "-o", str(tmp_path)], time.monotonic()) == 0
     given, plan = read_verified(tmp_path / "solution.yaml")
-    told = account(Problem(given.network, given.hardware), plan)
-    with loaded("".join(trace(told).lines()), tmp_path) as processor:
-        check(told, processor)
+    problem = Problem(given.network, given.hardware)
+    for name, one in (("late", plan), ("early", advance(problem, plan))):
+        (folder := tmp_path / name).mkdir()
+        told = account(problem, one)
+        with loaded("".join(trace(told).lines()), folder) as processor:
+            check(told, processor)

@@ -9,6 +9,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+from generators import begin_early
 
 from cli.main import run
 from models.library import load_network
@@ -36,6 +37,7 @@ def solution(tmp_path_factory: pytest.TempPathFactory) -> Path:
     chip = load_hardware("toy").with_weights("static")
     file = tmp_path_factory.mktemp("plot") / "solution.yaml"
     file.write_text(dump(solve(network, chip, method="layerwise", stop=Stop(iterations=1)).solution))
+    begin_early(file)
     return file
 
 

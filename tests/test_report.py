@@ -15,12 +15,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from generators import begin_early
 
 from cli.main import run
 from models.library import load_network
 from models.network import Layer
 from overlapim_files import dump
 from solver.account.plan import Account, account
+from solver.maxplus.latest import postpone
 from solver.solution import read_verified
 from solver.timing.problem import Problem
 
@@ -54,6 +56,7 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "net.yaml").write_text(dump(network))
     solve = ("solve", str(folder / "net.yaml"), "--hw", "toy", "--weights", "static", "-m", "layerwise")
     assert call(*solve, "-o", str(folder)) == 0
+    begin_early(folder / "solution.yaml")
     assert call("report", str(folder / "solution.yaml"), "-o", str(folder / "report.html")) == 0
     return folder
 
@@ -149,6 +152,19 @@ def test_summary_says_what_account_and_result_say(hostile: Path, page: Parts) ->
     assert tiles["overlap"][0] == f"{found.without_overlap / found.latency:.2f}x"
     assert f"{found.without_overlap:,} cycles" in tiles["overlap"][1]
     assert tiles["bound"][0] == "none"
+
+
+def test_layers_that_begin_late_say_what_comes_just_in_time(hostile: Path) -> None:
+    from cli.show.html.text import awaited, layer_text
+
+    early = told(hostile)
+    late = account(early.problem, postpone(early.problem, early.plan))
+    exact = {line.index: line.just_in_time for line in late.layers if line.just_in_time is not None}
+    assert {early.layers[i].name for i in exact} >= {HOSTILE["right"], HOSTILE["head"]}
+    for i, wait in exact.items():
+        producer = awaited(late, wait)
+        said = f"begins so that {producer} is there just in time for block {wait.block + 1:,}"
+        assert said in layer_text(late, late.layers[i]) and said not in layer_text(early, early.layers[i])
 
 
 def test_charts_over_time_say_what_the_account_says(hostile: Path, figures: Any) -> None:

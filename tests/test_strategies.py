@@ -11,12 +11,13 @@ from generators import draw_hardware, draw_network, draw_solvable
 from hw.library import load_hardware
 from models.library import load_network
 from solver.mapspace.pools import Pools
-from solver.params import STRATEGIES, WALKS, LayerwiseParams, RandomParams
+from solver.params import STRATEGIES, WALKS, LayerwiseParams, RandomParams, SequentialParams
+from solver.schedule.plan import Plan
 from solver.search.layerwise import layerwise, route
 from solver.search.random_mapper import draw_mapping, random_mapper
 from solver.search.sequential import sequential
 from solver.solution import from_plan, verify
-from solver.stop import Stop
+from solver.stop import Ending, Stop
 from solver.timing.problem import Problem
 from solver.timing.validity import problems
 
@@ -48,6 +49,28 @@ def test_walks_differ_and_a_stopped_one_keeps_the_start() -> None:
     pools = Pools(Problem(load_network("vgg16"), load_hardware("hbm2-bitsimd").with_weights("static")))
     start = sequential(pools, Stop(seconds=0))
     assert layerwise(pools, start, Stop(seconds=0), LayerwiseParams("backward")).profiles == start.profiles
+
+
+class Ticking(Stop):
+    """Every look at the clock takes a nominal second."""
+
+    def ending(self) -> Ending | None:
+        self.worked(1)
+        return super().ending()
+
+
+@pytest.mark.parametrize("again", [0.2, 0.4])
+def test_a_first_plan_leaves_time_for_better_ones(again: float) -> None:
+    """Even the coarse one does not get done in the time that there is."""
+    problem = Problem(load_network("resnet18"), load_hardware("gddr6-aim").with_weights("static"))
+    params, unhurried, done = SequentialParams(again=again), Ticking.deterministic(10**9), list[float]()
+    best = sequential(Pools(problem), unhurried, params, lambda _: done.append(unhurried.elapsed()))
+    seconds = 0.9 * done[0]
+    stop, plans = Ticking.deterministic(seconds), list[Plan]()
+    plan = sequential(Pools(problem), stop, params, plans.append)
+    assert plans == [plan] and plan.latency > best.latency
+    left = (1 - params.thorough) * (1 - again) * seconds
+    assert left - 2 <= stop.remaining() <= left
 
 
 @pytest.mark.parametrize("weights", ["static", "shared"])

@@ -20,6 +20,7 @@ from cli.main import run
 from overlapim_files import InputError
 from solver.account.plan import Account, account
 from solver.export.trace import MOST_BYTES, MOST_CYCLES, tile, trace
+from solver.maxplus.latest import postpone
 from solver.reference import simulate
 from solver.schedule.plan import Plan
 from solver.solution import read_verified
@@ -179,6 +180,11 @@ def test_every_block_and_wait_is_there(instance: Instance) -> None:
 @settings(max_examples=40)
 def test_arrows_lead_from_the_block_that_was_waited_for(instance: Instance) -> None:
     told = planned(instance)
+    _check_leads(told)
+    _check_leads(account(told.problem, postpone(told.problem, told.plan)))
+
+
+def _check_leads(told: Account) -> None:
     events = read("".join(trace(told).lines()))
     slices, transfer = by_thread(events), told.hardware.cycles.transfer
     arrows = [e for e in events if e["ph"] in "sf"]
@@ -201,8 +207,8 @@ def test_arrows_lead_from_the_block_that_was_waited_for(instance: Instance) -> N
             assert wait["args"]["for tile"] == writing["args"]["tile"]
     ends = {(e["tid"], e["ts"]) for e in arrows if e["ph"] == "f"}
     for layer in told.layers:
-        for wait in layer.waits:
-            assert (int(layer.banks[0]) + 1, int(layer.blocks.starts[wait.block])) in ends
+        for wait in (layer.begins_after, layer.just_in_time, *layer.waits):
+            assert wait is None or (int(layer.banks[0]) + 1, int(layer.blocks.starts[wait.block])) in ends
 
 
 def test_a_small_trace_tells_the_same_totals() -> None:

@@ -123,6 +123,7 @@ def explain_command(
     from overlapim_files import dump, write_text
     from solver.account.critical import critical_path, shares
     from solver.account.remedies import remedies
+    from solver.maxplus.latest import postpone
     from solver.solution import from_plan
     from solver.stop import Stop
 
@@ -137,7 +138,7 @@ def explain_command(
             found = remedies(problem, plan, [share.layer for share in shares(path)], stop)
         best = found.best[0].plan if found.best else found.base
         if out is not None:
-            better = from_plan(problem, best, "explain", given.seed, None, None)
+            better = from_plan(problem, postpone(problem, best), "explain", given.seed, None, None)
             write_text(out / "solution.yaml", dump(better))
     record = _explained(account, path, found)
     answer(record, lambda: _show(record, found))

@@ -63,6 +63,7 @@ def transform_command(
     from cli.show.tables import show_solution
     from overlapim_files import dump, write_text
     from solver.account.plan import account
+    from solver.maxplus.latest import postpone
     from solver.schedule.transform import improve, movable
     from solver.solution import from_plan, read_verified, verify
     from solver.stop import Stop
@@ -74,6 +75,7 @@ def transform_command(
         stop = Stop(seconds=time_limit, interrupt=interrupt, started=context.obj)
         better = improve(problem, plan, stop)
         if better is not plan:
+            better = postpone(problem, better)
             given = from_plan(problem, better, "transform", given.seed, None, None)
             verify(given)
         if out is not None:
@@ -107,5 +109,5 @@ def _changes(record: Transformed, able: int) -> Iterator[Fact]:
     yield "before", f"{number(record.before)} cycles; now it is {less:.1%} less" if less else "the same"
     none = f"no layer, of {able} in which other orders are allowed"
     if less and not record.reordered:
-        none += "; layers start as soon as data and banks are there"
+        none += "; only releases had held it up"
     yield "reordered", ", ".join(map(printable, record.reordered)) or none

@@ -19,7 +19,8 @@ class BlockWait(NamedTuple):
     Attributes
     ----------
     block : its position in the order of execution, from 0.
-    cycles : how long the layer stood still before it; 0 for its first block, before which it holds no banks.
+    cycles : how long the layer stood still before it; 0 for its first block, before which it holds no banks,
+        and where the layer begins so late that the data comes just in time.
     operand : position among the operands that read layers, as in `Problem.edges`.
     producer : position in the network of the layer that was waited for.
     producer_block : the block of the producer, in its order of execution, that finished the data last.
@@ -98,6 +99,26 @@ def block_waits(
         producer_block = int(np.searchsorted(starts[producer], finish)) - 1
         found.append(BlockWait(block, waited, operand, producer, producer_block))
     return tuple(found)
+
+
+def just_in_time(times: LayerTimes, layers: Sequence[LayerTimes], transfer: int) -> BlockWait | None:
+    """Return the first block whose data comes as it begins, without a wait: the release decides too.
+
+    With an earlier release the layer would begin earlier, but not this block and those after it.
+    """
+    waiting = times.steps[times.delays > times.earliest]
+    found = []
+    for operand, wait in enumerate(times.waits):
+        exact = wait.steps[wait.delays == times.earliest]
+        found += [(step, operand) for step in exact[:1].tolist() if not len(waiting) or step < waiting[0]]
+    if not found:
+        return None
+    step, operand = min(found)
+    producer = times.waits[operand].producer
+    finish = times.earliest + step - transfer
+    producer_block = int(np.searchsorted(layers[producer].block_starts(), finish)) - 1
+    block = int(np.searchsorted(times.profile.block_starts, step))
+    return BlockWait(block, 0, operand, producer, producer_block)
 
 
 class Stretch(NamedTuple):

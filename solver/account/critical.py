@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from solver.account.blocks import BlockWait
 from solver.account.plan import Account, LayerAccount
+from solver.account.plan import account as account_of
+from solver.schedule.transform import advance
 
 
 @dataclass(frozen=True)
@@ -67,14 +69,29 @@ def critical_path(account: Account) -> tuple[Piece, ...]:
 
     The first one ends with the latency and the last one starts at 0, so their lengths add up to the latency.
     Where data and a release allow a layer to begin at the same time, the path follows the data.
+
+    A layer that starts as late as it can waits for little, and all of its data seems to come just in time.
+    So the causes are those of the plan begun as early as banks and data allow, unless that is faster. Nothing
+    is later in it, and what decides the latency takes as long, so every piece is at the same time in both. If
+    it is faster, the releases decide, and the causes are those of the plan as it is.
     """
-    return tuple(_back(account, max(account.layers, key=lambda layer: layer.end)))
+    early = advance(account.problem, account.plan)
+    causes = account_of(account.problem, early) if early.latency == account.latency else account
+    pieces = _back(causes, max(causes.layers, key=lambda layer: layer.end))
+    return tuple(_as_waited(piece, account.layers[piece.layer]) for piece in pieces)
+
+
+def _as_waited(piece: Piece, layer: LayerAccount) -> Piece:
+    """Return the piece with the time that its layer, which may start later, really waited before it."""
+    if not isinstance(piece, Computes):
+        return piece
+    return replace(piece, waited=int(layer.blocks.waits[piece.first]))
 
 
 def _back(account: Account, layer: LayerAccount) -> Iterator[Piece]:
     transfer, time = account.hardware.cycles.transfer, layer.end
     while time > 0:
-        run, cause = _run(account, layer, time)
+        run, cause = _run(layer, time)
         yield run
         if cause is not None:
             if transfer:
@@ -89,33 +106,17 @@ def _back(account: Account, layer: LayerAccount) -> Iterator[Piece]:
             return
 
 
-def _run(account: Account, layer: LayerAccount, time: int) -> tuple[Computes, BlockWait | None]:
+def _run(layer: LayerAccount, time: int) -> tuple[Computes, BlockWait | None]:
     """Return what a layer did without waiting up to a time, and the data with which that began, if any."""
     starts, waits = layer.blocks.starts, layer.blocks.waits
     last = int(np.searchsorted(starts, time)) - 1
     first = int(np.flatnonzero(waits[: last + 1]).max(initial=0))
     cause = layer.begins_after if first == 0 else next(w for w in layer.waits if w.block == first)
-    if cause is None and starts[0]:
-        cause = _just_in_time(account, layer, last)
-        first = first if cause is None else cause.block
+    exact = layer.just_in_time
+    if cause is None and starts[0] and exact is not None and exact.block <= last:
+        cause, first = exact, exact.block
     start = layer.start if cause is None else int(starts[first])
     return Computes(start, time, layer.index, first, last, int(waits[first])), cause
-
-
-def _just_in_time(account: Account, layer: LayerAccount, last: int) -> BlockWait | None:
-    """Return the first block up to `last` whose data comes as it begins, though the release decides too."""
-    times = layer.times
-    ideal = times.profile.block_starts
-    for operand, wait in enumerate(times.waits):
-        exact = np.flatnonzero((wait.delays == times.earliest) & (wait.steps <= ideal[last]))
-        if len(exact):
-            block = int(np.searchsorted(ideal, wait.steps[exact[0]]))
-            finish = times.earliest + int(ideal[block]) - account.hardware.cycles.transfer
-            producer = account.layers[wait.producer]
-            return BlockWait(
-                block, 0, operand, producer.index, int(np.searchsorted(producer.blocks.starts, finish)) - 1
-            )
-    return None
 
 
 def _queue(account: Account, layer: LayerAccount) -> Queues:

@@ -10,7 +10,7 @@ import numpy as np
 
 from hw.hardware import Hardware
 from models.network import Layer
-from solver.account.blocks import Blocks, BlockWait, block_waits, layer_blocks
+from solver.account.blocks import Blocks, BlockWait, block_waits, just_in_time, layer_blocks
 from solver.account.cycles import Spent, spent
 from solver.account.edges import Readiness, readiness
 from solver.schedule.banks import Banks
@@ -31,6 +31,8 @@ class LayerAccount:
     busy : share of the lanes' time, as long as the layer holds them, that goes into its multiply-accumulates.
     spent : where the cycles from start to end go.
     begins_after : what its first block waits for; None if it begins at its release.
+    just_in_time : the first block that would wait for data if the layer began earlier than its release; None
+        if there is none before its first wait.
     waits : the waits for data once it has started.
     """
 
@@ -41,6 +43,7 @@ class LayerAccount:
     busy: float
     spent: Spent
     begins_after: BlockWait | None
+    just_in_time: BlockWait | None
     waits: tuple[BlockWait, ...]
 
     @property
@@ -177,6 +180,7 @@ def _layer(problem: Problem, plan: Plan, i: int, times: LayerTimes, banks: Banks
         busy=layer.macs * hardware.mac_cycles / (lanes * (times.end - times.start)),
         spent=spent(times, hardware),
         begins_after=next((wait for wait in waits if wait.block == 0), None),
+        just_in_time=just_in_time(times, plan.timeline.layers, hardware.cycles.transfer),
         waits=tuple(wait for wait in waits if wait.block > 0),
     )
 

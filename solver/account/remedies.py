@@ -12,7 +12,7 @@ from solver.mapspace.neighbours import neighbour
 from solver.mapspace.pools import Pools
 from solver.params import PlacementParams, RemedyParams
 from solver.schedule.plan import Plan, overlap_shared
-from solver.schedule.transform import downstream, movable, remap, restore, transform
+from solver.schedule.transform import advance, downstream, movable, remap, restore, transform
 from solver.search.impact import impact
 from solver.search.placement import Placement
 from solver.solution import from_plan, verify
@@ -91,7 +91,7 @@ def remedies(
     path : layers, those with the largest shares of the path first.
     stop : when to be content with what has been tried; a step is one plan.
     """
-    found = Remedies(problem, remap(problem, plan, {}))
+    found = Remedies(problem, advance(problem, plan))
     for remedy in _changes(problem, found.base, path[: params.layers], stop, params):
         found.consider(remedy)
         if stop.step():

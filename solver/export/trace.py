@@ -203,18 +203,18 @@ class Trace:
         }
 
     def _arrows(self) -> Iterator[str]:
-        """Yield arrows to blocks whose waits are drawn, and to first blocks that begin with their data."""
+        """Yield arrows to blocks whose waits are drawn, and to those that data lets a layer begin with."""
         number = 0
         transfer = self.account.hardware.cycles.transfer
         for layer in self.account.layers:
             blocks = layer_blocks(layer.times)
-            drawn = {0} if layer.begins_after else set()
+            begun = layer.begins_after or layer.just_in_time
+            drawn = {begun.block} if begun else set()
             if self.resolution > RUNS:
                 drawn |= {x.first for x in stretches(blocks, self.resolution) if x.kind == "wait"}
             else:
                 drawn |= {wait.block for wait in layer.waits}
-            first = (layer.begins_after,) if layer.begins_after else ()
-            for wait in (*first, *layer.waits):
+            for wait in (*([begun] if begun else []), *layer.waits):
                 if wait.block in drawn:
                     start = int(blocks.starts[wait.block])
                     ends = (

@@ -44,8 +44,12 @@ class Remaining:
         """Note for each ideal time that readers need how much is left at least after a delay before it."""
         needed, left = self._after(layer, candidate)
         by_need = np.argsort(needed, kind="stable")
-        latest_first = np.append(left[by_need], candidate.end)[::-1]
+        latest_first = np.append(left[by_need], self._own(layer, candidate))[::-1]
         self.tails[layer] = needed[by_need], np.maximum.accumulate(latest_first)[::-1]
+
+    def _own(self, layer: int, candidate: Candidate) -> int:
+        """Return how long after a delay of it the network ends at least, if nobody reads the layer."""
+        return candidate.end
 
     def _after(self, layer: int, candidate: Candidate) -> tuple[Cycles, Cycles]:
         """Return what readers need of a layer, ideally, and how long after a delay of that all ends."""

@@ -57,6 +57,8 @@ class SequentialParams:
     """If time is short, only every so many-th size of the banks of a layer is tried."""
     thorough: float = 0.4
     """Share of the time after which a plan of the first mappings is made, if there is no better one yet."""
+    again: float = 0.4
+    """Share of the time that is left then for a better one: the rest is for what comes after it."""
     apart: float = 0.5
     """Share of the time in which layers that may share banks are given banks of their own all the same."""
     retreat: int = 64

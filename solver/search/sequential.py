@@ -41,7 +41,7 @@ def sequential(
     are shared out so that the sum of the layers' latencies is lowest; if time is short, only among some of
     the sizes. Where none of this leads to a plan, mappings and banks are chosen together. If time is so
     short that not even some sizes are looked at in a share of it, the first mappings that come up are enough
-    for a plan to begin with.
+    for a plan to begin with, and only a share of what is left goes into a better one.
 
     Raises
     ------
@@ -53,8 +53,9 @@ def sequential(
     except StoppedError:
         plan = _hasty(pools, stop, params)
     found(plan)
+    again = stop.part(params.again)
     with suppress(StoppedError):
-        return _thorough(pools, stop, stop, params, found)
+        plan = min(plan, _thorough(pools, again, again, params, found), key=lambda p: p.latency)
     return plan
 
 

@@ -61,6 +61,9 @@ def _layer_lines(account: Account, line: LayerAccount) -> Iterator[str]:
     yield f"held {number(line.start)} to {number(line.end)}, {line.busy:.1%} of its lanes busy"
     if line.begins_after is not None:
         yield f"begins once {awaited(account, line.begins_after)} is there"
+    if (exact := line.just_in_time) is not None:
+        block = number(exact.block + 1)
+        yield f"begins so that {awaited(account, exact)} is there just in time for block {block}"
     waits = [f"{number(cycles)} for {safe(account.layers[i].name)}" for i, cycles in line.waited_for.items()]
     yield f"waits in all: {', '.join(waits) or 'none'}"
 
