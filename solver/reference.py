@@ -12,11 +12,12 @@ import math
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
 
-from hw.hardware import Hardware
+from hw.hardware import Energy, Hardware
 from models.network import AXES, DIMS, OUTPUT_DIMS, AxisName, Dim, Flatten, Layer, Network, Operand, Terms
 from overlapim_files import InputError
 from solver.timing.mapping import Kind, Loop, Mapping
@@ -86,6 +87,20 @@ def simulate(
     return [done[layer.name] for layer in network.layers]
 
 
+def simulated_energy(layer: Layer, mapping: Mapping, hardware: Hardware) -> float:
+    """Execute one layer that never waits and return the picojoules of all that it does; standby is left out."""
+    run, costs = _Run(layer, mapping, hardware), _Energies(layer, mapping, hardware)
+    run.execute([], 0, None)
+    done = run.needed
+    return (
+        costs.weights_anew()
+        + done["opens"] * costs.opening()
+        + done["loads"] * costs.loading()
+        + done["steps"] * costs.step()
+        + done["drains"] * costs.draining(run.reads_back)
+    )
+
+
 class TouchedCoordinates:
     """Which coordinates of each dim are touched while the outermost temporal loops stand at given digits."""
 
@@ -153,9 +168,8 @@ class _Run:
         self.weight_cycles = costs.weights()
         self.open_cycles = hardware.cycles.open or 0
         self.load_cycles = costs.load()
-        self.drain_cycles = costs.drain(
-            any(loop.dim not in OUTPUT_DIMS for loop in temporal[: self.drain_depth])
-        )
+        self.reads_back = any(loop.dim not in OUTPUT_DIMS for loop in temporal[: self.drain_depth])
+        self.drain_cycles = costs.drain(self.reads_back)
 
         self.clock = self.lead = 0
         self.digits = [0] * len(self.bounds)
@@ -163,6 +177,9 @@ class _Run:
         self.block_starts: list[int] = []
         self.needs: list[int] = []
         self.finish: Stamps = np.full(layer.shape, -1, np.int64)
+        self.counts = dict.fromkeys(("opens", "loads", "steps", "drains"), 0)
+        self.needed = self.counts
+        """What has been done up to the last drain of an output."""
         self._outputs: dict[Hashable, tuple[ElementPlaces, ElementPlaces, ElementPlaces, ElementPlaces]] = {}
 
     def execute(self, readers: list[_OperandReader], release: int, order: list[int] | None) -> SimulatedLayer:
@@ -198,10 +215,13 @@ class _Run:
             self.wait()
         if depth == self.open_depth:
             self.clock += self.open_cycles
+            self.counts["opens"] += 1
         if depth == self.load_depth:
             self.clock += self.load_cycles
+            self.counts["loads"] += 1
         if depth == len(self.bounds) - 1:
             self.clock += self.step_cycles
+            self.counts["steps"] += 1
         else:
             for digit in range(self.bounds[depth + 1]):
                 self.digits[depth + 1] = digit
@@ -233,13 +253,16 @@ class _Run:
     def drain(self) -> None:
         """Drain the outputs of the current digits: they are finished, unless more is added to them later."""
         self.clock += self.drain_cycles
+        self.counts["drains"] += 1
         digits = self.digits[1 : self.drain_depth + 1]
         key = tuple([self.coordinates.key(dim, digits) for dim in OUTPUT_DIMS])
         if key not in self._outputs:
             n, g, k, p, q = (self.coordinates.touched(dim, digits) for dim in OUTPUT_DIMS)
             channels = [i * self.layer.bound("K") + j for i in g for j in k]
             self._outputs[key] = _open(n, channels, p, q)
-        self.finish[self._outputs[key]] = self.clock
+        if self.finish[self._outputs[key]].size:
+            self.finish[self._outputs[key]] = self.clock
+            self.needed = dict(self.counts)
 
 
 def _open(*coordinates: Sequence[int]) -> tuple[ElementPlaces, ElementPlaces, ElementPlaces, ElementPlaces]:
@@ -502,6 +525,86 @@ class _Costs:
             for loop in self.mapping.loops:
                 held *= loop.bound if loop.dim == dim and loop.kind == "temporal" else 1
         return self._bus(used * bits) + bits * held * self.hardware.cycles.row_write
+
+
+class _Energies(_Costs):
+    """What single events of one mapped layer take, in picojoules, counted bank by bank and lane by lane."""
+
+    def __init__(self, layer: Layer, mapping: Mapping, hardware: Hardware) -> None:
+        super().__init__(layer, mapping, hardware)
+        self.costs = hardware.energy or Energy()
+        self.written = 0.0 if hardware.inputs.store == "buffer" else self.costs.row_write
+        self.width = {
+            (kind, output): math.prod(
+                loop.bound for loop in mapping.loops if (loop.kind, loop.dim in OUTPUT_DIMS) == (kind, output)
+            )
+            for kind in ("channel", "bank", "column")
+            for output in (True, False)
+        }
+        self.channels, banks, self.lanes = (
+            self.width[kind, True] * self.width[kind, False] for kind in ("channel", "bank", "column")
+        )
+        self.banks = self.channels * banks
+
+    def step(self) -> float:
+        """Return the energy of one step of all banks."""
+        return sum(self.costs.step + self.lanes * self.costs.mac for _ in range(self.banks))
+
+    def opening(self) -> float:
+        """Return the energy of opening one row in each bank."""
+        return self.banks * self.costs.open
+
+    def loading(self) -> float:
+        """Return the energy of loading one tile."""
+        bits, depth = self.hardware.bits.activation, self.load_depth
+        energy, sums = 0.0, dict[str, list[int]]()
+        for operand in self.loaded:
+            lane = self._elements(operand, lambda kind, at: kind == "temporal" and at > depth)
+            channel = self._elements(
+                operand, lambda kind, at: at > depth if kind == "temporal" else kind != "channel"
+            )
+            energy += (
+                self.channels * channel * bits * self.costs.load + self.banks * bits * lane * self.written
+            )
+            if operand.sum is not None:
+                sums.setdefault(operand.sum, []).append(lane)
+        for lanes in sums.values():
+            energy += self.banks * self.lanes * (len(lanes) - 1) * max(lanes) * self.costs.add
+        return energy
+
+    def draining(self, read_back: bool) -> float:
+        """Return the energy of one drain, as results go up from lanes to banks, channels and out."""
+        bits, costs, width = self.hardware.bits, self.costs, self.width
+        results = width["column", True]
+        energy, holders = 0.0, self.banks
+        if self.hardware.reduction == "host":
+            energy += holders * self.lanes * bits.accumulator * costs.drain
+            holders = holders // width["bank", False] // width["channel", False]
+        else:
+            energy += holders * self.lanes * _halvings(width["column", False]) * (costs.move + costs.add)
+            for kind, wire in (("bank", costs.bank), ("channel", costs.channel)):
+                left = holders // width[cast(Kind, kind), False]
+                energy += (holders - left) * results * (bits.accumulator * wire + costs.add)
+                holders = left
+            energy += holders * results * bits.activation * costs.drain
+            energy += holders * results * bits.accumulator * costs.drain if read_back else 0.0
+        energy += holders * results * self.layer.post * costs.post
+        for operand in self.added:
+            elements = self._elements(operand, lambda kind, _: kind in ("column", "bank"))
+            energy += self.channels * elements * bits.activation * costs.load
+            energy += self.banks * bits.activation * self.written + holders * results * costs.add
+        return energy
+
+    def weights_anew(self) -> float:
+        """Return the energy of writing the weights, where they are loaded anew."""
+        if self.hardware.weights != "reload" or not self.weighted:
+            return 0.0
+        bits, used, held = self.hardware.bits.weight, 1, 1
+        for dim in ("G", "K", "C", "R", "S"):
+            used *= len(self._reached(dim, lambda kind, _: kind != "channel"))
+            for loop in self.mapping.loops:
+                held *= loop.bound if loop.dim == dim and loop.kind == "temporal" else 1
+        return self.channels * used * bits * self.costs.load + self.banks * bits * held * self.costs.row_write
 
 
 def _ceil(a: int, b: int | Fraction) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -16,6 +17,7 @@ from models.network import Dim, Network
 from overlapim_files import FileModel, InputError, load, nearest, shorten
 from solver.schedule.banks import Banks
 from solver.schedule.plan import Plan
+from solver.schedule.energy import plan_energy
 from solver.timing.mapping import Kind, Loop, Mapping
 from solver.timing.problem import Problem
 from solver.timing.profile import MAX_LATENCY
@@ -24,6 +26,9 @@ from solver.timing.validity import check_mapping
 
 BoundScope = Literal["mapspace", "pool"]
 Status = Literal["feasible", "optimal"]
+ENERGY_TOLERANCE = 1e-9
+"""By what share an energy in a file may be off: it is a sum of rounded numbers."""
+
 Cycle = Annotated[int, Field(ge=0, le=MAX_LATENCY)]
 
 
@@ -48,7 +53,11 @@ class LayerRecord(FileModel):
 
 
 class Solution(FileModel):
-    """A whole answer: network, hardware, and for each layer its mapping, banks and times."""
+    """A whole answer: network, hardware, and for each layer its mapping, banks and times.
+
+    `interval` is the least number of cycles by which inferences can follow each other, `energy_pj` the energy of
+    one of them on a chip that has figures.
+    """
 
     format: Literal["overlapim/solution/1"]
     network: Network
@@ -57,6 +66,8 @@ class Solution(FileModel):
     bound: Cycle | None = None
     bound_scope: BoundScope = "mapspace"
     status: Status = "feasible"
+    interval: Annotated[int, Field(ge=1, le=MAX_LATENCY)] | None = None
+    energy_pj: Annotated[float, Field(ge=0)] | None = None
     method: str
     seed: int
     layers: dict[str, LayerRecord]
@@ -116,6 +127,8 @@ def from_plan(
         bound=bound,
         bound_scope=scope,
         status="optimal" if optimal else "feasible",
+        interval=plan.interval,
+        energy_pj=plan_energy(problem.hardware, plan),
         method=method,
         seed=seed,
         layers=layers,
@@ -162,7 +175,20 @@ def recompute(solution: Solution) -> Recomputed:
         "mapspace",
     ):
         differences.append("status is optimal, but no bound over the mapspace is stated that is the latency")
-    return Recomputed(problem, Plan(timeline, banks), differences)
+    plan = Plan(timeline, banks)
+    if solution.interval not in (None, plan.interval):
+        differences.append(f"interval is {plan.interval}, the file says {solution.interval}")
+    differences += _energy_differences(solution, plan)
+    return Recomputed(problem, plan, differences)
+
+
+def _energy_differences(solution: Solution, plan: Plan) -> list[str]:
+    stated, found = solution.energy_pj, plan_energy(solution.hardware, plan)
+    if stated is None or (found is not None and math.isclose(stated, found, rel_tol=ENERGY_TOLERANCE)):
+        return []
+    if found is None:
+        return ["energy_pj is stated, but the chip has no energies"]
+    return [f"energy_pj is {found}, the file says {stated}"]
 
 
 def read_verified(path: str | Path) -> tuple[Solution, Plan]:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from solver.schedule.banks import Banks, Ledger, pack
+from solver.schedule.interval import interval
 from solver.timing.problem import Problem
 from solver.timing.profile import Profile
 from solver.timing.timeline import LayerTimes, Order, Orders, Timeline, evaluate, next_layer, unchanged
@@ -22,6 +24,12 @@ class Plan:
     def latency(self) -> int:
         """Cycles from time 0 to the end of the last layer."""
         return self.timeline.latency
+
+    @cached_property
+    def interval(self) -> int:
+        """The least number of cycles by which inferences can follow each other on the same banks."""
+        layers = self.timeline.layers
+        return interval([x.start for x in layers], [x.end for x in layers], self.banks)
 
     @property
     def profiles(self) -> tuple[Profile, ...]:
