@@ -88,7 +88,7 @@ def simulate(
 
 
 def simulated_energy(layer: Layer, mapping: Mapping, hardware: Hardware) -> float:
-    """Execute one layer that never waits and return the picojoules of all that it does; standby is left out."""
+    """Execute one layer that never waits and return the picojoules of all that it does, standby aside."""
     run, costs = _Run(layer, mapping, hardware), _Energies(layer, mapping, hardware)
     run.execute([], 0, None)
     done = run.needed

@@ -16,8 +16,8 @@ from hw.hardware import Hardware
 from models.network import Dim, Network
 from overlapim_files import FileModel, InputError, load, nearest, shorten
 from solver.schedule.banks import Banks
-from solver.schedule.plan import Plan
 from solver.schedule.energy import plan_energy
+from solver.schedule.plan import Plan
 from solver.timing.mapping import Kind, Loop, Mapping
 from solver.timing.problem import Problem
 from solver.timing.profile import MAX_LATENCY
@@ -55,8 +55,8 @@ class LayerRecord(FileModel):
 class Solution(FileModel):
     """A whole answer: network, hardware, and for each layer its mapping, banks and times.
 
-    `interval` is the least number of cycles by which inferences can follow each other, `energy_pj` the energy of
-    one of them on a chip that has figures.
+    `interval` is the least number of cycles by which inferences can follow each other, `energy_pj` the
+    energy of one of them on a chip that has figures.
     """
 
     format: Literal["overlapim/solution/1"]

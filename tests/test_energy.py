@@ -1,4 +1,4 @@
-"""Energies of layers, against a layer that is executed event by event and against cases worked out by hand."""
+"""Energies of layers, against layers that are executed event by event and cases worked out by hand."""
 
 from __future__ import annotations
 

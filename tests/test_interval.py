@@ -16,7 +16,7 @@ Held = list[tuple[int, int, list[int]]]
 @st.composite
 def held(draw: st.DrawFn) -> Held:
     """Draw layers that hold banks, no two of them one bank at a time."""
-    free = {bank: 0 for bank in range(draw(st.integers(1, 4)))}
+    free = dict.fromkeys(range(draw(st.integers(1, 4))), 0)
     layers: Held = []
     for _ in range(draw(st.integers(1, 7))):
         banks = sorted(draw(st.sets(st.sampled_from(sorted(free)), min_size=1)))

@@ -65,6 +65,8 @@ class Total:
     latency: int
     bound: int | None
     bottleneck: int
+    interval: int
+    energy_pj: float | None
     utilisation: float
 
 
@@ -117,6 +119,8 @@ def _total(file: Path, solution: Solution, account: Account) -> Total:
         latency=account.latency,
         bound=solution.bound,
         bottleneck=account.bottleneck,
+        interval=account.interval,
+        energy_pj=account.energy.total if account.energy else None,
         utilisation=account.utilisation,
     )
 
@@ -220,10 +224,14 @@ def _loops_in_time(count: int) -> str:
 
 
 def _totals(a: Total, b: Total) -> Iterator[Fact]:
+    from cli.show.tables import joules
+
     change = b.latency / a.latency - 1
     yield "latency", f"{a.latency:,} → {b.latency:,} cycles, {change:+.1%}"
     bounds = ["none" if x.bound is None else f"{x.bound:,}" for x in (a, b)]
     yield "bound", f"{bounds[0]} → {bounds[1]}, say the files"
-    yield "bottleneck", f"{a.bottleneck:,} → {b.bottleneck:,} cycles"
+    yield "interval", f"{a.interval:,} → {b.interval:,} cycles"
+    if a.energy_pj is not None or b.energy_pj is not None:
+        yield "energy", " → ".join("unknown" if x is None else joules(x) for x in (a.energy_pj, b.energy_pj))
     yield "utilisation", f"{a.utilisation:.2%} → {b.utilisation:.2%}"
     yield "method", f"{a.method} → {b.method}"

@@ -15,6 +15,7 @@ from solver.account.plan import Account
 from solver.solution import Solution
 from solver.solve import Result
 from solver.stop import Ending
+from solver.timing.energy import EnergyParts
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,7 @@ class LayerLine:
     busy : share of its lanes' time that goes into its multiply-accumulates.
     waited_for : cycles for each layer that it waits for, the longest first.
     spent : where the cycles from start to end go.
+    energy_pj : picojoules by kind of event; None on a chip without figures.
     """
 
     name: str
@@ -37,6 +39,7 @@ class LayerLine:
     waited: int
     waited_for: dict[str, int]
     spent: Spent
+    energy_pj: EnergyParts | None
 
 
 def layer_lines(account: Account) -> tuple[LayerLine, ...]:
@@ -51,6 +54,7 @@ def layer_lines(account: Account) -> tuple[LayerLine, ...]:
             waited=layer.waited,
             waited_for={account.layers[i].name: cycles for i, cycles in layer.waited_for.items()},
             spent=layer.spent,
+            energy_pj=layer.energy,
         )
         for layer in account.layers
     )
@@ -89,6 +93,10 @@ class RunRecord:
     ending: Ending
     sequential: int
     bottleneck: int
+    interval: int
+    inferences_per_s: float
+    energy_pj: float | None
+    standby_pj: float | None
     utilisation: float
     layers: tuple[LayerLine, ...]
     trace: tuple[tuple[float, int, int | None], ...]
@@ -116,6 +124,10 @@ def run_record(result: Result, account: Account, wall_s: float, interrupted: boo
         ending=result.ending,
         sequential=result.sequential,
         bottleneck=account.bottleneck,
+        interval=account.interval,
+        inferences_per_s=account.inferences_per_second,
+        energy_pj=account.energy.total if account.energy else None,
+        standby_pj=account.energy.standby if account.energy else None,
         utilisation=account.utilisation,
         layers=layer_lines(account),
         trace=tuple((step.seconds, step.latency, step.bound) for step in result.trace),
@@ -136,6 +148,10 @@ class FileRecord:
     method: str
     seed: int
     bottleneck: int
+    interval: int
+    inferences_per_s: float
+    energy_pj: float | None
+    standby_pj: float | None
     utilisation: float
     layers: tuple[LayerLine, ...]
     differences: tuple[str, ...]
@@ -151,6 +167,10 @@ def file_record(solution: Solution, account: Account, differences: Sequence[str]
         method=solution.method,
         seed=solution.seed,
         bottleneck=account.bottleneck,
+        interval=account.interval,
+        inferences_per_s=account.inferences_per_second,
+        energy_pj=account.energy.total if account.energy else None,
+        standby_pj=account.energy.standby if account.energy else None,
         utilisation=account.utilisation,
         layers=layer_lines(account),
         differences=tuple(differences),

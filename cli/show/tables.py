@@ -43,6 +43,46 @@ def dims(bounds: Mapping[Dim, int]) -> str:
     return " ".join(f"{dim}{bound}" for dim, bound in bounds.items() if bound > 1) or "1"
 
 
+def follow(account: Account) -> str:
+    """Return how soon inferences can follow each other, in words."""
+    rate = f"{account.inferences_per_second:,.4g} inferences a second"
+    return f"{number(account.interval)} cycles from one to the next: {rate}"
+
+
+PARTS = {
+    "steps": "multiplying",
+    "rows": "opening rows",
+    "weights": "weights",
+    "load": "loading",
+    "write": "writing inputs",
+    "reduce": "adding up",
+    "drain": "draining",
+    "post": "post-operations",
+}
+"""The parts of the energy of layers (`EnergyParts`), in words."""
+
+
+def joules(picojoules: float) -> str:
+    """Return an energy with four digits, in the unit that suits it."""
+    power, unit = next((p, u) for p, u in UNITS if picojoules >= 10**p or p == 0)
+    return f"{picojoules / 10**power:.4g} {unit}"
+
+
+UNITS = ((12, "J"), (9, "mJ"), (6, "uJ"), (3, "nJ"), (0, "pJ"))
+"""Powers of ten of a picojoule, and their names."""
+
+
+def energy_facts(account: Account, most: int = 3) -> list[Fact]:
+    """Return the energy of an inference with its largest parts; nothing on a chip without figures."""
+    energy = account.energy
+    if energy is None:
+        return []
+    parts = {name: getattr(energy.layers, part) for part, name in PARTS.items()} | {"standby": energy.standby}
+    largest = sorted(parts, key=lambda name: -parts[name])[:most]
+    shares = [f"{parts[name] / energy.total:.1%} {name}" for name in largest if parts[name]]
+    return [("energy", f"{joules(energy.total)} an inference: {', '.join(shares)}")]
+
+
 def layer_table(account: Account) -> Table:
     """Return the table of a plan, a row for each layer."""
     columns = ("layer", "banks", "lanes busy", "start", "end", "waited", "for")
@@ -65,7 +105,8 @@ def summary(account: Account, hardware: Hardware, known: Sequence[Fact], faster:
     facts = (
         ("latency", f"{number(account.latency)} cycles = {duration(account.latency, hardware)}{faster}"),
         *known,
-        ("bottleneck", f"{number(account.bottleneck)} cycles is the longest that one bank is held"),
+        ("interval", follow(account)),
+        *energy_facts(account),
         ("utilisation", f"{account.utilisation:.2%} of all lanes' time is multiply-accumulates"),
     )
     return fact_lines(facts)

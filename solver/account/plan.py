@@ -15,6 +15,7 @@ from solver.account.cycles import Spent, spent
 from solver.account.edges import Readiness, readiness
 from solver.schedule.banks import Banks
 from solver.schedule.plan import Plan, in_turn
+from solver.timing.energy import EnergyParts, energy_parts, standby_energy
 from solver.timing.problem import Problem
 from solver.timing.profile import Cycles, Profile
 from solver.timing.timeline import LayerTimes
@@ -30,6 +31,7 @@ class LayerAccount:
     banks : the numbers of its banks.
     busy : share of the lanes' time, as long as the layer holds them, that goes into its multiply-accumulates.
     spent : where the cycles from start to end go.
+    energy : picojoules by kind of event; None on a chip without figures.
     begins_after : what its first block waits for; None if it begins at its release.
     just_in_time : the first block that would wait for data if the layer began earlier than its release; None
         if there is none before its first wait.
@@ -42,6 +44,7 @@ class LayerAccount:
     banks: Banks
     busy: float
     spent: Spent
+    energy: EnergyParts | None
     begins_after: BlockWait | None
     just_in_time: BlockWait | None
     waits: tuple[BlockWait, ...]
@@ -90,6 +93,19 @@ class LayerAccount:
         return layer_blocks(self.times)
 
 
+@dataclass(frozen=True)
+class PlanEnergy:
+    """Picojoules of an inference: those of all layers, and what the chip takes while it stands by."""
+
+    layers: EnergyParts
+    standby: float
+
+    @property
+    def total(self) -> float:
+        """The sum of both."""
+        return self.layers.total + self.standby
+
+
 @dataclass(frozen=True, eq=False)
 class Account:
     """All of a plan that people are shown.
@@ -121,6 +137,23 @@ class Account:
     def bottleneck(self) -> int:
         """The longest time that one bank is held: no interval between two inferences can be shorter."""
         return int(self.bank_times.max())
+
+    @property
+    def interval(self) -> int:
+        """The least number of cycles by which inferences can follow each other."""
+        return self.plan.interval
+
+    @property
+    def inferences_per_second(self) -> float:
+        """How many inferences a second end if they follow each other at the interval."""
+        return 1e9 / self.hardware.nanoseconds(self.interval)
+
+    @cached_property
+    def energy(self) -> PlanEnergy | None:
+        """The energy of one inference by itself; None on a chip without figures."""
+        parts = [layer.energy for layer in self.layers if layer.energy is not None]
+        standby = standby_energy(self.hardware, self.latency)
+        return PlanEnergy(sum(parts, EnergyParts()), standby) if self.hardware.energy is not None else None
 
     @property
     def utilisation(self) -> float:
@@ -179,6 +212,7 @@ def _layer(problem: Problem, plan: Plan, i: int, times: LayerTimes, banks: Banks
         banks=banks,
         busy=layer.macs * hardware.mac_cycles / (lanes * (times.end - times.start)),
         spent=spent(times, hardware),
+        energy=None if hardware.energy is None else energy_parts(times.profile, hardware),
         begins_after=next((wait for wait in waits if wait.block == 0), None),
         just_in_time=just_in_time(times, plan.timeline.layers, hardware.cycles.transfer),
         waits=tuple(wait for wait in waits if wait.block > 0),

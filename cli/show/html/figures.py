@@ -13,7 +13,7 @@ import plotly.graph_objects as go
 from cli.show.colours import BLUE, GREEN, INK, ORANGE, PALE, PURPLE, SKY, VERMILION, YELLOW
 from cli.show.console import printable
 from cli.show.html.text import LABEL, layer_text, safe, stretch_text
-from cli.show.tables import number
+from cli.show.tables import joules, number
 from solver.account.blocks import Stretch, drawable
 from solver.account.edges import decimated
 from solver.account.plan import Account, LayerAccount, runs
@@ -51,6 +51,8 @@ STRETCHES = {
 }
 PARTS = {
     "multiply": Look("multiply", BLUE),
+    "weights": Look("write weights", INK),
+    "rows": Look("open rows", VERMILION, "+"),
     "load": Look("load", GREEN, "."),
     "reduce": Look("reduce", PURPLE, "x"),
     "drain": Look("drain", SKY, "-"),
@@ -58,6 +60,16 @@ PARTS = {
     "wait": Look("wait", ORANGE, "/"),
 }
 IDLE = Look("no layer", PALE)
+ENERGY_LOOKS = {
+    "steps": PARTS["multiply"],
+    "weights": PARTS["weights"],
+    "rows": PARTS["rows"],
+    "load": PARTS["load"],
+    "write": Look("write inputs", ORANGE, "\\"),
+    "reduce": PARTS["reduce"],
+    "drain": PARTS["drain"],
+    "post": PARTS["post"],
+}
 
 
 def _figure(traces: Sequence[Any], **layout: Any) -> Figure:
@@ -264,24 +276,48 @@ def cycles(account: Account) -> Figure:
             f"({value / line.held:.1%})<br>on {len(line.banks)} banks"
             for line, value in zip(account.layers, values, strict=True)
         ]
-        traces.append(
-            go.Bar(
-                name=look.name,
-                orientation="h",
-                y=[line.index for line in account.layers],
-                x=values,
-                hovertext=texts,
-                hoverinfo="text",
-                marker=look.marker,
-            )
-        )
+        traces.append(_bars(account, look, values, texts))
+    axis = {"title": {"text": "cycles for which the layer holds its banks"}, "tickformat": "~s"}
+    return _layer_by_layer(account, traces, axis)
+
+
+def energy(account: Account) -> Figure:
+    """Return where the energy of each layer goes in one inference, on a chip that has figures."""
+    own = [(line, line.energy) for line in account.layers if line.energy is not None]
+    traces = []
+    for part, look in ENERGY_LOOKS.items():
+        values = [getattr(parts, part) for _, parts in own]
+        texts = [
+            f"<b>{safe(line.name)}</b><br>{look.name}: {joules(value)} of {joules(parts.total)}"
+            for (line, parts), value in zip(own, values, strict=True)
+        ]
+        traces.append(_bars(account, look, [value * 1e-12 for value in values], texts))
+    axis = {"title": {"text": "energy of one inference in J"}, "tickformat": "~s"}
+    return _layer_by_layer(account, traces, axis)
+
+
+def _bars(account: Account, look: Look, values: Sequence[float], texts: Sequence[str]) -> Any:
+    """Return one part of what each layer takes."""
+    return go.Bar(
+        name=look.name,
+        orientation="h",
+        y=[line.index for line in account.layers],
+        x=values,
+        hovertext=texts,
+        hoverinfo="text",
+        marker=look.marker,
+    )
+
+
+def _layer_by_layer(account: Account, traces: Sequence[Any], axis: Figure) -> Figure:
+    """Return a chart with a bar of parts for each layer."""
     return _figure(
         traces,
         barmode="stack",
         bargap=0.25,
         height=_height(account),
         margin=_margin(account),
-        xaxis={"title": {"text": "cycles for which the layer holds its banks"}, "tickformat": "~s"},
+        xaxis=axis,
         yaxis=_rows(account),
     )
 

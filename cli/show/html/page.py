@@ -13,7 +13,7 @@ from cli.records.catalogue import network_summary
 from cli.show.facts import Fact, chip_facts, cost_facts, network_facts
 from cli.show.html import figures
 from cli.show.html.text import bank_list, full_name, loops
-from cli.show.tables import SCOPES, dims, duration, number
+from cli.show.tables import SCOPES, dims, duration, joules, number
 from solver.account.plan import Account, LayerAccount
 from solver.export.nest import loop_nest
 from solver.run import gap
@@ -68,6 +68,8 @@ class Page:
     edges: tuple[EdgeText, ...]
     rows: str
     bottleneck: str
+    interval: str
+    energy: str
     layers: tuple[LayerText, ...]
     searched: str
     network: tuple[Fact, ...]
@@ -92,6 +94,7 @@ def render(account: Account, solution: Solution, found: Found | None, commands: 
         "layers": figures.layers(account, pieces),
         "banks": figures.banks(account, pieces),
         "whole_chip": figures.whole_chip(account),
+        "energy": figures.energy(account) if account.energy else None,
         "cycles": figures.cycles(account),
         "bank_use": figures.bank_use(account),
         "search": figures.search(found.trace) if found else None,
@@ -142,12 +145,22 @@ def _page(
         edges=edges,
         rows=number(hardware.rows_per_bank),
         bottleneck=number(account.bottleneck),
+        interval=number(account.interval),
+        energy=_energy(account),
         layers=tuple(_layer(account, line) for line in account.layers),
         searched=_searched(found) if found else "",
         network=tuple(network_facts(network_summary(network))),
         hardware=(*chip_facts(hardware), *cost_facts(hardware), ("source", source)),
         commands=tuple(commands),
     )
+
+
+def _energy(account: Account) -> str:
+    """Return what the chart of energies shows; nothing on a chip without figures."""
+    if account.energy is None:
+        return ""
+    layers, standby = joules(account.energy.layers.total), joules(account.energy.standby)
+    return f"Where the {layers} of the layers go in one inference. The chip takes {standby} beside as it stands by."
 
 
 def _found(solution: Solution, found: Found | None) -> str:
@@ -180,8 +193,10 @@ def _tiles(account: Account, solution: Solution, found: Found | None) -> list[Ti
         tiles.append(Tile("overlap", f"{account.without_overlap / latency:.2f}x", apart))
     busy = "of all lanes' time is multiply-accumulates"
     tiles.append(Tile("utilisation", f"{account.utilisation:.2%}", busy))
-    longest = "cycles is the longest that one bank is held"
-    tiles.append(Tile("bottleneck", number(account.bottleneck), longest))
+    rate = f"cycles from one to the next: {account.inferences_per_second:,.4g} inferences a second"
+    tiles.append(Tile("interval", number(account.interval), rate))
+    if account.energy is not None:
+        tiles.append(Tile("energy", joules(account.energy.total), "an inference by itself, with standby"))
     return tiles
 
 
