@@ -16,7 +16,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from hw.hardware import Energy, Hardware, Level, Weights
+from hw.hardware import Hardware, Level, Weights
 from models.network import AXES, DIMS, OUTPUT_DIMS, AxisAccess, Dim, Layer, Network, Operand
 from overlapim_files import InputError, dump
 from solver.mapspace.pools import Pools
@@ -133,9 +133,6 @@ def _second_version(rng: random.Random) -> Json:
         chosen["reduction"] = "host"
     if rng.random() < 0.5:
         chosen["refresh"] = {"interval_ns": 3900.0, "busy_ns": 350.0}
-    if rng.random() < 0.5:
-        known = rng.sample(list(Energy.model_fields), rng.randint(1, len(Energy.model_fields)))
-        chosen["energy"] = {name: rng.choice((0.5, 1.57, 800.0)) for name in known}
     return chosen
 
 

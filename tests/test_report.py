@@ -9,6 +9,7 @@ import shutil
 import time
 from base64 import b64decode
 from collections.abc import Iterator
+from dataclasses import fields
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -18,12 +19,15 @@ import pytest
 from generators import begin_early
 
 from cli.main import run
+from cli.show.tables import joules
 from models.library import load_network
 from models.network import Layer
 from overlapim_files import dump
+from solver.account.cycles import Spent
 from solver.account.plan import Account, account
 from solver.maxplus.latest import postpone
 from solver.solution import read_verified
+from solver.timing.energy import EnergyParts
 from solver.timing.problem import Problem
 
 HOSTILE = {
@@ -145,7 +149,8 @@ def test_summary_says_what_account_and_result_say(hostile: Path, page: Parts) ->
     found, result = told(hostile), json.loads((hostile / "result.json").read_text())
     tiles = {row[0]: row[1:] for row in page.rows if len(row) == 3}
     assert tiles["latency"][0] == f"{found.latency:,}"
-    assert tiles["bottleneck"][0] == f"{found.bottleneck:,}"
+    assert tiles["interval"][0] == f"{found.interval:,}"
+    assert found.energy is not None and tiles["energy"][0] == joules(found.energy.total)
     assert tiles["utilisation"][0] == f"{found.utilisation:.2%}"
     assert tiles["speed-up"][0] == f"{result['sequential'] / found.latency:.2f}x"
     assert found.without_overlap is not None
@@ -183,13 +188,18 @@ def test_charts_over_time_say_what_the_account_says(hostile: Path, figures: Any)
 
 def test_other_charts_say_what_the_account_says(hostile: Path, figures: Any) -> None:
     found, result = told(hostile), json.loads((hostile / "result.json").read_text())
-    parts = ("multiply", "load", "reduce", "drain", "post", "wait")
+    assert found.energy is not None
+    parts = [field.name for field in fields(Spent) if getattr(found.spent, field.name)]
     for part, trace in zip(parts, figures["cycles"]["data"], strict=True):
         assert values(trace["x"]) == [getattr(line.spent, part) for line in found.layers]
     total = found.hardware.banks * found.latency
     shares = [values(trace["x"])[0] * total for trace in figures["whole_chip"]["data"]]
     exact = [*(getattr(found.spent, part) for part in parts), found.idle]
     assert shares == pytest.approx(exact)
+    kinds = [field.name for field in fields(EnergyParts) if getattr(found.energy.layers, field.name)]
+    for kind, trace in zip(kinds, figures["energy"]["data"], strict=True):
+        picojoules = [getattr(line.energy, kind) for line in found.layers]
+        assert values(trace["x"]) == pytest.approx([1e-12 * x for x in picojoules])
     held, rows = figures["bank_use"]["data"]
     assert values(held["y"]) == found.bank_times.tolist()
     assert values(rows["y"]) == found.bank_rows.tolist()
@@ -294,7 +304,7 @@ def hovered(browser: Any, element: Any) -> str:
 
 
 def test_browser_draws_it_without_errors(browser: Any, tmp_path: Path) -> None:
-    assert count(browser, ".chart") == count(browser, ".chart:has(.trace)") == 7
+    assert count(browser, ".chart") == count(browser, ".chart:has(.trace)") == 8
     picture = tmp_path / "report.png"
     assert browser.save_screenshot(str(picture))
     assert picture.stat().st_size > 20_000

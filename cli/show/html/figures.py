@@ -50,8 +50,8 @@ STRETCHES = {
     "both": Look("computes and waits in turn", SKY, "\\", ORANGE),
 }
 PARTS = {
+    "weights": Look("load weights", INK),
     "multiply": Look("multiply", BLUE),
-    "weights": Look("write weights", INK),
     "rows": Look("open rows", VERMILION, "+"),
     "load": Look("load", GREEN, "."),
     "reduce": Look("reduce", PURPLE, "x"),
@@ -62,8 +62,8 @@ PARTS = {
 IDLE = Look("no layer", PALE)
 ENERGY_LOOKS = {
     "steps": PARTS["multiply"],
-    "weights": PARTS["weights"],
     "rows": PARTS["rows"],
+    "weights": PARTS["weights"],
     "load": PARTS["load"],
     "write": Look("write inputs", ORANGE, "\\"),
     "reduce": PARTS["reduce"],
@@ -238,7 +238,7 @@ def _outlines(account: Account) -> Any:
 
 def whole_chip(account: Account) -> Figure:
     """Return where the bank-cycles of the whole chip go up to the latency, as one bar."""
-    values = [(look, getattr(account.spent, part)) for part, look in PARTS.items()]
+    values = [(look, value) for part, look in PARTS.items() if (value := getattr(account.spent, part))]
     total = account.hardware.banks * account.latency
     traces = [
         go.Bar(
@@ -271,6 +271,8 @@ def cycles(account: Account) -> Figure:
     traces = []
     for part, look in PARTS.items():
         values = [getattr(line.spent, part) for line in account.layers]
+        if not any(values):
+            continue
         texts = [
             f"<b>{safe(line.name)}</b><br>{look.name}: {number(value)} of {number(line.held)} cycles "
             f"({value / line.held:.1%})<br>on {len(line.banks)} banks"
@@ -287,6 +289,8 @@ def energy(account: Account) -> Figure:
     traces = []
     for part, look in ENERGY_LOOKS.items():
         values = [getattr(parts, part) for _, parts in own]
+        if not any(values):
+            continue
         texts = [
             f"<b>{safe(line.name)}</b><br>{look.name}: {joules(value)} of {joules(parts.total)}"
             for (line, parts), value in zip(own, values, strict=True)

@@ -160,7 +160,9 @@ def _energy(account: Account) -> str:
     if account.energy is None:
         return ""
     layers, standby = joules(account.energy.layers.total), joules(account.energy.standby)
-    return f"Where the {layers} of the layers go in one inference. The chip takes {standby} beside as it stands by."
+    return (
+        f"Where the {layers} of the layers go in one inference; beside, the chip takes {standby} to stand by."
+    )
 
 
 def _found(solution: Solution, found: Found | None) -> str:
