@@ -45,8 +45,13 @@ def dims(bounds: Mapping[Dim, int]) -> str:
 
 def follow(account: Account) -> str:
     """Return how soon inferences can follow each other, in words."""
-    rate = f"{account.inferences_per_second:,.4g} inferences a second"
-    return f"{number(account.interval)} cycles from one to the next: {rate}"
+    return f"{number(account.interval)} cycles from one to the next: {rate(account)}"
+
+
+def rate(account: Account) -> str:
+    """Return how many inferences a second follow each other, in words."""
+    count = account.inferences_per_second
+    return f"{count:,.0f} inferences a second" if count >= 1000 else f"{count:.4g} inferences a second"
 
 
 PARTS = {

@@ -13,7 +13,7 @@ from cli.records.catalogue import network_summary
 from cli.show.facts import Fact, chip_facts, cost_facts, network_facts
 from cli.show.html import figures
 from cli.show.html.text import bank_list, full_name, loops
-from cli.show.tables import SCOPES, dims, duration, joules, number
+from cli.show.tables import SCOPES, dims, duration, joules, number, rate
 from solver.account.plan import Account, LayerAccount
 from solver.export.nest import loop_nest
 from solver.run import gap
@@ -195,8 +195,7 @@ def _tiles(account: Account, solution: Solution, found: Found | None) -> list[Ti
         tiles.append(Tile("overlap", f"{account.without_overlap / latency:.2f}x", apart))
     busy = "of all lanes' time is multiply-accumulates"
     tiles.append(Tile("utilisation", f"{account.utilisation:.2%}", busy))
-    rate = f"cycles from one to the next: {account.inferences_per_second:,.4g} inferences a second"
-    tiles.append(Tile("interval", number(account.interval), rate))
+    tiles.append(Tile("interval", number(account.interval), f"cycles from one to the next: {rate(account)}"))
     if account.energy is not None:
         tiles.append(Tile("energy", joules(account.energy.total), "an inference by itself, with standby"))
     return tiles
