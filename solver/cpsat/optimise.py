@@ -7,15 +7,15 @@ ends at the latency of the best plan (docs/formulation.md).
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from ortools.sat.python.cp_model import INFEASIBLE, MODEL_INVALID, OPTIMAL, CpSolver, CpSolverSolutionCallback
 
 from solver.cpsat import model as cpsat
 from solver.cpsat.banks import BankVariables, add_shared, add_static, forbid_shapes, hint_banks
+from solver.cpsat.interrupting import interrupting
 from solver.cpsat.model import Model
 from solver.cpsat.proposals import Choice, Proposal, assess
 from solver.maxplus.chains import Chain, decisive_chain
@@ -23,7 +23,7 @@ from solver.maxplus.checkpoints import Candidates
 from solver.maxplus.heads import Bounds, LagGraph, lag_graph, reduce
 from solver.params import ModelParams
 from solver.schedule.plan import Plan
-from solver.stop import POLL_SECONDS, Stop, StoppedError
+from solver.stop import Stop, StoppedError
 from solver.timing.problem import Problem
 
 
@@ -151,7 +151,7 @@ class _Search:
         solver.parameters.interleave_search = self.stop.iterations is not None and self.workers > 1
         solver.parameters.max_deterministic_time = self.slice
         solver.parameters.max_time_in_seconds = max(0.0, min(self.stop.remaining(), 1e9))
-        with _interrupting(solver, self.stop):
+        with interrupting(solver, self.stop):
             status = solver.solve(model.cp, _Listener(self, model, held))
         if status == MODEL_INVALID:
             raise RuntimeError(model.cp.validate())
@@ -220,22 +220,3 @@ class _Listener(CpSolverSolutionCallback):
             self.value(model.latency) * model.unit,
             banks,
         )
-
-
-@contextmanager
-def _interrupting(solver: CpSolver, stop: Stop) -> Iterator[None]:
-    """Stop the solver soon after the search is to stop, whether or not it has found anything."""
-    done = threading.Event()
-
-    def watch() -> None:
-        while not done.wait(POLL_SECONDS):
-            if stop.reached():
-                solver.stop_search()
-
-    watcher = threading.Thread(target=watch, daemon=True)
-    watcher.start()
-    try:
-        yield
-    finally:
-        done.set()
-        watcher.join()

@@ -31,6 +31,7 @@ from solver.params.search import (
     StaticParams,
     Strategy,
     Walk,
+    WindowParams,
 )
 
 __all__ = [
@@ -61,6 +62,7 @@ __all__ = [
     "Strategy",
     "Walk",
     "WholeParams",
+    "WindowParams",
 ]
 
 

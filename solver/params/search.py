@@ -181,6 +181,31 @@ class SharedParams:
 
 
 @dataclass(frozen=True)
+class WindowParams:
+    """Moves for shared weights that decide many layers together (`solver.cpsat.windows`)."""
+
+    finest: int = 64
+    """The fewest banks of a mode, as a part of the most that a layer may have."""
+    finer: float = 1.4
+    """A mode is left out if outputs of a faster one come no more than so many times as late."""
+    first: int = 8
+    """Layers that choose a mode at first; one more after a window that was solved to the end, else one less."""
+    fewest: int = 4
+    most: int = 40
+    """The same, at least and at most."""
+    following: int = 20
+    """Layers after these that are started anew with them."""
+    effort: float = 0.2
+    """Deterministic time that a window is solved for, at most."""
+    building: float = 0.3
+    """Nominal seconds of building the model."""
+    solving: float = 3.0
+    """Nominal seconds of each unit of deterministic time."""
+    retreat: float = 0.99
+    """By what factor fewer rows are asked for after a choice whose rows do not fit."""
+
+
+@dataclass(frozen=True)
 class SharesParams:
     """How banks are shared out at prices, as the start of searches with shared weights."""
 
@@ -210,6 +235,7 @@ class MoveParams:
     static: StaticParams = StaticParams()
     exchange: ExchangeParams = ExchangeParams()
     shared: SharedParams = SharedParams()
+    windows: WindowParams = WindowParams()
     balance: BalanceParams = BalanceParams()
     placement: PlacementParams = PlacementParams()
     critical: float = 0.7
