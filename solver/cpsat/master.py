@@ -16,6 +16,7 @@ from ortools.sat.python.cp_model import FEASIBLE, OPTIMAL, CpModel, CpSolver, In
 from solver.cpsat.interrupting import interrupting
 from solver.maxplus.lags import rigid_lag
 from solver.schedule.plan import Plan
+from solver.search.modes import length
 from solver.stop import Stop
 from solver.timing.problem import Edge, Problem
 from solver.timing.profile import Profile
@@ -77,11 +78,6 @@ class _Task:
         return self.start + self.chosen([length(mode) for mode in self.modes])
 
 
-def length(profile: Profile) -> int:
-    """Return for how long a layer holds its banks if it does not wait."""
-    return profile.lead + profile.last_finish
-
-
 class Master:
     """The model of one window."""
 
@@ -89,6 +85,7 @@ class Master:
         self.problem, self.window = problem, window
         self.cp = CpModel()
         self.limit = window.plan.latency
+        self.pairs = 0
         self.tasks = {i: self._task(i, modes) for i, modes in window.modes.items()}
         self.latency = self.cp.new_int_var(0, self.limit, "latency")
         self._lags()
@@ -157,6 +154,7 @@ class Master:
         transfer = self.problem.hardware.cycles.transfer
         for place, mode in enumerate(consumer.modes):
             lags = [rigid_lag(own, mode, edge, transfer) for own in producer.modes]
+            self.pairs += len(lags)
             if all(lag is None for lag in lags):
                 continue
             asked = producer.chosen([-self.limit if lag is None else lag for lag in lags])

@@ -10,13 +10,13 @@ import random
 from dataclasses import replace
 from functools import partial
 
-from solver.cpsat.master import Answer, Master, Window, length
+from solver.cpsat.master import Answer, Master, Window
 from solver.mapspace.pools import Pools
 from solver.params import MoveParams
 from solver.schedule.plan import by_start, in_order
 from solver.search.descent import Neighbourhood, moves_for
 from solver.search.exchanges import Exchanges, TableCheckedMoves
-from solver.search.modes import Modes
+from solver.search.modes import Modes, length
 from solver.search.shared import SharedMoves, SharedState
 from solver.stop import STEPS_PER_SECOND
 from solver.timing.profile import Profile
@@ -27,7 +27,7 @@ class WindowMoves(SharedMoves):
 
     def __init__(self, pools: Pools, rng: random.Random, params: MoveParams = MoveParams()) -> None:
         super().__init__(pools, rng, params)
-        self._modes = Modes(pools, params.windows)
+        self._modes = Modes(pools, rng, params.windows)
         self._free = params.windows.first
         self._rows = 1.0
         self._failed = 0.0
@@ -58,13 +58,13 @@ class WindowMoves(SharedMoves):
         modes = {i: self._options(i, plan.profiles[i], self._span(state, free)) for i in free}
         given = {i: (plan.profiles[i],) for i in order[first + number : end]}
         window = Window(plan, order[:first], {**modes, **given}, order[end:], self._rows)
-        answer, effort = Master(self.problem, window).solve(
-            params.effort, self.random.getrandbits(30), self.pools.stop
-        )
+        master = Master(self.problem, window)
+        answer, effort = master.solve(params.effort, self.random.getrandbits(30), self.pools.stop)
         change = 1 if answer is not None and answer.optimal else -1
         self._free = min(max(self._free + change, params.fewest), params.most)
         changed = None if answer is None else self._made(state, order, first, answer)
-        return changed, params.building + params.solving * effort
+        work = params.pair_work * master.pairs + params.layer_work * number + params.solving_work * effort
+        return changed, work
 
     def _span(self, state: SharedState, free: tuple[int, ...]) -> int:
         times = [state.plan.timeline.layers[i] for i in free]
@@ -73,7 +73,7 @@ class WindowMoves(SharedMoves):
     def _options(self, layer: int, own: Profile, span: int) -> tuple[Profile, ...]:
         """Return the modes of a layer that are no longer than all of the window, its own first."""
         others = [
-            mode for mode in self._modes.of(layer) if mode.mapping != own.mapping and length(mode) <= span
+            mode for mode in self._modes.of(layer, own) if mode.mapping != own.mapping and length(mode) <= span
         ]
         return (own, *others)
 

@@ -188,6 +188,10 @@ class WindowParams:
     """The fewest banks of a mode, as a part of the most that a layer may have."""
     finer: float = 1.4
     """A mode is left out if outputs of a faster one come no more than so many times as late."""
+    draws: int = 20
+    """Random changes of known modes of a layer that are looked at each time it chooses."""
+    change_rate: float = 1.0
+    """Rate of the exponential distribution of the changes of a mapping, beyond the first."""
     first: int = 8
     """Layers that choose a mode at first; one more after a window that was solved to the end, else one less."""
     fewest: int = 4
@@ -197,10 +201,12 @@ class WindowParams:
     """Layers after these that are started anew with them."""
     effort: float = 0.2
     """Deterministic time that a window is solved for, at most."""
-    building: float = 0.3
-    """Nominal seconds of building the model."""
-    solving: float = 3.0
-    """Nominal seconds of each unit of deterministic time."""
+    pair_work: float = 7e-5
+    """Nominal seconds for each pair of modes of layers one of which reads the other."""
+    layer_work: float = 0.004
+    """The same for each layer that chooses."""
+    solving_work: float = 7.0
+    """The same for each unit of deterministic time that solving takes."""
     retreat: float = 0.99
     """By what factor fewer rows are asked for after a choice whose rows do not fit."""
 
