@@ -16,7 +16,7 @@ from ortools.sat.python.cp_model import FEASIBLE, OPTIMAL, CpModel, CpSolver, In
 from solver.cpsat.interrupting import interrupting
 from solver.maxplus.lags import rigid_lag
 from solver.schedule.plan import Plan
-from solver.search.modes import length
+from solver.search.modes import length, rigid_start
 from solver.stop import Stop
 from solver.timing.problem import Edge, Problem
 from solver.timing.profile import Profile
@@ -106,7 +106,9 @@ class Master:
         solver = CpSolver()
         solver.parameters.random_seed = seed
         solver.parameters.num_workers = 1
-        solver.parameters.linearization_level = 0  # linear relaxations of so many tasks take longer than they save
+        solver.parameters.linearization_level = (
+            0  # linear relaxations of so many tasks take longer than they save
+        )
         solver.parameters.max_deterministic_time = effort
         solver.parameters.max_time_in_seconds = max(0.0, min(stop.wall_remaining(), 1e9))
         with interrupting(solver, stop):
@@ -127,18 +129,13 @@ class Master:
     def _task(self, layer: int, modes: Sequence[Profile]) -> _Task:
         """Return the variables of a layer, with its present mode and times as hints."""
         start = self.cp.new_int_var(0, self.limit, f"start{layer}")
-        self.cp.add_hint(start, self._rigid_start(layer))
+        self.cp.add_hint(start, rigid_start(self.window.plan.timeline.layers[layer]))
         takes = [self.cp.new_bool_var(f"x{layer}_{m}") for m in range(len(modes))] if len(modes) > 1 else []
         if takes:
             self.cp.add_exactly_one(takes)
         for literal, mode in zip(takes, modes, strict=False):
             self.cp.add_hint(literal, mode is modes[0])
         return _Task(start, modes, takes)
-
-    def _rigid_start(self, layer: int) -> int:
-        """Return when a layer would start in the plan if it ended as it does without waiting."""
-        times = self.window.plan.timeline.layers[layer]
-        return max(0, times.end - length(times.profile))
 
     def _lags(self) -> None:
         """Start no layer before all that it reads is there in time."""
@@ -220,7 +217,7 @@ class Master:
         transfer = self.problem.hardware.cycles.transfer
         for i in self.window.after:
             mode = self.window.plan.profiles[i]
-            left = self.limit - self._rigid_start(i)
+            left = self.limit - rigid_start(self.window.plan.timeline.layers[i])
             for edge in self.problem.edges[i]:
                 if edge.producer in self.tasks:
                     producer = self.tasks[edge.producer]

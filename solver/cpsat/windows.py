@@ -13,7 +13,7 @@ from functools import partial
 from solver.cpsat.master import Answer, Master, Window
 from solver.mapspace.pools import Pools
 from solver.params import MoveParams
-from solver.schedule.plan import by_start, in_order
+from solver.schedule.plan import Plan, by_start, in_order
 from solver.search.descent import Neighbourhood, moves_for
 from solver.search.exchanges import Exchanges, TableCheckedMoves
 from solver.search.modes import Modes, length
@@ -42,7 +42,7 @@ class WindowMoves(SharedMoves):
         self.pools.stop.worked(work)
         if changed is not None and changed.cost < state.cost:
             self._failed = 0.0
-            return changed if changed.cost <= limit else None
+            return changed
         self._failed += work
         self._owed = round(self._failed * STEPS_PER_SECOND)
         return None
@@ -55,14 +55,17 @@ class WindowMoves(SharedMoves):
         first = self.random.randrange(len(order) - number + 1)
         end = first + number + params.following
         free = order[first : first + number]
-        modes = {i: self._options(i, plan.profiles[i], self._span(state, free)) for i in free}
+        modes = {i: self._options(i, plan, self._span(state, free)) for i in free}
         given = {i: (plan.profiles[i],) for i in order[first + number : end]}
         window = Window(plan, order[:first], {**modes, **given}, order[end:], self._rows)
         master = Master(self.problem, window)
         answer, effort = master.solve(params.effort, self.random.getrandbits(30), self.pools.stop)
-        change = 1 if answer is not None and answer.optimal else -1
-        self._free = min(max(self._free + change, params.fewest), params.most)
-        changed = None if answer is None else self._made(state, order, first, answer)
+        self._free += 1 if answer is not None and answer.optimal else -1
+        self._free = min(max(self._free, params.fewest), params.most)
+        if answer is None:
+            self._rows, changed = 1.0, None
+        else:
+            changed = self._made(state, order, first, answer)
         work = params.pair_work * master.pairs + params.layer_work * number + params.solving_work * effort
         return changed, work
 
@@ -70,11 +73,10 @@ class WindowMoves(SharedMoves):
         times = [state.plan.timeline.layers[i] for i in free]
         return max(x.end for x in times) - min(x.start for x in times)
 
-    def _options(self, layer: int, own: Profile, span: int) -> tuple[Profile, ...]:
+    def _options(self, layer: int, plan: Plan, span: int) -> tuple[Profile, ...]:
         """Return the modes of a layer that are no longer than all of the window, its own first."""
-        others = [
-            mode for mode in self._modes.of(layer, own) if mode.mapping != own.mapping and length(mode) <= span
-        ]
+        own = plan.profiles[layer]
+        others = [m for m in self._modes.of(layer, plan) if m.mapping != own.mapping and length(m) <= span]
         return (own, *others)
 
     def _made(

@@ -187,13 +187,15 @@ class WindowParams:
     finest: int = 64
     """The fewest banks of a mode, as a part of the most that a layer may have."""
     finer: float = 1.4
-    """A mode is left out if outputs of a faster one come no more than so many times as late."""
+    """A pooled mapping is left out if outputs of a faster one come no more than so many times as late."""
+    alike: float = 0.01
+    """A mode is left out if readers of a faster one start later by no more than such a share of its time."""
     draws: int = 20
     """Random changes of known modes of a layer that are looked at each time it chooses."""
     change_rate: float = 1.0
     """Rate of the exponential distribution of the changes of a mapping, beyond the first."""
     first: int = 8
-    """Layers that choose a mode at first; one more after a window that was solved to the end, else one less."""
+    """Layers that choose a mode at first; one more after a window solved to the end, otherwise one less."""
     fewest: int = 4
     most: int = 40
     """The same, at least and at most."""
