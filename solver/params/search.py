@@ -189,7 +189,9 @@ class WindowParams:
     finer: float = 1.4
     """A pooled mapping is left out if outputs of a faster one come no more than so many times as late."""
     alike: float = 0.01
-    """A mode is left out if readers of a faster one start later by no more than such a share of its time."""
+    """A random change gains if it is faster, or its readers start earlier, by such a share of its time."""
+    varied: int = 4
+    """Random changes of a layer that are among its modes, at most."""
     draws: int = 20
     """Random changes of known modes of a layer that are looked at each time it chooses."""
     change_rate: float = 1.0

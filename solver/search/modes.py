@@ -11,6 +11,7 @@ from solver.mapspace.pools import Pools, lag, shapes
 from solver.maxplus.lags import rigid_lag
 from solver.params import WindowParams
 from solver.schedule.plan import Plan
+from solver.timing.infinity import INFINITY
 from solver.timing.profile import Profile
 from solver.timing.timeline import LayerTimes
 
@@ -45,23 +46,27 @@ class Modes:
         """
         if layer not in self._pooled:
             self._pooled[layer] = self._some(layer)
-        known = [plan.profiles[layer], *self._known.get(layer, ()), *self._pooled[layer]]
-        unlike = {profile.mapping: profile for profile in (*self._drawn(layer, known), *reversed(known))}
-        self._known[layer] = self._best(layer, unlike.values(), plan)
-        pooled = {profile.mapping: profile for profile in (*self._known[layer], *self._pooled[layer])}
-        return list(pooled.values())
+        pooled = self._pooled[layer]
+        own = plan.profiles[layer]
+        known = [own, *self._known.get(layer, ()), *pooled]
+        seen = {profile.mapping for profile in pooled}
+        drawn = {
+            p.mapping: p for p in (*self._drawn(layer, known), *reversed(known)) if p.mapping not in seen
+        }
+        self._known[layer] = self._best(layer, list(drawn.values()), plan)
+        return [*pooled, *self._known[layer]]
 
     def _some(self, layer: int) -> list[Profile]:
         """Return pooled mappings, those that hand on their outputs early among them."""
         hardware = self._pools.problem.hardware
         sizes = [s for s in shapes(hardware) if math.prod(s) * self._params.finest >= hardware.most_banks]
         pooled = [profile for shape in sizes for profile in self._pools.close(layer, shape)]
+        kept: list[tuple[int, float, int]] = []
         best: list[Profile] = []
         for profile in sorted(pooled, key=lambda p: (length(p), p.banks, lag(p), p.rows)):
-            share = min(lag(profile), 1.0) * self._params.finer
-            if not any(
-                p.banks <= profile.banks and lag(p) <= share and p.rows <= self._least(profile) for p in best
-            ):
+            banks, late, rows = profile.banks, min(lag(profile), 1.0), self._least(profile)
+            if not any(b <= banks and x <= self._params.finer * late and r <= rows for b, x, r in kept):
+                kept.append((banks, late, rows))
                 best.append(profile)
         return best
 
@@ -83,21 +88,24 @@ class Modes:
                 mapping = changed or mapping
             yield problem.profile(layer, mapping)
 
-    def _best(self, layer: int, profiles: Iterable[Profile], plan: Plan) -> list[Profile]:
-        """Leave out what is no better than a faster one in anything, or hardly so.
-
-        Fewer banks are better, and fewer rows where they may be short, and if readers can start earlier.
-        """
-        kept: list[tuple[int, float, int]] = []
-        best = []
-        judged = [(length(p), self._readers_start(layer, p, plan), p) for p in profiles]
-        for time, then, profile in sorted(judged, key=lambda own: (*own[:2], own[2].banks, own[2].rows)):
-            slack = self._params.alike * time
+    def _best(self, layer: int, profiles: list[Profile], plan: Plan) -> list[Profile]:
+        """Return those that gain most over the pooled ones of as few banks: in time, or for their readers."""
+        pooled = [(p, self._readers_start(layer, p, plan)) for p in self._pooled[layer]]
+        gains = []
+        for profile in profiles:
+            then, time = self._readers_start(layer, profile, plan), length(profile)
             rows = self._least(profile)
-            if not any(b <= profile.banks and t <= then + slack and r <= rows for b, t, r in kept):
-                kept.append((profile.banks, then, profile.rows))
-                best.append(profile)
-        return best
+            gain = min(
+                (
+                    max(t - then, length(p) - time)
+                    for p, t in pooled
+                    if p.banks <= profile.banks and p.rows <= rows
+                ),
+                default=INFINITY,
+            )
+            if gain > self._params.alike * time:
+                gains.append((gain, profile))
+        return [profile for _, profile in sorted(gains, key=lambda own: -own[0])[: self._params.varied]]
 
     def _readers_start(self, layer: int, profile: Profile, plan: Plan) -> int:
         """Return when all readers of a layer could start if it had a mapping; when it ended without any."""
