@@ -30,7 +30,6 @@ class WindowMoves(SharedMoves):
         self._modes = Modes(pools, rng, params.windows)
         self._free = params.windows.first
         self._rows = 1.0
-        self._failed = 0.0
         self._owed = 0
 
     def change(self, state: SharedState, limit: float) -> SharedState | None:
@@ -41,10 +40,8 @@ class WindowMoves(SharedMoves):
         changed, work = self._window(state)
         self.pools.stop.worked(work)
         if changed is not None and changed.cost < state.cost:
-            self._failed = 0.0
             return changed
-        self._failed += work
-        self._owed = round(self._failed * STEPS_PER_SECOND)
+        self._owed = round(work * STEPS_PER_SECOND)
         return None
 
     def _window(self, state: SharedState) -> tuple[SharedState | None, float]:

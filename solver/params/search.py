@@ -190,9 +190,9 @@ class WindowParams:
     """A pooled mapping is left out if outputs of a faster one come no more than so many times as late."""
     alike: float = 0.01
     """A random change gains if it is faster, or its readers start earlier, by such a share of its time."""
-    varied: int = 4
+    varied: int = 2
     """Random changes of a layer that are among its modes, at most."""
-    draws: int = 20
+    draws: int = 6
     """Random changes of known modes of a layer that are looked at each time it chooses."""
     change_rate: float = 1.0
     """Rate of the exponential distribution of the changes of a mapping, beyond the first."""
