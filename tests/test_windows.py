@@ -5,8 +5,7 @@ from __future__ import annotations
 import itertools
 import random
 import threading
-import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import pytest
 from generators import draw_hardware, draw_network
@@ -16,9 +15,9 @@ from hypothesis import strategies as st
 from hw.library import load_hardware
 from models.library import load_network
 from overlapim_files import InputError
-from solver.cpsat.master import Master, Window
+from solver.cpsat.master import Master, PlanWindow
 from solver.cpsat.windows import WindowMoves
-from solver.mapspace.pools import Pools, shapes
+from solver.mapspace.pools import Pools, lag, shapes
 from solver.maxplus.lags import rigid_lag
 from solver.params import MoveParams, WindowParams
 from solver.schedule.plan import Plan, by_start, in_order, overlap_shared
@@ -30,6 +29,7 @@ from solver.stop import Stop
 from solver.timing.problem import Problem
 from solver.timing.profile import Profile
 from solver.timing.timeline import evaluate
+from solver.timing.validity import problems
 
 ROOM = 10**5
 """Rows that suffice for all layers."""
@@ -72,6 +72,11 @@ def some_modes(
     return modes
 
 
+def follows(problem: Problem, starts: Mapping[int, int]) -> bool:
+    """Whether no layer starts before one that it reads; it may if it takes long to prepare."""
+    return all(starts[p] <= starts[i] for i in starts for p in problem.network.producers[i] if p in starts)
+
+
 def lines(problem: Problem) -> Iterator[tuple[int, ...]]:
     """Yield every topological order."""
     for line in itertools.permutations(range(len(problem.layers))):
@@ -83,20 +88,20 @@ def lines(problem: Problem) -> Iterator[tuple[int, ...]]:
 def test_the_best_choice_of_modes_is_that_of_all_choices_and_orders(seed: int) -> None:
     problem, pools, plan = one_channel(seed, 3)
     modes = some_modes(random.Random(seed), problem, pools, plan, 3)
-    window = Window(plan, (), {i: modes[i] for i in by_start(problem, plan)}, ())
+    window = PlanWindow(plan, (), {i: modes[i] for i in by_start(problem, plan)}, ())
     answer, _ = Master(problem, window).solve(10.0, seed, Stop())
     plans = (
         overlap_shared(problem, choice, line, frozenset(line))
         for choice in itertools.product(*modes)
         for line in lines(problem)
     )
-    # Layers that have no other mode keep their order, so that all orders are tried only if there are none.
     best = min(found.latency for found in plans if found is not None)
-    assert answer is not None and answer.optimal
+    assert answer is not None and answer.optimal and answer.latency <= plan.latency
+    # Layers that have no other mode keep their order, so the model has not all orders if they are several.
     if sum(len(own) == 1 for own in modes) < 2:
-        assert answer.latency == best
-    else:
-        assert best <= answer.latency <= plan.latency
+        assert answer.latency <= best
+    if follows(problem, answer.starts):
+        assert answer.latency >= best
 
 
 @given(st.integers(0, 10**6))
@@ -109,12 +114,14 @@ def test_what_a_window_says_is_no_earlier_than_what_comes_of_it(seed: int) -> No
     chosen = {
         i: modes[i] if place < last else modes[i][:1] for place, i in enumerate(order) if place >= first
     }
-    answer, _ = Master(problem, Window(plan, order[:first], chosen, ())).solve(10.0, seed, Stop())
+    answer, _ = Master(problem, PlanWindow(plan, order[:first], chosen, ())).solve(10.0, seed, Stop())
     assert answer is not None and answer.latency <= plan.latency
     profiles = [answer.chosen.get(i, own) for i, own in enumerate(plan.profiles)]
     starts = {i: -len(order) + place for place, i in enumerate(order)} | dict(answer.starts)
     line = in_order(problem, starts)
     made = overlap_shared(problem, profiles, line, frozenset(line), plan, first)
+    if not follows(problem, answer.starts):
+        return
     assert made is not None and made.latency <= answer.latency
     for i, start in answer.starts.items():
         assert made.timeline.layers[i].start <= start
@@ -145,17 +152,22 @@ def test_no_layer_waits_from_the_rigid_lag_on(seed: int) -> None:
 
 
 @given(st.integers(0, 10**6))
-def test_modes_are_valid_and_none_is_worse_than_another_in_everything(seed: int) -> None:
+def test_modes_stand_for_all_pooled_mappings(seed: int) -> None:
     problem, pools, plan = drawn(seed, 4)
-    modes = Modes(pools, random.Random(seed), WindowParams(alike=0.0))
-    for i in range(len(problem.layers)):
+    params = WindowParams()
+    modes = Modes(pools, random.Random(seed), params)
+    for i, layer in enumerate(problem.layers):
+        pooled = [p for shape in shapes(problem.hardware) for p in pools.close(i, shape)]
         for _ in range(3):
             found = modes.of(i, plan)
-        shortest = min([plan.profiles[i], *pools.close(i, shapes(problem.hardware)[-1])], key=length)
-        assert length(found[0]) <= length(shortest)
-        for a, b in itertools.combinations(found, 2):
-            assert length(a) <= length(b)
-            assert (b.banks, b.rows) < (a.banks, a.rows) or b.banks < a.banks or b.rows < a.rows or a != b
+            changed = {m.mapping for m in found} - {p.mapping for p in pooled}
+            assert len(changed) <= params.varied
+            assert not any(problems(layer, mapping, problem.hardware) for mapping in changed)
+        for p in pooled:
+            late = params.finer * min(lag(p), 1.0)
+            assert any(
+                m.banks <= p.banks and length(m) <= length(p) and min(lag(m), 1.0) <= late for m in found
+            )
 
 
 @given(st.integers(0, 10**6))
@@ -174,8 +186,8 @@ def test_moves_give_valid_plans_that_are_no_later(seed: int) -> None:
 
 @pytest.mark.parametrize("weights", ["shared", "reload"])
 def test_the_same_seed_gives_the_same_plan(weights: str) -> None:
-    network, chip = load_network("squeezenet"), load_hardware("hbm2-bitsimd").with_weights(weights)
-    found = [solve(network, chip, method="cpsat", stop=Stop.deterministic(4), seed=2) for _ in range(2)]
+    network, chip = load_network("toy"), load_hardware("toy").with_weights(weights)
+    found = [solve(network, chip, method="cpsat", stop=Stop.deterministic(2), seed=2) for _ in range(2)]
     assert found[0].solution == found[1].solution
     assert found[0].steps == found[1].steps
 
@@ -187,13 +199,12 @@ def test_a_search_with_windows_can_be_cut_short_at_any_moment(seconds: float) ->
     timer = threading.Timer(seconds, flag.set)
     timer.start()
     result = solve(network, chip, method="cpsat", stop=Stop(seconds=60, interrupt=flag))
-    assert flag.is_set() and time.monotonic() > 0
+    assert flag.is_set()
     assert result.seconds < seconds + 3
     assert result.latency <= result.sequential
 
 
-def test_windows_find_what_single_changes_do_not() -> None:
-    """Two layers side by side, each on half of the banks, instead of one after the other on all of them."""
-    network, chip = load_network("inception-v1"), load_hardware("hbm2-bitsimd-8stack")
-    alone = solve(network, chip, method="descent", stop=Stop.deterministic(12))
-    assert solve(network, chip, method="cpsat", stop=Stop.deterministic(12)).latency < alone.latency
+def test_windows_find_what_other_moves_do_not() -> None:
+    network, chip = load_network("squeezenet"), load_hardware("hbm2-bitsimd-8stack")
+    alone = solve(network, chip, method="descent", stop=Stop.deterministic(8))
+    assert solve(network, chip, method="cpsat", stop=Stop.deterministic(8)).latency < 0.99 * alone.latency

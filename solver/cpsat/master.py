@@ -24,7 +24,7 @@ from solver.timing.timeline import layer_times
 
 
 @dataclass(frozen=True, eq=False)
-class Window:
+class PlanWindow:
     """What is decided anew, the rest of a plan being as it is.
 
     Attributes
@@ -81,13 +81,14 @@ class _Task:
 class Master:
     """The model of one window."""
 
-    def __init__(self, problem: Problem, window: Window) -> None:
+    def __init__(self, problem: Problem, window: PlanWindow) -> None:
         self.problem, self.window = problem, window
         self.cp = CpModel()
         self.limit = window.plan.latency
         self.pairs = 0
         self.tasks = {i: self._task(i, modes) for i, modes in window.modes.items()}
-        self.latency = self.cp.new_int_var(0, self.limit, "latency")
+        ended = max([0, *(window.plan.timeline.layers[i].end for i in window.before)])
+        self.latency = self.cp.new_int_var(ended, self.limit, "latency")
         self._lags()
         self._banks()
         self._rows()
@@ -203,9 +204,10 @@ class Master:
 
     def _in_order(self) -> None:
         """Start layers whose mode is given in the order in which they start now."""
-        given = [task for task in self.tasks.values() if not task.takes]
-        for first, second in pairwise(given):
-            self.cp.add(second.start >= first.start)
+        times = self.window.plan.timeline.layers
+        given = [i for i, task in self.tasks.items() if not task.takes]
+        for first, second in pairwise(sorted(given, key=lambda i: rigid_start(times[i]))):
+            self.cp.add(self.tasks[second].start >= self.tasks[first].start)
 
     def _ends(self) -> None:
         """End when all layers have ended; those after the window are as much earlier as it lets them be."""

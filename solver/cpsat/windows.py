@@ -10,7 +10,7 @@ import random
 from dataclasses import replace
 from functools import partial
 
-from solver.cpsat.master import Answer, Master, Window
+from solver.cpsat.master import Answer, Master, PlanWindow
 from solver.mapspace.pools import Pools
 from solver.params import MoveParams
 from solver.schedule.plan import Plan, by_start, in_order
@@ -18,7 +18,7 @@ from solver.search.descent import Neighbourhood, moves_for
 from solver.search.exchanges import Exchanges, TableCheckedMoves
 from solver.search.modes import Modes, length
 from solver.search.shared import SharedMoves, SharedState
-from solver.stop import STEPS_PER_SECOND
+from solver.stop import STEP_LAYERS, STEPS_PER_SECOND
 from solver.timing.profile import Profile
 
 
@@ -41,7 +41,7 @@ class WindowMoves(SharedMoves):
         self.pools.stop.worked(work)
         if changed is not None and changed.cost < state.cost:
             return changed
-        self._owed = round(work * STEPS_PER_SECOND)
+        self._owed = round(work * STEPS_PER_SECOND * min(1, STEP_LAYERS / len(self.problem.layers)))
         return None
 
     def _window(self, state: SharedState) -> tuple[SharedState | None, float]:
@@ -54,7 +54,7 @@ class WindowMoves(SharedMoves):
         free = order[first : first + number]
         modes = {i: self._options(i, plan, self._span(state, free)) for i in free}
         given = {i: (plan.profiles[i],) for i in order[first + number : end]}
-        window = Window(plan, order[:first], {**modes, **given}, order[end:], self._rows)
+        window = PlanWindow(plan, order[:first], {**modes, **given}, order[end:], self._rows)
         master = Master(self.problem, window)
         answer, effort = master.solve(params.effort, self.random.getrandbits(30), self.pools.stop)
         self._free += 1 if answer is not None and answer.optimal else -1
