@@ -11,7 +11,9 @@ from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol, Self
 
 STEPS_PER_SECOND = 300
-"""Steps of a nominal second: about what one process does with a network of twenty layers."""
+"""Steps of a nominal second: about what one process does with a network of `STEP_LAYERS` layers."""
+
+STEP_LAYERS = 20
 
 POLL_SECONDS = 0.1
 """How often who waits for others looks whether it is time to stop."""

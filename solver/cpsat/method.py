@@ -14,6 +14,7 @@ from overlapim_files import InputError
 from solver.bound.model import BoundModel, raised_bound
 from solver.bound.relaxation import linear_bound
 from solver.cpsat.optimise import Optimum, optimise
+from solver.cpsat.windows import NEIGHBOURHOODS, windows
 from solver.mapspace.enumeration import count
 from solver.maxplus.candidates import Candidate
 from solver.maxplus.checkpoints import Candidates
@@ -24,7 +25,6 @@ from solver.run import Run
 from solver.schedule.plan import Plan
 from solver.schedule.transform import improve
 from solver.search.begin import begin
-from solver.search.exchanges import NEIGHBOURHOODS, exchanges
 from solver.search.nearby import Nearby
 from solver.search.parallel import Descents, descend
 from solver.stop import POLL_SECONDS, Stop, StoppedError
@@ -205,7 +205,7 @@ def _in_turn(run: Run) -> None:
         end = run.stop.elapsed() + max(params.cpsat.first_round, run.stop.elapsed())
         run.doing("changes mappings, starts and banks")
         searching = run.stop.part(params.cpsat.descent_share, until=end)
-        descend(run.pools, run.incumbent, searching, seed, 1, choices.found, params.descent, exchanges)
+        descend(run.pools, run.incumbent, searching, seed, 1, choices.found, params.descent, windows)
         _bound_once(run)
         choosing = run.stop.part(until=end)
         while not choosing.reached():

@@ -15,7 +15,8 @@ from solver.maxplus.candidates import Candidate, records
 from solver.stop import Stop
 from solver.timing.infinity import MINUS_INFINITY
 from solver.timing.problem import Edge
-from solver.timing.profile import Cycles
+from solver.timing.profile import Cycles, Profile
+from solver.timing.timeline import edge_records
 
 
 def pair_lags(starts: Cycles, need: Cycles, passed: Cycles, reached: Cycles) -> Cycles:
@@ -36,6 +37,15 @@ def pair_lags(starts: Cycles, need: Cycles, passed: Cycles, reached: Cycles) -> 
     # A block counts if it starts before the checkpoint; the first one counts for the start of the layer.
     found = longest[:, starts.searchsorted(np.maximum(reached, 1))]
     return np.where(found == MINUS_INFINITY, MINUS_INFINITY, found + reached - passed[:, None])
+
+
+def rigid_lag(producer: Profile, consumer: Profile, edge: Edge, transfer: int) -> int | None:
+    """Return how long after its producer a layer starts, at least, if neither of them ever waits.
+
+    None if it reads nothing.
+    """
+    _, _, lags = edge_records(producer, consumer, edge)
+    return int(lags.max()) + transfer + producer.lead - consumer.lead if len(lags) else None
 
 
 def edge_lags(

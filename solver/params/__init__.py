@@ -32,6 +32,7 @@ from solver.params.search import (
     StaticParams,
     Strategy,
     Walk,
+    WindowParams,
 )
 
 __all__ = [
@@ -63,6 +64,7 @@ __all__ = [
     "Strategy",
     "Walk",
     "WholeParams",
+    "WindowParams",
 ]
 
 

@@ -208,6 +208,41 @@ class SharedParams:
 
 
 @dataclass(frozen=True)
+class WindowParams:
+    """Moves for shared weights that decide many layers together (`solver.cpsat.windows`)."""
+
+    finest: int = 64
+    """The fewest banks of a mode, as a part of the most that a layer may have."""
+    finer: float = 1.4
+    """A pooled mapping is left out if outputs of a faster one come no more than so many times as late."""
+    alike: float = 0.01
+    """A random change gains if it is faster, or its readers start earlier, by such a share of its time."""
+    varied: int = 2
+    """Random changes of a layer that are among its modes, at most."""
+    draws: int = 6
+    """Random changes of known modes of a layer that are looked at each time it chooses."""
+    change_rate: float = 1.0
+    """Rate of the exponential distribution of the changes of a mapping, beyond the first."""
+    first: int = 8
+    """Layers that choose a mode at first; one more after a window solved to the end, otherwise one less."""
+    fewest: int = 4
+    most: int = 40
+    """The same, at least and at most."""
+    following: int = 20
+    """Layers after these that are started anew with them."""
+    effort: float = 0.2
+    """Deterministic time that a window is solved for, at most."""
+    pair_work: float = 7e-5
+    """Nominal seconds for each pair of modes of layers one of which reads the other."""
+    layer_work: float = 0.004
+    """The same for each layer that chooses."""
+    solving_work: float = 7.0
+    """The same for each unit of deterministic time that solving takes."""
+    retreat: float = 0.99
+    """By what factor fewer rows are asked for after a choice whose rows do not fit."""
+
+
+@dataclass(frozen=True)
 class SharesParams:
     """How banks are shared out at prices, as the start of searches with shared weights."""
 
@@ -237,6 +272,7 @@ class MoveParams:
     static: StaticParams = StaticParams()
     exchange: ExchangeParams = ExchangeParams()
     shared: SharedParams = SharedParams()
+    windows: WindowParams = WindowParams()
     balance: BalanceParams = BalanceParams()
     placement: PlacementParams = PlacementParams()
     critical: float = 0.7

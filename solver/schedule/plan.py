@@ -55,8 +55,13 @@ def assemble(done: Mapping[int, LayerTimes], banks: Mapping[int, Banks]) -> Plan
 
 def by_start(problem: Problem, plan: Plan) -> tuple[int, ...]:
     """Return the layers by when they start in a plan, each after its producers."""
+    return in_order(problem, {i: times.start for i, times in enumerate(plan.timeline.layers)})
+
+
+def in_order(problem: Problem, starts: Mapping[int, int]) -> tuple[int, ...]:
+    """Return the layers by their starts, each after its producers."""
     producers, done = problem.network.producers, set[int]()
-    waiting = sorted(problem.network.topological, key=lambda i: plan.timeline.layers[i].start)
+    waiting = sorted(problem.network.topological, key=starts.__getitem__)
     order: list[int] = []
     while waiting:
         ready = next(i for i in waiting if done.issuperset(producers[i]))

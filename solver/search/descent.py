@@ -26,13 +26,15 @@ Neighbourhood = Callable[[Pools, random.Random, MoveParams], Moves[Any]]
 """Makes the moves of a search; a function that can be sent to another process."""
 
 
-def moves_for(static: type[StaticMoves], pools: Pools, rng: random.Random, params: MoveParams) -> Moves[Any]:
-    """Return moves of the given kind with static weights, the only kind there is with shared ones."""
-    return (static if pools.problem.hardware.weights == "static" else SharedMoves)(pools, rng, params)
+def moves_for(
+    static: type[StaticMoves], shared: type[SharedMoves], pools: Pools, rng: random.Random, params: MoveParams
+) -> Moves[Any]:
+    """Return moves of the kind that is given for the weights of the chip."""
+    return (static if pools.problem.hardware.weights == "static" else shared)(pools, rng, params)
 
 
-single_moves = partial(moves_for, StaticMoves)
-"""Moves of one layer, two where banks change hands."""
+single_moves = partial(moves_for, StaticMoves, SharedMoves)
+"""Moves of one layer, several where banks change hands or layers are put side by side."""
 
 
 class Descent:

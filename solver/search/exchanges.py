@@ -10,14 +10,12 @@ from __future__ import annotations
 import random
 from collections import deque
 from collections.abc import Iterator
-from functools import partial
 
 from solver.mapspace.neighbours import neighbour
 from solver.mapspace.pools import Pools
 from solver.maxplus.through import Remaining
 from solver.params import MoveParams
 from solver.schedule.plan import Plan
-from solver.search.descent import Neighbourhood, moves_for
 from solver.search.state import State, critical_layers
 from solver.search.static import StaticMoves
 from solver.timing.mapping import Mapping
@@ -174,8 +172,3 @@ class Exchanges(TableCheckedMoves):
 
 def _value(weighed: Weighed) -> int:
     return weighed[0]
-
-
-exchanges = partial(moves_for, Exchanges)
-NEIGHBOURHOODS: tuple[Neighbourhood, ...] = (exchanges, partial(moves_for, TableCheckedMoves))
-"""Of searches side by side. Exact choices are faster on some networks, random ones on others."""
