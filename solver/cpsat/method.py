@@ -25,7 +25,7 @@ from solver.run import Run
 from solver.schedule.plan import Plan
 from solver.schedule.transform import improve
 from solver.search.begin import begin
-from solver.search.nearby import Nearby
+from solver.search.nearby import Nearby, crossed
 from solver.search.parallel import Descents, descend
 from solver.stop import POLL_SECONDS, Stop, StoppedError
 from solver.timing.problem import Problem
@@ -131,13 +131,14 @@ class _Choices:
         self.params = run.params.cpsat
         self.nearby = Nearby(run.pools, run.seed, self.params.nearby)
         self.others: deque[Plan] = deque(maxlen=self.params.others)
+        self.afar: deque[Plan] = deque(maxlen=self.params.crossed)
         self._pause = self.params.stall
         self._mark = run.incumbent.latency
         self._marked = run.stop.wall()
 
     def found(self, plan: Plan) -> None:
-        """Keep a plan that a descent has found."""
-        self.others.append(plan)
+        """Keep a plan that a descent has found: a better one, or the best of a stretch that began afar."""
+        (self.others if plan.latency < self.run.incumbent.latency else self.afar).append(plan)
         self.run.found(plan)
         if plan.latency < (1 - self.params.progress) * self._mark:
             self._mark, self._marked = plan.latency, self.run.stop.wall()
@@ -152,20 +153,29 @@ class _Choices:
         """Draw candidates near the best plan and solve for the best choice."""
         stop.count(1)
         self.run.doing("proves the best choice among candidates")
-        if self._choose(self.nearby.candidates(self.run.incumbent, tuple(self.others), stop), stop):
+        crossing = tuple(self.afar)
+        self.afar.clear()
+        if self._choose(self._candidates(crossing, stop), stop, adapt=not crossing):
             self._pause = self.params.stall
         else:
             self._pause, self._marked = 2 * self._pause, self.run.stop.wall()
         self.run.found(improve(self.run.problem, self.run.incumbent, stop))
 
-    def _choose(self, candidates: Candidates, stop: Stop) -> bool:
+    def _candidates(self, afar: tuple[Plan, ...], stop: Stop) -> Candidates:
+        """Return candidates near the best plan, or what layers have in it and in plans from far away."""
+        if afar:
+            return crossed((self.run.incumbent, *afar))
+        return self.nearby.candidates(self.run.incumbent, tuple(self.others), stop)
+
+    def _choose(self, candidates: Candidates, stop: Stop, adapt: bool) -> bool:
         """Solve for a while and return whether a better plan was found.
 
         What is proved of the candidates is kept if nothing else is known.
         """
         run, number, start = self.run, sum(map(len, candidates)), self.run.incumbent
         found = _optimise(run, candidates, self._moment(stop), lambda _: None)
-        self.nearby.adapt(found.optimal)
+        if adapt:
+            self.nearby.adapt(found.optimal)
         if found.optimal or (found.bound > 0 and run.candidate_bound is None):
             run.candidates_bounded(found.bound, number)
         return found.plan.latency < start.latency

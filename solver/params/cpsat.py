@@ -92,6 +92,8 @@ class CpsatParams:
     """Seconds after which candidates are drawn anew, near what is then the best plan."""
     others: int = 8
     """Other good plans whose mappings are among the candidates: the last ones that were found."""
+    crossed: int = 2
+    """Plans of stretches that began afar that are crossed with the best one at a time: the last ones."""
     first_round: float = 60.0
     """Seconds, where one process does everything in turn; each round after it is as long as all before."""
     descent_share: float = 0.7

@@ -46,6 +46,11 @@ class Balance:
             work = [self._late(chosen, i) * chosen[i][1].banks for i in self.layers]
         return self._give_rest(chosen, stop) if self._take_back(chosen, stop) else None
 
+    def fitted(self, profiles: Sequence[Profile], stop: Stop) -> list[Profile] | None:
+        """Take banks from layers until there are enough, and give away those that are left; None as above."""
+        chosen = [(self.pools.size(p.banks), p) for p in profiles]
+        return self._give_rest(chosen, stop) if self._take_back(chosen, stop) else None
+
     def _member(self, layer: int, sizes: Sequence[int]) -> tuple[int, Profile] | None:
         """Return the first size for which there are profiles, with the best of them."""
         for size in sizes:

@@ -58,5 +58,5 @@ def _one_of_batch(pools: Pools, stop: Stop, seed: int, params: Params) -> Plan |
     except InputError:
         return None
     begin(alone, plans[0], stop, seed, plans.append, params)
-    Descent(alone, seed, params.descent).run(plans[-1], stop, plans.append)
-    return lift(pools.problem, plans[-1])
+    best = Descent(alone, seed, params.descent).run(plans[-1], stop, lambda _: None)
+    return lift(pools.problem, best)

@@ -61,7 +61,12 @@ class Descent:
         self.moves = neighbourhood(pools, self.random, params.moves)
 
     def run(self, start: Plan, stop: Stop, found: Callable[[Plan], None]) -> Plan:
-        """Search until it is time to stop; `found` is called with better plans. Never worse than `start`."""
+        """Search until it is time to stop. Never worse than `start`.
+
+        Parameters
+        ----------
+        found : called with better plans, and with the best ones of stretches that began afar.
+        """
         return self._run(self.moves, start, stop, found)
 
     def _run(self, moves: Moves[AState], start: Plan, stop: Stop, found: Callable[[Plan], None]) -> Plan:
@@ -73,7 +78,7 @@ class Descent:
                     found(best.plan)
                 elif looked == self.params.first_starts and best.plan is start:
                     break
-        current, idle, restarts = best, 0, 0
+        current, near, idle, restarts = best, best, 0, 0
         history = deque([current.cost] * moves.history(0), maxlen=moves.history(0))
         while not stop.step():
             try:
@@ -82,23 +87,36 @@ class Descent:
                 break
             history.append(current.cost)
             idle += 1
-            if current.cost < best.cost:
-                if current.plan.latency < best.plan.latency:
-                    found(current.plan)
-                best, idle = current, 0
-            if stop.steps % moves.attention == 0 and (fed := self._better(moves, best)) is not best:
-                best, idle = fed, 0
+            if current.cost < near.cost:
+                near, idle = current, 0
+            if near.cost < best.cost:
+                if near.plan.latency < best.plan.latency:
+                    found(near.plan)
+                best = near
+            attentive = near is best and stop.steps % moves.attention == 0
+            if attentive and (fed := self._better(moves, best)) is not best:
+                near, best, idle = fed, fed, 0
                 if current.cost > self.params.behind * best.cost:
                     current = best
                     history.extend([best.cost] * len(history))
             if idle > moves.patience:
-                best = self._better(moves, best)
-                current, idle, restarts = best, 0, restarts + 1
+                if near is not best:
+                    found(near.plan)
+                best, restarts = self._better(moves, best), restarts + 1
+                current = near = self._begin_anew(moves, best, restarts, stop)
+                idle = 0
                 length = moves.history(restarts)
                 noise = self.params.restart_noise
-                worse = (current.cost * (1 + noise * self.random.random()) for _ in range(length))
+                worse = (near.cost * (1 + noise * self.random.random()) for _ in range(length))
                 history = deque(worse, maxlen=length)
         return best.plan
+
+    def _begin_anew(self, moves: Moves[AState], best: AState, restarts: int, stop: Stop) -> AState:
+        """Return the best state, or one far away from it if it is time for that and there is one."""
+        if restarts % self.params.wander == 0:
+            with suppress(StoppedError):
+                return moves.afar(best, stop) or best
+        return best
 
     def _better(self, moves: Moves[AState], best: AState) -> AState:
         """Return the better of the best state and what the incumbent feed has."""

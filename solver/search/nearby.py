@@ -25,6 +25,17 @@ from solver.timing.mapping import Mapping
 from solver.timing.profile import Profile
 
 
+def crossed(plans: Sequence[Plan]) -> Candidates:
+    """Return for each layer what it has in any of some plans: the best choice among them crosses these."""
+    layers = zip(*(plan.timeline.layers for plan in plans), strict=True)
+    return [_once([as_candidate(times) for times in own]) for own in layers]
+
+
+def _once(candidates: Sequence[Candidate]) -> list[Candidate]:
+    """Return each mapping and order once."""
+    return list({(c.profile.mapping, c.blocks): c for c in reversed(candidates)}.values())
+
+
 class Nearby:
     """Draws candidates near a plan; every random choice comes from the seed."""
 
@@ -54,7 +65,7 @@ class Nearby:
                 stop.check()
                 known[i] += [as_candidate(other.timeline.layers[i]) for other in others]
                 known[i] += self._near(i, remaining, stop)
-        return [list({(c.profile.mapping, c.blocks): c for c in reversed(own)}.values()) for own in known]
+        return [_once(own) for own in known]
 
     def _drawing(self, plan: Plan) -> set[int]:
         """Return layers that mostly hang together, one of them on the critical path."""

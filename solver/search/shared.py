@@ -61,6 +61,10 @@ class SharedMoves:
         """Yield nothing: the plan without overlap is hard to beat."""
         return iter(())
 
+    def afar(self, state: SharedState, stop: Stop) -> SharedState | None:
+        """Return None: searches with shared weights begin anew near by."""
+        return None
+
     def change(self, state: SharedState, limit: float) -> SharedState | None:
         """Return a state one move away that costs no more than the limit, or None if the move led nowhere."""
         path = critical_layers(state.plan.timeline)

@@ -62,5 +62,8 @@ class Moves(Protocol[AState]):
     def starts(self, stop: Stop) -> Iterator[AState]:
         """Yield other states to begin with."""
 
+    def afar(self, state: AState, stop: Stop) -> AState | None:
+        """Return a state in which much is otherwise, and which may cost more; None if there is none."""
+
     def change(self, state: AState, limit: float) -> AState | None:
         """Return a state one move away that costs no more than the limit, or None if the move led nowhere."""

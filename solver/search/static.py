@@ -33,6 +33,7 @@ class StaticMoves:
         self.problem = pools.problem
         self.random = rng
         self.placement = Placement(pools.problem, rng, params.placement)
+        self._even: dict[tuple[float, float], list[Profile] | None] = {}
         self._ranked: dict[tuple[int, int], list[Profile]] = {}
 
     def history(self, restarts: int) -> int:
@@ -56,6 +57,30 @@ class StaticMoves:
                 if state:
                     yield state
                     break
+
+    def afar(self, state: State, stop: Stop) -> State | None:
+        """Return a state in which a part of the network is as another way to share the banks has it."""
+        balance = self.params.balance
+        rule = self.random.choice(balance.weights)
+        even = Balance(self.pools, self.problem.hardware.banks, *rule, balance)
+        if rule not in self._even:
+            self._even[rule] = even.share(stop)
+        others = self._even[rule]
+        if others is None:
+            return None
+        region = self._region()
+        mixed = [others[i] if i in region else own for i, own in enumerate(state.plan.profiles)]
+        profiles = even.fitted(mixed, stop)
+        return None if profiles is None else self._placed(self._evaluate(profiles, None), math.inf)
+
+    def _region(self) -> set[int]:
+        """Return some layers that hang together, up to all but one."""
+        network, most = self.problem.network, self.random.randrange(1, max(len(self.problem.layers), 2))
+        found = {self.random.randrange(len(self.problem.layers))}
+        while len(found) < most:
+            near = {j for i in found for j in (*network.producers[i], *network.consumers[i])} - found
+            found.add(self.random.choice(sorted(near or set(range(len(self.problem.layers))) - found)))
+        return found
 
     def change(self, state: State, limit: float) -> State | None:
         """Return a state one move away that costs no more than the limit, or None if the move led nowhere."""
