@@ -15,9 +15,9 @@ from solver.timing.problem import Problem
 log = logging.getLogger("overlapim")
 
 
-def gap(latency: int, bound: int | None) -> float | None:
-    """Return the share of the latency by which a bound falls short of it; None without a bound."""
-    return None if bound is None else max(latency - bound, 0) / max(latency, 1)
+def gap(latency: int, bound: int) -> float:
+    """Return the share of the latency by which a bound falls short of it."""
+    return max(latency - bound, 0) / max(latency, 1)
 
 
 @dataclass(frozen=True)
@@ -26,10 +26,10 @@ class Improvement:
 
     seconds: float
     latency: int
-    bound: int | None
+    bound: int
 
     @property
-    def gap(self) -> float | None:
+    def gap(self) -> float:
         """Share of the latency by which the bound falls short of it."""
         return gap(self.latency, self.bound)
 
@@ -53,7 +53,7 @@ class Run:
     warm_start : a plan that was known before, already reported as found.
     start : the plan of `sequential`, which every method begins with; the warm start if that finds none.
     best : the best plan so far.
-    bound : no valid plan is faster.
+    bound : no valid plan is faster; at first what is known at once (`quick_bound`).
     candidate_bound, candidates : no choice among so many candidate mappings is faster.
     """
 
@@ -64,10 +64,10 @@ class Run:
     seed: int
     workers: int
     observer: Observer
+    bound: int
     warm_start: Plan | None = None
     start: Plan | None = None
     best: Plan | None = None
-    bound: int | None = None
     candidate_bound: int | None = None
     candidates: int | None = None
     trace: list[Improvement] = field(default_factory=list)
@@ -95,7 +95,7 @@ class Run:
     def bounded(self, bound: int) -> None:
         """Raise the bound that is proved for all valid plans, if this one is higher than those before."""
         with self._lock:
-            if self.bound is None or bound > self.bound:
+            if bound > self.bound:
                 self.bound = bound
                 self._improved()
 
@@ -112,7 +112,7 @@ class Run:
         if self.best is None:
             return
         latency = self.best.latency
-        if self.bound is not None and self.bound > latency:
+        if self.bound > latency:
             raise RuntimeError(f"a bound of {self.bound} was proved, but a plan takes {latency} cycles")
         improvement = Improvement(round(self.stop.wall(), 3), latency, self.bound)
         self.trace.append(improvement)

@@ -93,21 +93,13 @@ class Solution(FileModel):
         ]
 
 
-def from_plan(
-    problem: Problem, plan: Plan, method: str, seed: int, bound: int | None, candidate_bound: int | None
-) -> Solution:
+def from_plan(problem: Problem, plan: Plan, method: str, seed: int, bound: int | None = None) -> Solution:
     """Return the solution that states a plan.
 
     Parameters
     ----------
     bound : proved for all valid solutions; the plan is optimal if it is its latency.
-    pool_bound : proved for some mappings only, stated if there is no bound for all. It may lie above the
-        latency if the plan holds other mappings; then it says no more than that none of those is better.
     """
-    scope: BoundScope = "mapspace"
-    optimal = bound == plan.latency
-    if bound is None and candidate_bound is not None:
-        bound, scope = min(candidate_bound, plan.latency), "pool"
     layers = {}
     for layer, times, banks in zip(problem.layers, plan.timeline.layers, plan.banks, strict=True):
         layers[layer.name] = LayerRecord(
@@ -125,8 +117,7 @@ def from_plan(
         hardware=problem.hardware,
         latency=plan.latency,
         bound=bound,
-        bound_scope=scope,
-        status="optimal" if optimal else "feasible",
+        status="optimal" if bound == plan.latency else "feasible",
         interval=plan.interval,
         energy_pj=plan_energy(problem.hardware, plan),
         method=method,

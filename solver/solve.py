@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from hw.hardware import Hardware
 from models.network import Network
 from overlapim_files import InputError, nearest
+from solver.bound.quick import quick_bound
 from solver.mapspace.pools import Pools
 from solver.maxplus.latest import postpone
 from solver.methods import DEFAULT_METHOD, METHODS
@@ -15,7 +16,7 @@ from solver.run import Improvement, Observer, Run, gap
 from solver.schedule.plan import Plan
 from solver.schedule.transform import advance
 from solver.search.sequential import sequential
-from solver.solution import BoundScope, Solution, Status, from_plan, verify
+from solver.solution import Solution, Status, from_plan, verify
 from solver.stop import Ending, Stop
 from solver.timing.problem import Problem
 
@@ -27,7 +28,7 @@ class Result:
     Attributes
     ----------
     sequential : latency of the `sequential` method on the same problem; of the warm start if that finds none.
-    bound : no valid solution has a lower latency, if anything was proved.
+    bound : no valid solution has a lower latency.
     candidate_bound : no choice among the `candidates` mappings that a solver was given has a lower latency.
         The plan may hold other mappings, so this may lie above its latency.
     ending : why the search ended.
@@ -36,7 +37,7 @@ class Result:
     solution: Solution
     plan: Plan
     sequential: int
-    bound: int | None
+    bound: int
     candidate_bound: int | None
     candidates: int | None
     trace: tuple[Improvement, ...]
@@ -50,24 +51,19 @@ class Result:
         return self.solution.latency
 
     @property
-    def bound_scope(self) -> BoundScope:
-        """What the bound that the solution states holds for."""
-        return self.solution.bound_scope
-
-    @property
     def status(self) -> Status:
         """`optimal` if the bound is the latency."""
         return self.solution.status
 
     @property
-    def gap(self) -> float | None:
+    def gap(self) -> float:
         """Share of the latency by which the bound falls short of it."""
         return gap(self.latency, self.bound)
 
     @property
     def candidate_gap(self) -> float | None:
         """Share of the latency by which the bound over the candidates falls short of it."""
-        return gap(self.latency, self.candidate_bound)
+        return None if self.candidate_bound is None else gap(self.latency, self.candidate_bound)
 
 
 def solve(
@@ -110,7 +106,8 @@ def solve(
     problem = Problem(network, hardware)
     pools = Pools(problem, params.pools, stop)
     known = None if warm_start is None else advance(problem, warm_start)
-    run = Run(problem, pools, params, stop, seed, workers, observer or Observer(), known)
+    bound = quick_bound(problem, params.bound)
+    run = Run(problem, pools, params, stop, seed, workers, observer or Observer(), bound, known)
     if known is not None:
         run.found(known)
     run.doing("maps the layers one after the other")
@@ -134,7 +131,7 @@ def _result(run: Run, method: str) -> Result:
     ending = run.stop.ending() or "finished"
     run.doing("checks the answer")
     plan = postpone(run.problem, run.incumbent)
-    solution = from_plan(run.problem, plan, method, run.seed, run.bound, run.candidate_bound)
+    solution = from_plan(run.problem, plan, method, run.seed, run.bound)
     verify(solution)
     return Result(
         solution=solution,

@@ -145,17 +145,17 @@ class Stop:
         """Count work that is not done in steps, in nominal seconds."""
         self.progress.work += seconds
 
-    def improved(self, gap: float | None) -> None:
+    def improved(self, gap: float) -> None:
         """Note a better plan or a higher bound, and stop if what is proved is enough.
 
         Parameters
         ----------
-        gap : the share of the latency by which the bound now falls short of it; None without a bound.
+        gap : the share of the latency by which the bound now falls short of it.
         """
         self.progress.improved = self.elapsed()
         if gap == 0:
             self.progress.ending = "optimal"
-        elif gap is not None and self.gap is not None and gap <= self.gap:
+        elif self.gap is not None and gap <= self.gap:
             self.progress.ending = "gap"
 
     def ending(self) -> Ending | None:

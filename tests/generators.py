@@ -160,7 +160,7 @@ def begin_early(path: Path) -> None:
     """Let the layers of a solution file begin as early as they can, so that they wait."""
     found, plan = read_verified(path)
     problem = Problem(found.network, found.hardware)
-    early = from_plan(problem, advance(problem, plan), found.method, found.seed, None, None)
+    early = from_plan(problem, advance(problem, plan), found.method, found.seed)
     path.write_text(dump(early))
 
 

@@ -61,7 +61,7 @@ def test_lifted_plans_are_valid_and_take_one_inference_after_the_other(seed: int
     plan = sequential(pools, Stop())
     batch = lift(Problem(network, chip), plan)
     if batch is not None:
-        verify(from_plan(Problem(network, chip), batch, "test", 0, None, None))
+        verify(from_plan(Problem(network, chip), batch, "test", 0))
         assert [p.mapping.loops[0] for p in batch.profiles] == [("N", BATCH, "temporal")] * len(
             network.layers
         )

@@ -16,7 +16,8 @@ from models.library import load_network
 from models.network import AXES, DIMS, AxisAccess, Dim, Flatten
 from solver.bench.small import draw_small
 from solver.bound.durations import useful_cycles
-from solver.bound.model import BoundModel, bank_numbers, raised_bound
+from solver.bound.model import BoundModel, raised_bound
+from solver.bound.quick import bank_numbers, quick_bound
 from solver.bound.reading import enabled, needed, needed_by_shares
 from solver.bound.relaxation import linear_bound
 from solver.cpsat import method
@@ -60,6 +61,7 @@ def test_cpsat_is_exhaustive_and_bounds_are_below(first: int) -> None:
         model = BoundModel(problem, latency)
         least = linear_bound(model, Stop())
         assert least <= raised_bound(model, least, Stop()) <= latency
+        assert 0 < quick_bound(problem) <= latency
         if method.whole_mapspace(problem, latency + 1, Stop(), FEW_PAIRS) is None:
             continue  # these take CP-SAT a while
         bounds = Bounds()

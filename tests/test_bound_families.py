@@ -21,7 +21,8 @@ from hw.library import load_hardware
 from models.network import Layer, Network
 from solver.bench.small import draw_small
 from solver.bound.durations import block_tail, useful_cycles
-from solver.bound.model import BoundModel, bank_numbers
+from solver.bound.model import BoundModel
+from solver.bound.quick import bank_numbers
 from solver.bound.reading import enabled, needed, needed_by_shares
 from solver.bound.relaxation import linear_bound
 from solver.params import BoundParams

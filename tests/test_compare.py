@@ -99,7 +99,7 @@ def test_a_change_of_the_load_depth_alone_is_a_change_of_the_mapping(
 
     def loaded_at(load: int | None) -> str:
         changed = problem.profile(index, replace(own.mapping, load=load))
-        other = from_plan(problem, remap(problem, plan, {index: changed}), "by hand", 0, None, None)
+        other = from_plan(problem, remap(problem, plan, {index: changed}), "by hand", 0)
         file = tmp_path / f"{load}.yaml"
         file.write_text(dump(other))
         return str(file)

@@ -114,7 +114,7 @@ class Heard:
         self.bounds: list[int] = []
 
     def found(self, plan: Plan) -> None:
-        verify(from_plan(self.problem, plan, "cpsat", 0, None, None))
+        verify(from_plan(self.problem, plan, "cpsat", 0))
         self.latencies.append(plan.latency)
 
     def bounded(self, bound: int) -> None:

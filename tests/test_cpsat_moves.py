@@ -81,6 +81,6 @@ def test_moves_lead_to_valid_plans_within_the_limit(seed: int) -> None:
         changed = moves.change(state, 1.05 * state.cost)
         if changed is not None:
             assert changed.cost <= 1.05 * state.cost
-            verify(from_plan(problem, changed.plan, "cpsat", seed, None, None))
+            verify(from_plan(problem, changed.plan, "cpsat", seed))
             state, made = changed, made + 1
     assert made > 10

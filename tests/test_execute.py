@@ -463,7 +463,7 @@ def test_another_order(layer: str, tmp_path: Path, capfd: pytest.CaptureFixture[
     problem = Problem(network, load_hardware("toy").with_weights("static"))
     profiles = [problem.profile(i, Mapping((Loop("P", 6, "temporal"),))) for i in range(2)]
     plan = Plan(evaluate(problem, profiles, [0, 0]), (np.array([0]), np.array([1])))
-    solution = from_plan(problem, plan, "by hand", 0, None, None)
+    solution = from_plan(problem, plan, "by hand", 0)
     assert command(solution, tmp_path) == 0
     capfd.readouterr()
     error = refused(tampered(solution, layer, order=tuple(range(5, -1, -1))), tmp_path, capfd)

@@ -45,7 +45,7 @@ def small_problem(seed: int) -> Problem:
 
 def check_plan(problem: Problem, plan: Plan | None) -> None:
     assert plan is not None
-    verify(from_plan(problem, plan, "exhaustive", 0, plan.latency, None))
+    verify(from_plan(problem, plan, "exhaustive", 0, plan.latency))
 
 
 # Mapspace

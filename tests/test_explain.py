@@ -159,7 +159,7 @@ def _check_changes(problem: Problem, plan: Plan) -> set[str]:
     for remedy in found.best:
         assert remedy.plan.latency < found.base.latency
         assert remedy.layer in path
-        again = recompute(from_plan(problem, remedy.plan, "explain", 0, None, None))
+        again = recompute(from_plan(problem, remedy.plan, "explain", 0))
         assert again.differences == []
         assert again.plan.latency == remedy.plan.latency
         _check_one_change(found.base, remedy)

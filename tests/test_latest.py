@@ -91,7 +91,7 @@ def test_answers_start_as_late_as_they_can(weights: Weights) -> None:
                 assert [times.end for times in later.layers] != ends(plan)
             _check_path(problem, plan)
             early = advance(problem, plan)
-            verify(from_plan(problem, early, method, 0, None, None))
+            verify(from_plan(problem, early, method, 0))
             assert early.latency <= plan.latency
             again = solve(network, chip, method="sequential", stop=Stop.deterministic(0.1), warm_start=plan)
             assert again.latency <= result.latency

@@ -145,7 +145,7 @@ def test_shares_of_banks_give_valid_and_better_plans(seed: int) -> None:
     latencies = [start.latency, *(plan.latency for plan in found)]
     assert latencies == sorted(latencies, reverse=True) and len(set(latencies)) == len(latencies)
     for plan in found:
-        verify(from_plan(problem, plan, "test", 0, None, None))
+        verify(from_plan(problem, plan, "test", 0))
 
 
 @given(st.integers(0, 10**6))
@@ -157,7 +157,7 @@ def test_layers_put_side_by_side_make_valid_plans(seed: int) -> None:
     state = moves.state(start)
     for _ in range(6):
         state = moves.change(state, math.inf) or state
-    verify(from_plan(problem, state.plan, "test", 0, None, None))
+    verify(from_plan(problem, state.plan, "test", 0))
 
 
 @pytest.mark.parametrize("weights", ["shared", "reload"])

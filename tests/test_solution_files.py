@@ -139,7 +139,7 @@ def test_a_load_depth_is_kept_and_counts(tmp_path: Path) -> None:
     index = next(i for i, depth in enumerate(depths) if depth > 0)
     mapping = replace(plan.profiles[index].mapping, load=depths[index] - 1)
     changed = remap(problem, plan, {index: problem.profile(index, mapping)})
-    other = from_plan(problem, changed, "by hand", 0, None, None)
+    other = from_plan(problem, changed, "by hand", 0)
     name = given.network.layers[index].name
     assert other.layers[name].load == depths[index] - 1
     path = tmp_path / "solution.yaml"

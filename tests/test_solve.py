@@ -16,6 +16,7 @@ from models.library import load_network
 from models.network import Network
 from overlapim_files import InputError, dump
 from solver import stop as stop_module
+from solver.bound.quick import quick_bound
 from solver.mapspace.pools import Pools
 from solver.methods import METHODS
 from solver.params import Params
@@ -72,7 +73,7 @@ def plans() -> tuple[Plan, Plan]:
 @pytest.fixture
 def run() -> Run:
     problem = Problem(TOY, STATIC)
-    return Run(problem, Pools(problem), Params(), Stop(), 0, 1, Log())
+    return Run(problem, Pools(problem), Params(), Stop(), 0, 1, Log(), 0)
 
 
 @pytest.fixture
@@ -130,12 +131,11 @@ def test_a_plan_below_the_bound_is_a_bug(run: Run, plans: tuple[Plan, Plan]) -> 
 # What a result says
 
 
-def test_nothing_proved(method: Callable[..., Result]) -> None:
+def test_nothing_proved_but_what_is_known_at_once(method: Callable[..., Result]) -> None:
     result = method(lambda run: run.found(run.sequential))
-    assert (result.bound, result.gap, result.candidate_bound, result.candidate_gap, result.candidates) == (
-        None,
-    ) * 5
-    assert (result.solution.bound, result.status) == (None, "feasible")
+    assert (result.candidate_bound, result.candidate_gap, result.candidates) == (None,) * 3
+    assert result.bound == result.solution.bound == quick_bound(Problem(TOY, STATIC)) > 0
+    assert result.gap > 0 and result.status == "feasible"
 
 
 def test_both_bounds(method: Callable[..., Result]) -> None:
@@ -152,7 +152,7 @@ def test_both_bounds(method: Callable[..., Result]) -> None:
     assert result.gap == pytest.approx(0.5, abs=1e-3) and result.candidate_gap == pytest.approx(
         0.25, abs=1e-3
     )
-    assert (result.bound_scope, result.status) == ("mapspace", "feasible")
+    assert (result.solution.bound_scope, result.status) == ("mapspace", "feasible")
 
 
 @pytest.mark.parametrize("excess", [-1, 0, 1])
@@ -164,9 +164,8 @@ def test_a_bound_over_candidates_alone_proves_nothing_optimal(
         run.candidates_bounded(run.sequential.latency + excess, 12)
 
     result = method(proving)
-    assert (result.bound, result.gap, result.status) == (None, None, "feasible")
-    assert (result.candidate_bound, result.bound_scope) == (result.latency + excess, "pool")
-    assert result.solution.bound == min(result.latency + excess, result.latency)
+    assert result.candidate_bound == result.latency + excess
+    assert result.bound == result.solution.bound < result.latency and result.status == "feasible"
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -202,7 +201,11 @@ def test_exhaustive_search_proves_the_optimum() -> None:
     network, chip = tiny()
     result = solve(network, chip, method="exhaustive", stop=Stop())
     check_by_simulation(result)
-    assert (result.bound, result.bound_scope, result.status) == (result.latency, "mapspace", "optimal")
+    assert (result.bound, result.solution.bound_scope, result.status) == (
+        result.latency,
+        "mapspace",
+        "optimal",
+    )
     for other in ("sequential", "layerwise", "descent"):
         assert solve(network, chip, method=other, stop=Stop(iterations=200)).latency >= result.latency
 
@@ -212,12 +215,13 @@ def test_exhaustive_search_refuses_what_is_too_large() -> None:
         solve(load_network("resnet18"), load_hardware("hbm2-bitsimd"), method="exhaustive", stop=Stop())
 
 
-def test_exhaustive_search_cut_short_has_an_answer_and_no_bound() -> None:
+def test_exhaustive_search_cut_short_has_an_answer_and_proves_nothing() -> None:
     network, chip = tiny()
     stop = Stop()
     stop.interrupt.set()  # type: ignore[attr-defined]
     result = solve(network, chip, method="exhaustive", stop=stop)
-    assert (result.latency, result.bound) == (result.sequential, None)
+    assert (result.latency, result.status) == (result.sequential, "feasible")
+    assert result.bound == quick_bound(Problem(network, chip))
 
 
 # Going on from a plan
@@ -275,7 +279,7 @@ def test_a_bound_in_a_file_is_not_believed(tmp_path: Path) -> None:
     file = tmp_path / "solution.yaml"
     file.write_text(dump(solution.model_copy(update=forged)))
     result = solve(TOY, STATIC, method="layerwise", warm_start=read_plan(file, TOY, STATIC))
-    assert result.bound is None and result.latency < solution.latency
+    assert result.bound < result.latency < solution.latency
 
 
 # Nominal seconds

@@ -30,7 +30,7 @@ def test_no_walk_is_worse_than_its_start_and_the_best_is_the_best_of_them(seed: 
     start = sequential(pools, Stop())
     plans = {strategy: layerwise(pools, start, Stop(), LayerwiseParams(strategy)) for strategy in STRATEGIES}
     for plan in plans.values():
-        verify(from_plan(problem, plan, "layerwise", 0, None, None))
+        verify(from_plan(problem, plan, "layerwise", 0))
         assert plan.latency <= start.latency
     assert plans["best"].latency == min(plans[walk].latency for walk in WALKS)
 
@@ -79,7 +79,7 @@ def test_the_random_mapper_is_repeatable_and_valid(weights: str) -> None:
     start = sequential(Pools(problem), Stop())
     plans = [random_mapper(problem, start, Stop(iterations=200), seed) for seed in (1, 1, 2)]
     for plan in plans:
-        verify(from_plan(problem, plan, "random", 1, None, None))
+        verify(from_plan(problem, plan, "random", 1))
         ends = sorted((times.start, times.end) for times in plan.timeline.layers)
         assert all(end <= begin for (_, end), (begin, _) in itertools.pairwise(ends)), "no overlap"
     assert [p.mapping for p in plans[0].profiles] == [p.mapping for p in plans[1].profiles]

@@ -112,7 +112,7 @@ def test_improved_plans_are_valid_and_no_later(weights: str) -> None:
         assert better is plan or better.latency < plan.latency
         earlier += better is not plan
         for result in (better, transformed):
-            solution = from_plan(problem, result, "transform", 0, None, None)
+            solution = from_plan(problem, result, "transform", 0)
             verify(solution)
             orders = [record.order for record in solution.layers.values()]
             simulated = simulate(
@@ -186,7 +186,7 @@ def test_orders_last_only_as_long_as_the_loops(tokens: tuple[Problem, Plan]) -> 
             if old.order is not None and new.profile is not old.profile:
                 kept += new.order is old.order
                 dropped += new.order is None
-        verify(from_plan(problem, changed.plan, "descent", 0, None, None))
+        verify(from_plan(problem, changed.plan, "descent", 0))
         state = changed if any(o is not None for o in changed.plan.orders) else moves.state(better)
     assert kept and dropped
 
@@ -201,7 +201,7 @@ def test_shared_moves_take_orders_anew() -> None:
         state = moves.state(transformed)
         for _ in range(20):
             state = moves.change(state, math.inf) or state
-            verify(from_plan(problem, state.plan, "descent", 0, None, None))
+            verify(from_plan(problem, state.plan, "descent", 0))
             found = {i for i, order in enumerate(state.plan.orders) if order is not None}
             assert found <= state.eager
             ordered += len(found)
@@ -240,7 +240,7 @@ def test_queues_that_run_against_the_reads_are_left_alone() -> None:
     ]
     timeline = evaluate(problem, profiles, [0, 10_000, 0, 0])
     plan = Plan(timeline, tuple(np.array([bank]) for bank in (1, 0, 2, 0)))
-    verify(from_plan(problem, plan, "test", 0, None, None))
+    verify(from_plan(problem, plan, "test", 0))
     assert transform(problem, plan) is plan
     assert improve(problem, plan, Stop()) is plan
 
@@ -249,7 +249,7 @@ def test_queues_that_run_against_the_reads_are_left_alone() -> None:
 def file(tokens: tuple[Problem, Plan], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A solution file that orders can improve."""
     path = tmp_path_factory.mktemp("transform") / "solution.yaml"
-    path.write_text(dump(from_plan(*tokens, "layerwise", 7, None, None)))
+    path.write_text(dump(from_plan(*tokens, "layerwise", 7)))
     return path
 
 

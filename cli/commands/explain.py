@@ -138,7 +138,7 @@ def explain_command(
             found = remedies(problem, plan, [share.layer for share in shares(path)], stop)
         best = found.best[0].plan if found.best else found.base
         if out is not None:
-            better = from_plan(problem, postpone(problem, best), "explain", given.seed, None, None)
+            better = from_plan(problem, postpone(problem, best), "explain", given.seed)
             write_text(out / "solution.yaml", dump(better))
     record = _explained(account, path, found)
     answer(record, lambda: _show(record, found))

@@ -76,7 +76,7 @@ def transform_command(
         better = improve(problem, plan, stop)
         if better is not plan:
             better = postpone(problem, better)
-            given = from_plan(problem, better, "transform", given.seed, None, None)
+            given = from_plan(problem, better, "transform", given.seed)
             verify(given)
         if out is not None:
             write_text(out / "solution.yaml", dump(given))

@@ -79,9 +79,9 @@ class RunRecord:
     """What a run found and how: `result.json`, and what `solve --json` prints."""
 
     latency: int
-    bound: int | None
+    bound: int
     bound_scope: str
-    gap: float | None
+    gap: float
     pool_bound: int | None
     pool_gap: float | None
     candidates: int | None
@@ -99,7 +99,7 @@ class RunRecord:
     standby_pj: float | None
     utilisation: float
     layers: tuple[LayerLine, ...]
-    trace: tuple[tuple[float, int, int | None], ...]
+    trace: tuple[tuple[float, int, int], ...]
     inputs: InputDigests
     versions: dict[str, str | None]
     command: str

@@ -89,9 +89,7 @@ class SearchProgress(Progress, Observer):
 
     def improved(self, improvement: Improvement) -> None:
         """Show the new latency or bound."""
-        known = f"{improvement.latency:,} cycles"
-        if improvement.bound is not None:
-            known += f", bound {improvement.bound:,}, gap {improvement.gap:.1%}"
+        known = f"{improvement.latency:,} cycles, bound {improvement.bound:,}, gap {improvement.gap:.1%}"
         self._known = known
         faster = not self._points or improvement.latency < self._points[-1][1]
         if faster:

@@ -119,10 +119,8 @@ def summary(account: Account, hardware: Hardware, known: Sequence[Fact], faster:
 
 def proved(result: Result) -> list[Fact]:
     """Return what a run has proved of how much better a solution could be."""
-    known = [("bound", f"no bound yet: method '{result.solution.method}' has proved none")]
-    if result.bound is not None:
-        rest = "the latency is optimal" if result.status == "optimal" else f"the gap is {result.gap:.1%}"
-        known = [("bound", f"{number(result.bound)} cycles: no valid solution is faster; {rest}")]
+    rest = "the latency is optimal" if result.status == "optimal" else f"the gap is {result.gap:.1%}"
+    known = [("bound", f"{number(result.bound)} cycles: no valid solution is faster; {rest}")]
     if result.candidate_bound is not None and result.candidates is not None:
         over = f"over {number(result.candidates)} candidate mappings, gap {result.candidate_gap:.1%}"
         known.append(("candidates", f"bound {number(result.candidate_bound)} {over}"))

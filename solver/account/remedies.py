@@ -75,7 +75,7 @@ class Remedies:
 
 def _valid(problem: Problem, plan: Plan) -> bool:
     try:
-        verify(from_plan(problem, plan, "explain", 0, None, None))
+        verify(from_plan(problem, plan, "explain", 0))
     except InputError:
         return False
     return True

@@ -49,7 +49,7 @@ class Reading:
     @property
     def gap(self) -> float | None:
         """Share of the latency by which the bound falls short of it."""
-        return None if self.latency is None else gap(self.latency, self.bound)
+        return None if self.latency is None or self.bound is None else gap(self.latency, self.bound)
 
 
 class AnytimeRun(Record):

@@ -204,7 +204,7 @@ def _whole_chip(network: Network, chip: Hardware, interrupt: Flag) -> dict[str, 
 
 
 def _verified(problem: Problem, plan: Plan) -> int:
-    verify(from_plan(problem, plan, "layerwise", 0, None, None))
+    verify(from_plan(problem, plan, "layerwise", 0))
     return plan.latency
 
 

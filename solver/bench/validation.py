@@ -178,7 +178,7 @@ def solutions() -> Iterator[tuple[str, Solution]]:
     for simulator in figures():
         for gemv in simulator.gemvs:
             problem, plan = own_plan(gemv, simulator.hardware(gemv))
-            yield f"{simulator.chip}-{gemv.file}", from_plan(problem, plan, simulator.name, 0, None, None)
+            yield f"{simulator.chip}-{gemv.file}", from_plan(problem, plan, simulator.name, 0)
 
 
 def validation_cases(seconds: float) -> Iterator[Case[ValidationCase, Validated]]:

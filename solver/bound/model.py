@@ -13,10 +13,10 @@ from typing import NamedTuple
 import numpy as np
 from ortools.sat.python import cp_model
 
-from hw.hardware import Hardware
 from models.network import Layer
-from solver.bound.durations import Floats, block_tail, useful_cycles
-from solver.bound.reading import Counts, enabled, needed_by_shares
+from solver.bound.durations import Floats, block_tail
+from solver.bound.quick import LayerDurations
+from solver.bound.reading import Counts, enabled, look, needed_by_shares
 from solver.params import BoundParams
 from solver.stop import Stop
 from solver.timing.problem import Edge, Problem
@@ -54,22 +54,6 @@ class _Reading(NamedTuple):
     enabled: Floats
 
 
-def bank_numbers(hardware: Hardware, most: int, params: BoundParams = BoundParams()) -> list[tuple[int, int]]:
-    """Return ranges (first, last) that hold every number of banks that a mapping can have."""
-    products = {
-        channels * banks
-        for channels in range(1, hardware.channels + 1)
-        for banks in range(1, min(hardware.banks_per_channel, most // channels) + 1)
-    }
-    ranges: list[tuple[int, int]] = []
-    for number in sorted(products):
-        if ranges and number < ranges[-1][0] * params.bank_step:
-            ranges[-1] = (ranges[-1][0], number)
-        else:
-            ranges.append((number, number))
-    return ranges
-
-
 class BoundModel:
     """The model of one problem, given a latency that is known to be possible."""
 
@@ -92,7 +76,7 @@ class BoundModel:
         self.params = params
         self.model = cp_model.CpModel()
         self.grid = params.coarse if len(problem.layers) >= params.many_layers else params.fine
-        self._cycles: dict[object, list[float]] = {}
+        self._durations = LayerDurations(problem, params)
         self._readings: dict[object, _Reading] = {}
         self.unit = max(1, latency // params.resolution)
         self.horizon = latency // self.unit + 1
@@ -112,14 +96,12 @@ class BoundModel:
         self.model.minimize(self.end)
 
     def _layer(self, layer: Layer) -> _LayerVariables:
-        hardware = self.problem.hardware
-        others = len(self.problem.layers) - 1 if hardware.weights == "static" else 0
-        most = max(min(hardware.banks - others, hardware.most_banks), 1)
-        ranges = bank_numbers(hardware, most, self.params)
-        cycles = [c // self.unit for c in self._useful_cycles(layer, tuple(last for _, last in ranges))]
+        least = self._durations.of(layer)
         # On fewer banks the layer alone would take longer than the latency that is known.
         possible = [
-            (first, int(c)) for (first, _), c in zip(ranges, cycles, strict=True) if c <= self.horizon
+            (int(banks), int(cycles))
+            for banks, cycles in zip(least.banks, least.cycles // self.unit, strict=True)
+            if cycles <= self.horizon
         ]
         numbers, units = tuple(first for first, _ in possible), tuple(c for _, c in possible)
         chosen = [self.model.new_bool_var("") for _ in possible]
@@ -129,14 +111,6 @@ class BoundModel:
         self.model.add_exactly_one(chosen)
         self.model.add(work == sum(u * v for u, v in zip(units, chosen, strict=True)))
         return _LayerVariables(numbers, chosen, units, work, finished, idle)
-
-    def _useful_cycles(self, layer: Layer, banks: tuple[int, ...]) -> list[float]:
-        """Return the least useful time for each number of banks; many layers of a network are alike."""
-        key = layer.bounds, layer.post, len(layer.loaded), len(layer.residuals), banks
-        if key not in self._cycles:
-            least = useful_cycles(layer, self.problem.hardware, banks, self.params)
-            self._cycles[key] = least.tolist()
-        return self._cycles[key]
 
     def _finish(self, layer: _LayerVariables) -> None:
         """A share of the outputs takes its share of the work, and what could be done before some time."""
@@ -183,8 +157,7 @@ class BoundModel:
 
     def _reading(self, layer: Layer, edge: Edge, total: int) -> _Reading:
         """Return what a layer reads through an edge; many layers of a network read alike."""
-        groups = tuple((g.axes, g.terms, g.offset, g.extents, g.windows) for g in edge.groups)
-        key = layer.bounds, edge.residual, groups
+        key = look(layer, edge)
         if key not in self._readings:
             # Up to the time at which a share is finished, fewer elements are.
             fewer = np.ceil(np.arange(1, self.grid + 1) / self.grid * total - EPSILON) - 1

@@ -81,6 +81,26 @@ def needed(layer: Layer, edge: Edge) -> Counts:
     return _unions(rows, columns) * others
 
 
+def look(layer: Layer, edge: Edge) -> object:
+    """Return what edges have in common through which layers read alike."""
+    groups = tuple((g.axes, g.terms, g.offset, g.extents, g.windows) for g in edge.groups)
+    return layer.bounds, edge.residual, groups
+
+
+class ReadInAll:
+    """How many elements of a producer a layer reads at least; edges that are alike share it."""
+
+    def __init__(self) -> None:
+        self._known: dict[object, int] = {}
+
+    def of(self, layer: Layer, edge: Edge) -> int:
+        """Return the last entry of `needed`, without the others."""
+        key = look(layer, edge)
+        if key not in self._known:
+            self._known[key] = int(_all_or_nothing(1, edge, layer)[1])
+        return self._known[key]
+
+
 def _all_or_nothing(size: int, edge: Edge, layer: Layer) -> Counts:
     """Return a table that knows only that all positions read all that is read."""
     counts = np.zeros(size + 1, np.int64)

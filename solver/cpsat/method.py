@@ -198,7 +198,7 @@ def _side_by_side(run: Run) -> None:
     with descents, ThreadPoolExecutor(1) as listener:
         listening = listener.submit(descents.listen, choices.found, lambda: run.incumbent)
         wait([listening], min(params.cpsat.head_start, params.cpsat.head_share * run.stop.remaining()))
-        _bound_once(run)
+        _bound_in_time(run)
         while not run.stop.reached():
             if choices.stalled():
                 choices.improve(run.stop)
@@ -210,21 +210,23 @@ def _side_by_side(run: Run) -> None:
 def _in_turn(run: Run) -> None:
     """Search, prove a bound, and choose, in one process."""
     choices, params = _Choices(run), run.params
-    seed = run.seed
+    seed, bounded = run.seed, False
     while not run.stop.reached():
         end = run.stop.elapsed() + max(params.cpsat.first_round, run.stop.elapsed())
         run.doing("changes mappings, starts and banks")
         searching = run.stop.part(params.cpsat.descent_share, until=end)
         descend(run.pools, run.incumbent, searching, seed, 1, choices.found, params.descent, windows)
-        _bound_once(run)
+        bounded = bounded or _bound_in_time(run)
         choosing = run.stop.part(until=end)
         while not choosing.reached():
             choices.improve(choosing)
         seed += 1
 
 
-def _bound_once(run: Run) -> None:
-    """Prove the bound unless there is one, or too little time to begin."""
+def _bound_in_time(run: Run) -> bool:
+    """Prove the bound unless there is too little time to begin, and return whether there was enough."""
     enough = run.stop.remaining() > run.params.bound.build_seconds * len(run.problem.layers)
-    if run.bound is None and enough and not run.stop.reached():
+    if enough and not run.stop.reached():
         _bound(run)
+        return True
+    return False

@@ -1,0 +1,133 @@
+"""A bound over all mappings that is there at once, for any network (docs/bound.md, "The first bound")."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from hw.hardware import Hardware
+from models.network import Layer
+from solver.bound.durations import Floats, block_tail, useful_cycles
+from solver.bound.reading import ReadInAll
+from solver.params import BoundParams
+from solver.timing.problem import Problem
+
+
+@dataclass(frozen=True, eq=False)
+class Durations:
+    """The least time of the useful work of a layer.
+
+    Attributes
+    ----------
+    banks : the least number of banks of each of some ranges, rising; shape (ranges,).
+    cycles : the least time with any number of the range, falling; shape (ranges,).
+    """
+
+    banks: Floats
+    cycles: Floats
+
+    @property
+    def work(self) -> float:
+        """The least bank-cycles."""
+        return float((self.banks * self.cycles).min())
+
+
+def most_banks(problem: Problem) -> int:
+    """Return the most banks that one layer can have if every other one is to have any."""
+    hardware = problem.hardware
+    others = len(problem.layers) - 1 if hardware.weights == "static" else 0
+    return max(min(hardware.banks - others, hardware.most_banks), 1)
+
+
+def bank_numbers(hardware: Hardware, most: int, params: BoundParams = BoundParams()) -> list[tuple[int, int]]:
+    """Return ranges (first, last) that hold every number of banks that a mapping can have."""
+    products = {
+        channels * banks
+        for channels in range(1, hardware.channels + 1)
+        for banks in range(1, min(hardware.banks_per_channel, most // channels) + 1)
+    }
+    ranges: list[tuple[int, int]] = []
+    for number in sorted(products):
+        if ranges and number < ranges[-1][0] * params.bank_step:
+            ranges[-1] = (ranges[-1][0], number)
+        else:
+            ranges.append((number, number))
+    return ranges
+
+
+class LayerDurations:
+    """The durations of layers on any number of banks; layers that are alike share theirs."""
+
+    def __init__(self, problem: Problem, params: BoundParams = BoundParams()) -> None:
+        ranges = bank_numbers(problem.hardware, most_banks(problem), params)
+        self._hardware, self._params = problem.hardware, params
+        self._first = np.array([first for first, _ in ranges], float)
+        self._last = [last for _, last in ranges]
+        self._known: dict[object, Durations] = {}
+
+    def of(self, layer: Layer) -> Durations:
+        """Return the durations of a layer."""
+        key = layer.bounds, layer.post, len(layer.loaded), len(layer.residuals), layer.sums
+        if key not in self._known:
+            cycles = useful_cycles(layer, self._hardware, self._last, self._params)
+            self._known[key] = Durations(self._first, cycles)
+        return self._known[key]
+
+
+def quick_bound(problem: Problem, params: BoundParams = BoundParams()) -> int:
+    """Return the larger of two bounds: what banks suffice for, and what layers read along the graph.
+
+    Returns
+    -------
+    0 if rows suffice for some layer on no number of banks, which is then found out elsewhere.
+    """
+    known = LayerDurations(problem, params)
+    durations = [known.of(layer) for layer in problem.layers]
+    if not all(np.isfinite(own.cycles).any() for own in durations):
+        return 0
+    banks = problem.hardware.banks
+    shared_out = _side_by_side if problem.hardware.weights == "static" else _in_turn
+    return max(shared_out(durations, banks), _along(problem, durations))
+
+
+def _in_turn(durations: Sequence[Durations], banks: int) -> int:
+    """Return how long the chip has to do, if no lane is idle that need not be."""
+    return math.ceil(math.fsum(own.work for own in durations) / banks)
+
+
+def _side_by_side(durations: Sequence[Durations], banks: int) -> int:
+    """Return the least time that no layer exceeds if the banks are shared out among all."""
+    times = np.unique(np.concatenate([own.cycles[np.isfinite(own.cycles)] for own in durations]))
+    low, high = 0, len(times) - 1
+    while low < high:
+        middle = (low + high) // 2
+        if sum(_fewest(own, float(times[middle])) for own in durations) <= banks:
+            high = middle
+        else:
+            low = middle + 1
+    return int(times[low])
+
+
+def _fewest(own: Durations, time: float) -> float:
+    """Return the fewest banks with which a layer keeps within a time; infinite if there are none."""
+    return float(own.banks[own.cycles <= time].min(initial=math.inf))
+
+
+def _along(problem: Problem, durations: Sequence[Durations]) -> int:
+    """Return when the network ends at least, since what is read last has to be there before a last block."""
+    fastest = [int(own.cycles.min()) for own in durations]
+    reads = ReadInAll()
+    ends: dict[int, int] = {}
+    for i in problem.network.topological:
+        after = problem.hardware.cycles.transfer + block_tail(problem.layers[i], problem.hardware)
+        ends[i] = fastest[i]
+        for edge in problem.edges[i]:
+            total = math.prod(problem.network.shapes[problem.layers[edge.producer].name])
+            read = reads.of(problem.layers[i], edge)
+            ready = ends[edge.producer] if read == total else fastest[edge.producer] * read // total
+            if read:
+                ends[i] = max(ends[i], ready + after)
+    return max(ends.values())
