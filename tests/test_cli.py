@@ -14,8 +14,11 @@ from pathlib import Path
 import pytest
 
 from cli.main import run
+from hw.library import load_hardware
+from models.library import load_network
 from overlapim_files import digest, dump, load
 from solver.account.plan import account
+from solver.bound.quick import quick_bound
 from solver.solution import Solution, read_verified
 from solver.timing.problem import Problem
 
@@ -105,15 +108,15 @@ def test_anytime_search_tells_of_improvements(capsys: pytest.CaptureFixture[str]
 
 @pytest.fixture
 def proving(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A method that proves half of its latency, and three quarters over the candidates."""
+    """A method that proves three quarters of its latency, and seven eighths over the candidates."""
     from solver.methods import METHODS
     from solver.run import Run
 
     def method(run: Run) -> None:
         latency = run.sequential.latency
         run.found(run.sequential)
-        run.bounded(latency // 2)
-        run.candidates_bounded(latency * 3 // 4, 1234)
+        run.bounded(latency * 3 // 4)
+        run.candidates_bounded(latency * 7 // 8, 1234)
 
     monkeypatch.setitem(METHODS, "proving", method)
 
@@ -125,17 +128,18 @@ def test_bounds_are_shown_and_written(tmp_path: Path, capsys: pytest.CaptureFixt
     result = json.loads((tmp_path / "result.json").read_text())
     latency = result["latency"]
     assert (result["bound"], result["pool_bound"], result["candidates"]) == (
-        latency // 2,
         latency * 3 // 4,
+        latency * 7 // 8,
         1234,
     )
-    assert result["gap"] == pytest.approx(0.5, abs=1e-3)
-    assert result["pool_gap"] == pytest.approx(0.25, abs=1e-3)
-    assert [entry[1:] for entry in result["trace"]] == [[latency, None], [latency, latency // 2]]
-    assert f"bound       {latency // 2:,} cycles: no valid solution is faster; the gap is 50.0%" in out
-    assert f"candidates  bound {latency * 3 // 4:,} over 1,234 candidate mappings, gap 25.0%" in out
+    assert result["gap"] == pytest.approx(0.25, abs=1e-3)
+    assert result["pool_gap"] == pytest.approx(0.125, abs=1e-3)
+    first = quick_bound(Problem(load_network("toy"), load_hardware("toy")))
+    assert [entry[1:] for entry in result["trace"]] == [[latency, first], [latency, latency * 3 // 4]]
+    assert f"bound       {latency * 3 // 4:,} cycles: no valid solution is faster; the gap is 25.0%" in out
+    assert f"candidates  bound {latency * 7 // 8:,} over 1,234 candidate mappings, gap 12.5%" in out
     assert call("evaluate", str(tmp_path / "solution.yaml")) == 0
-    assert f"{latency // 2:,} cycles over all valid solutions, says the file" in capsys.readouterr().out
+    assert f"{latency * 3 // 4:,} cycles over all valid solutions, says the file" in capsys.readouterr().out
 
 
 def test_go_on_from_a_solution(solved: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

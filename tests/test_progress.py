@@ -26,7 +26,7 @@ def test_lines_of_a_search() -> None:
     progress = SearchProgress(100.0, 20.0)
     progress.doing("walks")
     assert progress.lines(104.0, 80) == ["4.0 of 20 s, 16.0 s left  walks"]
-    progress.improved(Improvement(1.0, 2000, None))
+    progress.improved(Improvement(1.0, 2000, 1000))
     progress.improved(Improvement(2.0, 2000, 1500))
     assert progress.lines(104.0, 80)[1:] == ["2,000 cycles, bound 1,500, gap 25.0%"]
     progress.improved(Improvement(3.0, 1600, 1500))
@@ -106,7 +106,7 @@ from cli.show.progress import moving, search_progress
 from solver.run import Improvement
 with moving(search_progress(time.monotonic(), 20)) as progress:
     progress.doing("walks")
-    progress.improved(Improvement(0.0, 2000, None))
+    progress.improved(Improvement(0.0, 2000, 1000))
     progress.improved(Improvement(0.1, 1600, 1500))
 print("done")
 """

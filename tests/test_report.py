@@ -156,7 +156,7 @@ def test_summary_says_what_account_and_result_say(hostile: Path, page: Parts) ->
     assert found.without_overlap is not None
     assert tiles["overlap"][0] == f"{found.without_overlap / found.latency:.2f}x"
     assert f"{found.without_overlap:,} cycles" in tiles["overlap"][1]
-    assert tiles["bound"][0] == "none"
+    assert tiles["bound"][0] == f"{1 - result['bound'] / found.latency:.1%} gap"
 
 
 def test_layers_that_begin_late_say_what_comes_just_in_time(hostile: Path) -> None:
@@ -203,9 +203,9 @@ def test_other_charts_say_what_the_account_says(hostile: Path, figures: Any) -> 
     held, rows = figures["bank_use"]["data"]
     assert values(held["y"]) == found.bank_times.tolist()
     assert values(rows["y"]) == found.bank_rows.tolist()
-    (latency,) = figures["search"]["data"]
-    steps = [(seconds, cycles) for seconds, cycles, _ in result["trace"]]
-    assert list(zip(values(latency["x"]), values(latency["y"]), strict=True)) == steps
+    latency, bound = figures["search"]["data"]
+    drawn = zip(values(latency["x"]), values(latency["y"]), values(bound["y"]), strict=True)
+    assert [list(step) for step in drawn] == result["trace"]
 
 
 def test_curves_of_edges_are_those_of_the_account(hostile: Path, figures: Any) -> None:

@@ -37,7 +37,7 @@ def _interrupted(stop: Stop) -> None:
 
 
 def _idle(stop: Stop) -> None:
-    stop.improved(None)
+    stop.improved(0.5)
     stop.worked(3)
 
 
@@ -62,7 +62,6 @@ def test_every_limit_ends_a_search_and_says_so(ending: Ending) -> None:
 def test_a_larger_gap_is_not_enough() -> None:
     stop = nominal(10, gap=0.05)
     stop.improved(0.051)
-    stop.improved(None)
     assert not stop.reached()
 
 
@@ -71,7 +70,7 @@ def test_patience_begins_with_the_first_plan_and_anew_with_every_improvement() -
     stop.worked(50)
     assert not stop.reached(), "nothing has been found that could improve"
     for _ in range(4):
-        stop.improved(None)
+        stop.improved(0.5)
         stop.worked(2)
     assert not stop.reached()
     stop.worked(1)

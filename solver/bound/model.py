@@ -16,7 +16,7 @@ from ortools.sat.python import cp_model
 from models.network import Layer
 from solver.bound.durations import Floats, block_tail
 from solver.bound.quick import LayerDurations
-from solver.bound.reading import Counts, enabled, look, needed_by_shares
+from solver.bound.reading import Counts, enabled, needed_by_shares, read_key
 from solver.params import BoundParams
 from solver.stop import Stop
 from solver.timing.problem import Edge, Problem
@@ -157,7 +157,7 @@ class BoundModel:
 
     def _reading(self, layer: Layer, edge: Edge, total: int) -> _Reading:
         """Return what a layer reads through an edge; many layers of a network read alike."""
-        key = look(layer, edge)
+        key = read_key(layer, edge)
         if key not in self._readings:
             # Up to the time at which a share is finished, fewer elements are.
             fewer = np.ceil(np.arange(1, self.grid + 1) / self.grid * total - EPSILON) - 1

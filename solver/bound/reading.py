@@ -81,7 +81,7 @@ def needed(layer: Layer, edge: Edge) -> Counts:
     return _unions(rows, columns) * others
 
 
-def look(layer: Layer, edge: Edge) -> object:
+def read_key(layer: Layer, edge: Edge) -> object:
     """Return what edges have in common through which layers read alike."""
     groups = tuple((g.axes, g.terms, g.offset, g.extents, g.windows) for g in edge.groups)
     return layer.bounds, edge.residual, groups
@@ -95,7 +95,7 @@ class ReadInAll:
 
     def of(self, layer: Layer, edge: Edge) -> int:
         """Return the last entry of `needed`, without the others."""
-        key = look(layer, edge)
+        key = read_key(layer, edge)
         if key not in self._known:
             self._known[key] = int(_all_or_nothing(1, edge, layer)[1])
         return self._known[key]
