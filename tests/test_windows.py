@@ -180,7 +180,7 @@ def test_moves_give_valid_plans_that_are_no_later(seed: int) -> None:
         changed = moves.change(state, state.cost)
         if changed is not None:
             assert changed.cost <= state.cost
-            verify(from_plan(problem, changed.plan, "test", 0, None, None))
+            verify(from_plan(problem, changed.plan, "test", 0))
             state = changed
 
 
