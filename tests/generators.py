@@ -146,6 +146,19 @@ def draw_solvable(rng: random.Random, most: int, weights: Weights) -> tuple[Netw
             return network, hardware
 
 
+def chain(widths: Sequence[int]) -> Network:
+    """Return matrix-vector products, each reading the one before it."""
+    layers: list[Json] = []
+    for i, (read, written) in enumerate(itertools.pairwise(widths)):
+        axes = {"ch": {"terms": {"C": 1}}}
+        operand = {"from": f"product{i - 1}" if i else "vector", "axes": axes}
+        layers.append({"name": f"product{i}", "dims": {"K": written, "C": read}, "operands": [operand]})
+    inputs = [{"name": "vector", "shape": [1, widths[0], 1, 1]}]
+    return Network.model_validate(
+        {"format": "overlapim/network/1", "name": "chain", "inputs": inputs, "layers": layers}
+    )
+
+
 def check_by_simulation(result: Result) -> None:
     """Execute an answer loop by loop, in a way that shares no formula with what has found and checked it."""
     solution, plan = result.solution, result.plan

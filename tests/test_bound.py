@@ -9,8 +9,9 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from generators import draw_hardware, draw_network
+from generators import chain, draw_hardware, draw_network, draw_solvable
 
+from hw.hardware import Weights
 from hw.library import load_hardware
 from models.library import load_network
 from models.network import AXES, DIMS, AxisAccess, Dim, Flatten
@@ -97,6 +98,25 @@ def test_the_instances_have_every_feature_of_the_model() -> None:
             seen |= {"lead"} if own.lead else set()
     sorts = {"static", "shared", "reload", "chip", "host", "inputs in rows", "inputs in buffer"}
     assert seen >= sorts | {"fixed costs", "spread", "residual", "load depth", "rows opened", "lead"}
+
+
+@pytest.mark.parametrize("weights", ["static", "shared", "reload"])
+def test_no_plan_is_faster_than_what_is_known_at_once(weights: Weights) -> None:
+    gaps = []
+    for seed in range(40):
+        network, hardware = draw_solvable(random.Random(seed), 6, weights)
+        found = solve(network, hardware, method="descent", stop=Stop(iterations=200), seed=seed)
+        assert 0 < quick_bound(Problem(network, hardware)) <= found.latency
+        gaps.append(found.gap)
+    assert np.median(gaps) < 0.9
+
+
+def test_a_chain_ends_after_each_of_its_layers() -> None:
+    """Two products of vectors on a chip with plenty of banks: the second reads all of the first."""
+    chip = load_hardware("toy").with_weights("static")
+    problem = Problem(chain([16, 16, 16]), chip)
+    alone = [quick_bound(Problem(chain([16, 16]), chip)), problem.hardware.cycles.transfer]
+    assert quick_bound(problem) > sum(alone)
 
 
 @pytest.mark.parametrize("seed", range(40))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 
 import numpy as np
@@ -10,9 +11,12 @@ from generators import draw_hardware, draw_mapping, draw_network
 
 from hw.library import load_hardware
 from models.library import load_network
+from solver.cpsat.optimise import optimise
 from solver.mapspace.pools import Pools
 from solver.maxplus.through import Remaining
+from solver.schedule.plan import overlap_static
 from solver.search.exchanges import Exchanges, TableCheckedMoves
+from solver.search.nearby import crossed
 from solver.search.sequential import sequential
 from solver.search.static import StaticMoves
 from solver.solution import from_plan, verify
@@ -84,3 +88,33 @@ def test_moves_lead_to_valid_plans_within_the_limit(seed: int) -> None:
             verify(from_plan(problem, changed.plan, "cpsat", seed))
             state, made = changed, made + 1
     assert made > 10
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_state_far_away_is_a_valid_plan_of_other_mappings(seed: int) -> None:
+    problem = Problem(load_network("resnet18"), load_hardware("hbm2-bitsimd").with_weights("static"))
+    moves = StaticMoves(Pools(problem), random.Random(seed))
+    state, apart = moves.state(sequential(moves.pools, Stop())), set()
+    for _ in range(3):
+        far = moves.afar(state, Stop())
+        assert far is not None
+        verify(from_plan(problem, far.plan, "test", seed))
+        pairs = zip(state.plan.profiles, far.plan.profiles, strict=True)
+        apart.add(sum(own.mapping != other.mapping for own, other in pairs))
+    assert max(apart) > len(problem.layers) // 4 and len(apart) > 1
+
+
+def test_crossing_plans_is_as_good_as_the_best_of_all_their_mixtures() -> None:
+    problem = Problem(load_network("toy"), load_hardware("toy").with_weights("static"))
+    moves = StaticMoves(Pools(problem), random.Random(1))
+    start = moves.state(sequential(moves.pools, Stop()))
+    plans = [start.plan, *(far.plan for _ in range(3) if (far := moves.afar(start, Stop())) is not None)]
+    candidates = crossed(plans)
+    assert max(map(len, candidates)) > 1
+    mixtures = [
+        plan.latency
+        for chosen in itertools.product(*candidates)
+        if (plan := overlap_static(problem, [c.profile for c in chosen])) is not None
+    ]
+    found = optimise(problem, candidates, start.plan, Stop(), 0, 1, lambda _: None, lambda _: None)
+    assert found.optimal and found.plan.latency == min(mixtures) <= min(plan.latency for plan in plans)

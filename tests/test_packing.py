@@ -9,13 +9,13 @@ from __future__ import annotations
 import itertools
 import random
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import pytest
-from generators import check_by_simulation
+from generators import chain, check_by_simulation
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -48,19 +48,6 @@ PRICES = (0.0, 0.1, 1.0, 10.0, float("inf"))
 
 
 # Instances
-
-
-def chain(widths: Sequence[int]) -> Network:
-    """Return matrix-vector products, each reading the one before it."""
-    layers: list[Json] = []
-    for i, (read, written) in enumerate(itertools.pairwise(widths)):
-        axes = {"ch": {"terms": {"C": 1}}}
-        operand = {"from": f"product{i - 1}" if i else "vector", "axes": axes}
-        layers.append({"name": f"product{i}", "dims": {"K": written, "C": read}, "operands": [operand]})
-    inputs = [{"name": "vector", "shape": [1, widths[0], 1, 1]}]
-    return Network.model_validate(
-        {"format": "overlapim/network/1", "name": "chain", "inputs": inputs, "layers": layers}
-    )
 
 
 def grid(channels: int, banks: int, rows: int, columns: int = 16, weights: Weights = "shared") -> Hardware:
