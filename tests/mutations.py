@@ -184,8 +184,7 @@ BOUND_MODEL = changed(
     {
         "one number of banks": drop("self.model.add_exactly_one"),
         "work of the banks": drop("self.model.add(work =="),
-        "a bank for each other layer": swap("hardware.banks - others", "hardware.banks"),
-        "slow numbers of banks": swap("if c <= self.horizon", "if c >= 0"),
+        "slow numbers of banks": swap("if cycles <= self.horizon", "if cycles >= 0"),
         "share of the work": drop("self.model.add(self.grid * (layer.finished[i] + 1)"),
         "work that waits": drop("self.model.add(self.grid * (layer.finished[i] - layer"),
         "shares in order": drop("self.model.add(layer.finished[i] >="),
@@ -210,8 +209,26 @@ BOUND_MODEL = changed(
         "bank-time, shared, raised": swap("(self.end + 1)", "(self.end - 2)"),
         "needs, raised": swap("producer.finished[before] + after", "producer.finished[before] + after + 2"),
         "work enabled, raised": swap("transfer // self.unit - 1 -", "transfer // self.unit + 3 -"),
-        "rounding to units, raised": swap("[c // self.unit for c in", "[c // self.unit + 1 for c in"),
-        "slow numbers of banks, raised": swap("if c <= self.horizon", "if c < self.horizon - 2"),
+        "rounding to units, raised": swap("least.cycles // self.unit,", "least.cycles // self.unit + 1,"),
+        "slow numbers of banks, raised": swap("if cycles <= self.horizon", "if cycles < self.horizon - 2"),
+    },
+)
+
+QUICK = changed(
+    "solver/bound/quick.py",
+    BY_HAND,
+    {
+        "a bank for each other layer": swap("hardware.banks - others", "hardware.banks"),
+        "bank-time, shared": swap(
+            "return math.ceil(math.fsum(own.work for own in durations) / banks)", "return 0"
+        ),
+        "banks, static": swap("<= banks:", "<= math.inf:"),
+        "banks, static, raised": swap("<= banks:", "< banks:"),
+        "each layer alone": swap("ends[i] = fastest[i]", "ends[i] = 0"),
+        "all of a producer": swap("if read == total else", "if read > total else"),
+        "a part of a producer": swap("if read == total else", "if read else"),
+        "transfer and tail": swap("ready + after", "ready"),
+        "transfer and tail, raised": swap("ready + after", "ready + after + 1"),
     },
 )
 
@@ -398,7 +415,7 @@ MAXPLUS = [
     ),
 ]
 
-MUTATIONS = [*CPSAT_MODEL, *CPSAT_BANKS, *BOUND_MODEL, *DURATIONS, *READING, *RELAXATION, *MAXPLUS]
+MUTATIONS = [*CPSAT_MODEL, *CPSAT_BANKS, *BOUND_MODEL, *QUICK, *DURATIONS, *READING, *RELAXATION, *MAXPLUS]
 
 
 # Running them

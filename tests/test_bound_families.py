@@ -6,6 +6,7 @@ Real plans satisfy all of them; together they prove no bound above the latency.
 
 from __future__ import annotations
 
+import itertools
 import math
 import random
 from collections.abc import Iterable
@@ -22,7 +23,7 @@ from models.network import Layer, Network
 from solver.bench.small import draw_small
 from solver.bound.durations import block_tail, useful_cycles
 from solver.bound.model import BoundModel
-from solver.bound.quick import bank_numbers
+from solver.bound.quick import bank_numbers, quick_bound
 from solver.bound.reading import enabled, needed, needed_by_shares
 from solver.bound.relaxation import linear_bound
 from solver.params import BoundParams
@@ -296,6 +297,41 @@ def test_the_bound_of_two_layers(weights: str, bound: int) -> None:
     """The second ends 26 cycles after the first, which has six of eight banks, or all of them in turn."""
     made = two_layers(weights=weights)
     assert least(made) == bound
+
+
+# What is known at once
+
+
+@pytest.mark.parametrize(
+    ("weights", "layers", "bound"),
+    [
+        ("static", 1, TIMES[8]),
+        ("static", 2, TIMES[6] + 26),
+        ("shared", 2, TIMES[8] + 26),
+        ("shared", 8, TIMES[8] + 7 * 26),
+    ],
+)
+def test_along_a_chain_each_layer_ends_after_the_one_that_it_reads(
+    weights: str, layers: int, bound: int
+) -> None:
+    """Each ends 26 cycles after the one before: 5 to transfer its last row, 9 to load it, 12 to multiply."""
+    names = ["x", *(f"layer{i}" for i in range(layers))]
+    rows = network(*(rows_layer(own, read) for read, own in itertools.pairwise(names)))
+    assert quick_bound(Problem(rows, chip(weights=weights))) == bound
+
+
+@pytest.mark.parametrize(("weights", "bound"), [("static", TIMES[2]), ("shared", math.ceil(3 * 54 / 8))])
+def test_layers_apart_share_the_banks(weights: str, bound: int) -> None:
+    """Three layers have 2 of 8 banks each in 27 cycles, or 54 bank-cycles each, one after the other."""
+    apart = network(*(rows_layer(name, "x") for name in "abc"))
+    assert quick_bound(Problem(apart, chip(weights=weights))) == bound
+
+
+def test_a_part_of_a_producer_is_there_after_its_share_of_the_work() -> None:
+    """The second layer reads 28 of 56 rows, there after 6 of 13 cycles, and ends 26 later."""
+    half = rows_layer("b", "a") | {"dims": {"P": ROWS // 2}}
+    rows = network(rows_layer("a", "x"), half)
+    assert quick_bound(Problem(rows, chip(weights="shared"))) == TIMES[8] // 2 + 26
 
 
 # What is read
