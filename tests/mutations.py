@@ -174,6 +174,8 @@ CPSAT_BANKS = changed(
 BY_HAND = ("tests/test_bound_families.py",)
 SOUND = (
     "tests/test_bound.py::test_no_mapping_is_faster_than_its_banks_allow",
+    "tests/test_bound_families.py::test_numbers_that_take_longer_than_what_is_known_are_left_out",
+    "tests/test_bound_families.py::test_shared_layers_hold_banks_for_as_long_as_they_work",
     "tests/test_bound_families.py::test_plans_that_leave_nothing_to_gain_satisfy_the_model",
     "tests/test_bound_families.py::test_every_plan_satisfies_the_model",
 )
