@@ -196,7 +196,7 @@ def test_other_charts_say_what_the_account_says(hostile: Path, figures: Any) -> 
     shares = [values(trace["x"])[0] * total for trace in figures["whole_chip"]["data"]]
     exact = [*(getattr(found.spent, part) for part in parts), found.idle]
     assert shares == pytest.approx(exact)
-    kinds = [field.name for field in fields(EnergyParts) if getattr(found.energy.layers, field.name)]
+    kinds = [field.name for field in fields(EnergyParts) if getattr(found.energy.parts, field.name)]
     for kind, trace in zip(kinds, figures["energy"]["data"], strict=True):
         picojoules = [getattr(line.energy, kind) for line in found.layers]
         assert values(trace["x"]) == pytest.approx([1e-12 * x for x in picojoules])

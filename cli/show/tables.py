@@ -82,7 +82,7 @@ def energy_facts(account: Account, most: int = 3) -> list[Fact]:
     energy = account.energy
     if energy is None:
         return []
-    parts = {name: getattr(energy.layers, part) for part, name in PARTS.items()} | {"standby": energy.standby}
+    parts = {name: getattr(energy.parts, part) for part, name in PARTS.items()} | {"standby": energy.standby}
     largest = sorted(parts, key=lambda name: -parts[name])[:most]
     shares = [f"{parts[name] / energy.total:.1%} {name}" for name in largest if parts[name]]
     return [("energy", f"{joules(energy.total)} an inference: {', '.join(shares)}")]

@@ -14,8 +14,9 @@ from solver.account.blocks import Blocks, BlockWait, block_waits, just_in_time, 
 from solver.account.cycles import Spent, spent
 from solver.account.edges import Readiness, readiness
 from solver.schedule.banks import Banks
+from solver.schedule.energy import PlanEnergy, plan_energy
 from solver.schedule.plan import Plan, in_turn
-from solver.timing.energy import EnergyParts, energy_parts, standby_energy
+from solver.timing.energy import EnergyParts
 from solver.timing.problem import Problem
 from solver.timing.profile import Cycles, Profile
 from solver.timing.timeline import LayerTimes
@@ -93,19 +94,6 @@ class LayerAccount:
         return layer_blocks(self.times)
 
 
-@dataclass(frozen=True)
-class PlanEnergy:
-    """Picojoules of an inference: those of all layers, and what the chip takes while it stands by."""
-
-    layers: EnergyParts
-    standby: float
-
-    @property
-    def total(self) -> float:
-        """The sum of both."""
-        return self.layers.total + self.standby
-
-
 @dataclass(frozen=True, eq=False)
 class Account:
     """All of a plan that people are shown.
@@ -115,6 +103,7 @@ class Account:
     layers : in the order of the network.
     bank_times : cycles for which each bank is held; shape (banks of the chip,).
     bank_rows : rows that the layers of each bank need in it at a time; shape (banks of the chip,).
+    energy : that of one inference by itself; None on a chip without figures.
     """
 
     problem: Problem
@@ -122,6 +111,7 @@ class Account:
     layers: tuple[LayerAccount, ...]
     bank_times: Cycles
     bank_rows: Cycles
+    energy: PlanEnergy | None
 
     @property
     def hardware(self) -> Hardware:
@@ -147,13 +137,6 @@ class Account:
     def inferences_per_second(self) -> float:
         """How many inferences a second end if they follow each other at the interval."""
         return 1e9 / self.hardware.nanoseconds(self.interval)
-
-    @cached_property
-    def energy(self) -> PlanEnergy | None:
-        """The energy of one inference by itself; None on a chip without figures."""
-        parts = [layer.energy for layer in self.layers if layer.energy is not None]
-        standby = standby_energy(self.hardware, self.latency)
-        return PlanEnergy(sum(parts, EnergyParts()), standby) if self.hardware.energy is not None else None
 
     @property
     def utilisation(self) -> float:
@@ -190,19 +173,21 @@ class Account:
 
 def account(problem: Problem, plan: Plan) -> Account:
     """Return the account of a plan."""
-    pairs = enumerate(zip(plan.timeline.layers, plan.banks, strict=True))
-    layers = tuple(_layer(problem, plan, i, times, banks) for i, (times, banks) in pairs)
+    energy = plan_energy(problem.hardware, plan)
+    energies = [None] * len(plan.banks) if energy is None else energy.layers
+    layers = tuple(_layer(problem, plan, i, own) for i, own in enumerate(energies))
     bank_times, bank_rows = np.zeros((2, problem.hardware.banks), np.int64)
     for layer in layers:
         bank_times[layer.banks] += layer.held
         own = bank_rows[layer.banks]
         reloaded = problem.hardware.weights == "reload"
         bank_rows[layer.banks] = np.maximum(own, layer.profile.rows) if reloaded else own + layer.profile.rows
-    return Account(problem, plan, layers, bank_times, bank_rows)
+    return Account(problem, plan, layers, bank_times, bank_rows, energy)
 
 
-def _layer(problem: Problem, plan: Plan, i: int, times: LayerTimes, banks: Banks) -> LayerAccount:
+def _layer(problem: Problem, plan: Plan, i: int, energy: EnergyParts | None) -> LayerAccount:
     hardware, layer = problem.hardware, problem.layers[i]
+    times, banks = plan.timeline.layers[i], plan.banks[i]
     waits = block_waits(times, problem.edges[i], plan.timeline.layers, hardware.cycles.transfer)
     lanes = len(banks) * hardware.columns_per_bank
     return LayerAccount(
@@ -212,7 +197,7 @@ def _layer(problem: Problem, plan: Plan, i: int, times: LayerTimes, banks: Banks
         banks=banks,
         busy=layer.macs * hardware.mac_cycles / (lanes * (times.end - times.start)),
         spent=spent(times, hardware),
-        energy=None if hardware.energy is None else energy_parts(times.profile, hardware),
+        energy=energy,
         begins_after=next((wait for wait in waits if wait.block == 0), None),
         just_in_time=just_in_time(times, plan.timeline.layers, hardware.cycles.transfer),
         waits=tuple(wait for wait in waits if wait.block > 0),

@@ -2,16 +2,40 @@
 
 from __future__ import annotations
 
-import math
+from dataclasses import dataclass
 
 from hw.hardware import Hardware
 from solver.schedule.plan import Plan
-from solver.timing.energy import energy_parts, standby_energy
+from solver.timing.energy import EnergyParts, energy_parts, standby_energy
 
 
-def plan_energy(hardware: Hardware, plan: Plan) -> float | None:
-    """Return the picojoules of one inference by itself; None on a chip without figures."""
+@dataclass(frozen=True)
+class PlanEnergy:
+    """Picojoules of one inference by itself.
+
+    Attributes
+    ----------
+    layers : those of each layer, in the order of the network.
+    standby : what the chip takes as it stands by until the end.
+    """
+
+    layers: tuple[EnergyParts, ...]
+    standby: float
+
+    @property
+    def parts(self) -> EnergyParts:
+        """The sums over the layers."""
+        return sum(self.layers, EnergyParts())
+
+    @property
+    def total(self) -> float:
+        """All of it."""
+        return self.parts.total + self.standby
+
+
+def plan_energy(hardware: Hardware, plan: Plan) -> PlanEnergy | None:
+    """Return the energy of a plan; None on a chip without figures."""
     if hardware.energy is None:
         return None
-    layers = [energy_parts(profile, hardware).total for profile in plan.profiles]
-    return math.fsum([*layers, standby_energy(hardware, plan.latency)])
+    layers = tuple(energy_parts(profile, hardware) for profile in plan.profiles)
+    return PlanEnergy(layers, standby_energy(hardware, plan.latency))

@@ -159,7 +159,7 @@ def _energy(account: Account) -> str:
     """Return what the chart of energies shows; nothing on a chip without figures."""
     if account.energy is None:
         return ""
-    layers, standby = joules(account.energy.layers.total), joules(account.energy.standby)
+    layers, standby = joules(account.energy.parts.total), joules(account.energy.standby)
     return (
         f"Where the {layers} of the layers go in one inference; beside, the chip takes {standby} to stand by."
     )
