@@ -171,6 +171,33 @@ CPSAT_BANKS = changed(
     },
 )
 
+WINDOWS = (
+    "tests/test_windows.py::test_the_best_choice_of_modes_is_that_of_all_choices_and_orders",
+    "tests/test_windows.py::test_what_a_window_says_is_no_earlier_than_what_comes_of_it",
+)
+
+MASTER = changed(
+    "solver/cpsat/master.py",
+    WINDOWS,
+    {
+        "_lags": empty("_lags"),
+        "_banks": empty("_banks"),
+        "_rows": empty("_rows"),
+        "_ends": empty("_ends"),
+        "one mode": drop("self.cp.add_exactly_one(takes)"),
+        "producers before the window": drop("self.cp.add(task.start >= task.chosen(earliest))"),
+        "producers in the window": swap(
+            "= self.cp.add(consumer.start >= producer", "= self.cp.add(0 <= producer"
+        ),
+        "layers after the window": drop("self.cp.add(self.latency >= producer.start"),
+        "ends of layers": drop("self.cp.add(self.latency >= task.end"),
+        "lags, raised": swap("(consumer.start >= producer", "(consumer.start >= 1 + producer"),
+        "banks, raised": swap("(intervals, banks, self.problem", "(intervals, banks, -1 + self.problem"),
+        "rows, raised": swap("<= most - others", "<= most - others - most // 2"),
+        "ends, raised": swap("self.latency >= task.end + left", "self.latency >= task.end + left + 1"),
+    },
+)
+
 BY_HAND = ("tests/test_bound_families.py",)
 SOUND = (
     "tests/test_bound.py::test_no_mapping_is_faster_than_its_banks_allow",
@@ -417,7 +444,8 @@ MAXPLUS = [
     ),
 ]
 
-MUTATIONS = [*CPSAT_MODEL, *CPSAT_BANKS, *BOUND_MODEL, *QUICK, *DURATIONS, *READING, *RELAXATION, *MAXPLUS]
+MODELS = [*CPSAT_MODEL, *CPSAT_BANKS, *MASTER, *BOUND_MODEL]
+MUTATIONS = [*MODELS, *QUICK, *DURATIONS, *READING, *RELAXATION, *MAXPLUS]
 
 
 # Running them
