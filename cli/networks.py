@@ -47,6 +47,18 @@ Strict = Annotated[
 ]
 
 
+BatchSize = Annotated[
+    int,
+    typer.Option(
+        "--batch",
+        min=1,
+        max=2**20,
+        metavar="N",
+        help="So many inferences at once, of a network that has no batch.",
+    ),
+]
+
+
 def network_with_notes(
     name: str, extents: Sequence[AxisExtent] | None, strict: bool
 ) -> tuple[Network, Sequence[Note]]:
@@ -64,14 +76,17 @@ def network_with_notes(
     return imported.exactly() if strict else imported.network, imported.notes
 
 
-def given_network(name: str, extents: Sequence[AxisExtent] | None = None, strict: bool = False) -> Network:
+def given_network(
+    name: str, extents: Sequence[AxisExtent] | None = None, strict: bool = False, batch: int = 1
+) -> Network:
     """Return a network; say on standard error what was not taken over from its file as it stands there."""
     from cli.show.console import QUIET, say
     from cli.show.notes import show_notes
+    from models.batch import batched
 
     network, notes = network_with_notes(name, extents, strict)
     if not QUIET.get():
         show_notes(notes[:SHOWN_NOTES])
     if len(notes) > SHOWN_NOTES:
         say(f"and {len(notes) - SHOWN_NOTES} more, which `overlapim models check {name}` lists")
-    return network
+    return batched(network, batch) if batch > 1 else network

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from cli.answers import answer, answering
-from cli.networks import Extents, Strict, given_network, network_with_notes
+from cli.networks import BatchSize, Extents, Strict, given_network, network_with_notes
 from cli.options import AsFile, CatalogueName, CheckedFile
 
 if TYPE_CHECKING:
@@ -58,7 +58,11 @@ def _show_networks(networks: Sequence[NetworkSummary]) -> None:
 @app.command("show")
 @answering
 def show_network(
-    name: CatalogueName, dim: Extents = None, strict: Strict = False, as_file: AsFile = False
+    name: CatalogueName,
+    dim: Extents = None,
+    strict: Strict = False,
+    batch: BatchSize = 1,
+    as_file: AsFile = False,
 ) -> None:
     """Show the layers of a network and what each of them reads.
 
@@ -69,7 +73,7 @@ def show_network(
     from cli.records.catalogue import layer_summary, network_summary
     from overlapim_files import dump
 
-    network = given_network(name, dim, strict)
+    network = given_network(name, dim, strict, batch)
     if as_file:
         answer(network, lambda: print(dump(network), end=""))
     else:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
@@ -13,7 +14,7 @@ from typer.core import TyperCommand
 
 from cli.answers import answer, answering
 from cli.interrupt import Interrupt, interruptible
-from cli.networks import AxisExtent, Extents, Strict, given_network
+from cli.networks import BatchSize, Extents, Strict, given_network
 from cli.options import (
     ALL_CORES,
     ALL_WEIGHTS,
@@ -135,6 +136,7 @@ def solve_command(
     weights: WeightsOption = None,
     dim: Extents = None,
     strict: Strict = False,
+    batch: BatchSize = 1,
     method: Method = None,
     strategy: StrategyOption = None,
     time_limit: TimeLimit = DEFAULT_SECONDS,
@@ -162,13 +164,15 @@ def solve_command(
       overlapim solve resnet18 --hw reram-aritpim -t 60 -o results
       overlapim solve resnet18 --hw reram-aritpim -t 600 -W results/solution.yaml -o better
       overlapim solve net.onnx --dim batch=1
+      overlapim solve resnet18 --batch 8
       overlapim solve net.yaml --hw chip.yaml --method layerwise --weights static
     """
     if deterministic and (workers or 1) > 1:
         raise typer.BadParameter(f"--deterministic takes one process, not --workers {workers}")
     with interruptible() as interrupt:
         processes = workers or (1 if deterministic else ALL_CORES)
-        task = _task(network, dim, strict, hw, weights, method, strategy, warm_start, seed, processes)
+        load = partial(given_network, network, dim, strict, batch)
+        task = _task(load, hw, weights, method, strategy, warm_start, seed, processes)
         stop = replace(
             _time_limit(deterministic, time_limit, interrupt, context.obj), gap=gap, patience=patience
         )
@@ -177,9 +181,7 @@ def solve_command(
 
 
 def _task(
-    network: str,
-    extents: Sequence[AxisExtent] | None,
-    strict: bool,
+    load: Callable[[], Network],
     hw: str,
     weights: str | None,
     method: str | None,
@@ -201,7 +203,7 @@ def _task(
     chip = load_hardware(hw)
     if weights is not None:
         chip = chip.with_weights(cast("Weights", weights))
-    loaded = given_network(network, extents, strict)
+    loaded = load()
     plan = None if warm_start is None else read_plan(warm_start, loaded, chip)
     walk = next(x for x in params.STRATEGIES if x == (strategy or "best"))
     tuning = params.Params(layerwise=params.LayerwiseParams(walk))

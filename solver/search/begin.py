@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+from models.batch import single
 from overlapim_files import InputError
 from solver.mapspace.pools import Pools
 from solver.params import Params
 from solver.schedule.plan import Plan
-from solver.search.batches import lift, single
+from solver.search.batches import lift
 from solver.search.descent import Descent
 from solver.search.layerwise import layerwise
 from solver.search.sequential import sequential
