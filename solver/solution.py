@@ -32,6 +32,10 @@ ENERGY_TOLERANCE = 1e-9
 Cycle = Annotated[int, Field(ge=0, le=MAX_LATENCY)]
 
 
+BankNumber = Annotated[int, Field(ge=0, le=2**40)]
+BlockNumber = Annotated[int, Field(ge=0, le=2**40)]
+
+
 class LoopRecord(FileModel):
     """One loop of a mapping."""
 
@@ -40,16 +44,21 @@ class LoopRecord(FileModel):
     kind: Kind
 
 
+def stated_mapping(loops: Sequence[LoopRecord], load: int | None) -> Mapping:
+    """Return the mapping that a file states."""
+    return Mapping(tuple(Loop(x.dim, x.bound, x.kind) for x in loops), load)
+
+
 class LayerRecord(FileModel):
     """What a solution says of one layer; `loops` stand outermost first, `load` is the load depth."""
 
     loops: tuple[LoopRecord, ...] = Field(strict=False, max_length=1024)
     load: Annotated[int, Field(ge=0, le=1024)] | None = None
-    banks: tuple[Annotated[int, Field(ge=0, le=2**40)], ...] = Field(strict=False)
+    banks: tuple[BankNumber, ...] = Field(strict=False)
     release: Cycle
     start: Cycle
     end: Cycle
-    order: tuple[Annotated[int, Field(ge=0, le=2**40)], ...] | None = Field(default=None, strict=False)
+    order: tuple[BlockNumber, ...] | None = Field(default=None, strict=False)
 
 
 class Solution(FileModel):
@@ -87,10 +96,7 @@ class Solution(FileModel):
     def mappings(self) -> list[Mapping]:
         """The mapping of each layer, in the order of the network."""
         records = (self.layers[layer.name] for layer in self.network.layers)
-        return [
-            Mapping(tuple(Loop(x.dim, x.bound, x.kind) for x in record.loops), record.load)
-            for record in records
-        ]
+        return [stated_mapping(record.loops, record.load) for record in records]
 
 
 def from_plan(problem: Problem, plan: Plan, method: str, seed: int, bound: int | None = None) -> Solution:
@@ -149,9 +155,10 @@ def recompute(solution: Solution) -> Recomputed:
         check_mapping(layer, mapping, problem.hardware)
     profiles = [problem.profile(i, mapping) for i, mapping in enumerate(solution.mappings)]
     orders = [None if record.order is None else np.array(record.order, np.int64) for record in records]
-    timeline = evaluate(problem, profiles, [record.release for record in records], orders)
     banks = tuple(np.array(record.banks, np.int64) for record in records)
-    _check_banks(problem, timeline, banks)
+    check_banks(problem, solution.mappings, banks)
+    timeline = evaluate(problem, profiles, [record.release for record in records], orders)
+    _check_holders(problem, timeline, banks)
     differences = []
     for layer, record, times in zip(problem.layers, records, timeline.layers, strict=True):
         for what, stated, found in (("start", record.start, times.start), ("end", record.end, times.end)):
@@ -242,10 +249,10 @@ def verify(solution: Solution) -> None:
         raise InputError(differences[0])
 
 
-def _check_banks(problem: Problem, timeline: Timeline, banks: Sequence[Banks]) -> None:
+def check_banks(problem: Problem, mappings: Sequence[Mapping], banks: Sequence[Banks]) -> None:
+    """Raise `InputError` unless each layer has banks of the chip, in the shape of its mapping."""
     hardware = problem.hardware
-    for layer, times, given in zip(problem.layers, timeline.layers, banks, strict=True):
-        mapping = times.profile.mapping
+    for layer, mapping, given in zip(problem.layers, mappings, banks, strict=True):
         if len(set(given.tolist())) != len(given) or len(given) != mapping.banks:
             raise InputError(f"layer '{layer.name}': its mapping needs {mapping.banks} different banks")
         if given.max() >= hardware.banks:
@@ -256,6 +263,9 @@ def _check_banks(problem: Problem, timeline: Timeline, banks: Sequence[Banks]) -
         if set(used[used > 0].tolist()) != {mapping.banks_per_channel}:
             shape = f"{mapping.banks_per_channel} banks in each of {mapping.channels} channels"
             raise InputError(f"layer '{layer.name}': its banks are not {shape}")
+
+
+def _check_holders(problem: Problem, timeline: Timeline, banks: Sequence[Banks]) -> None:
     holders: dict[int, list[int]] = {}
     for layer_index, given in enumerate(banks):
         for bank in given.tolist():
