@@ -6,7 +6,7 @@ import json
 import random
 import re
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from test_trace import planned
 
 from cli.main import run
+from cli.solutions import read_account
 from hw.library import load_hardware
 from models.library import load_network
 from overlapim_files import InputError, load
@@ -226,6 +227,14 @@ def test_command(solution: Path, tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert record["latency"] == latency == sum(piece["end"] - piece["start"] for piece in record["path"])
     for piece in record["path"]:
         assert f"{piece['end'] - piece['start']:,}" in printed and piece["about"] in printed
+    told = {layer.name: layer for layer in read_account(solution)[1].layers}
+    for share in record["layers"]:
+        spent = asdict(told[share["layer"]].spent)
+        assert share["spent"] == spent
+        most = max(cycles for part, cycles in spent.items() if part != "wait")
+        work = sum(spent.values()) - spent["wait"]
+        assert f"{share['layer']} computes {share['computes']:,} cycles" in printed
+        assert f"{most / work:.1%} of its work is" in printed
     best = record["changes"][0]
     assert best["latency"] == latency - best["less"] == read_verified(tmp_path / "solution.yaml")[0].latency
     assert f"{best['latency']:,} cycles" in printed and best["about"] in printed

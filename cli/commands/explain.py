@@ -16,6 +16,7 @@ from cli.solutions import read_account
 
 if TYPE_CHECKING:
     from solver.account.critical import Computes, Piece
+    from solver.account.cycles import Spent
     from solver.account.plan import Account, LayerAccount
     from solver.account.remedies import Remedies, Remedy, RemedyKind
 
@@ -24,6 +25,17 @@ SHOWN_RUNS = 24
 
 SHOWN_CHANGES = 10
 """Changes that are shown."""
+
+WORK = {
+    "weights": "loading weights",
+    "multiply": "multiplying",
+    "rows": "opening rows",
+    "load": "loading inputs",
+    "reduce": "adding up",
+    "drain": "draining",
+    "post": "post-operations",
+}
+"""What layers spend cycles on (`Spent`), in words."""
 
 REMEDIES: dict[RemedyKind, str] = {
     "loops": "other orders of the loops of",
@@ -61,11 +73,18 @@ class PathRun:
 
 @dataclass(frozen=True)
 class PathShare:
-    """What a layer has of the critical path; `waited` are cycles it stood still before its pieces of it."""
+    """What a layer has of the critical path.
+
+    Attributes
+    ----------
+    waited : cycles that it stood still before its pieces of the path.
+    spent : where all its cycles go, on the path or not.
+    """
 
     layer: str
     computes: int
     waited: int
+    spent: Spent
 
 
 @dataclass(frozen=True)
@@ -150,6 +169,7 @@ def _explained(account: Account, path: Sequence[Piece], found: Remedies) -> Expl
     from solver.account.critical import shares
 
     layers = [layer.name for layer in account.layers]
+    on_path = ((x, account.layers[x.layer]) for x in shares(tuple(path)))
     changes = (
         Change(
             kind=x.kind,
@@ -163,7 +183,7 @@ def _explained(account: Account, path: Sequence[Piece], found: Remedies) -> Expl
     return Explained(
         latency=account.latency,
         path=tuple(_runs(account, path)),
-        layers=tuple(PathShare(layers[x.layer], x.computes, x.waited) for x in shares(tuple(path))),
+        layers=tuple(PathShare(own.name, x.computes, x.waited, own.spent) for x, own in on_path),
         earlier=found.base.latency,
         tried=sum(found.tried.values()),
         changes=tuple(changes),
@@ -296,14 +316,16 @@ def _together(runs: Sequence[PathRun]) -> Iterator[tuple[int, int, str]]:
 
 
 def _layers(record: Explained) -> Iterator[str]:
-    """Say which layers have the largest shares of the path."""
+    """Say which layers have the largest shares of the path, and what these mostly do."""
     from cli.show.console import printable
 
     yield "on the path"
     for share in record.layers[:5]:
         waited = f", and had waited {share.waited:,}" if share.waited else ""
-        part = share.computes / record.latency
-        yield f"  {printable(share.layer)} computes {share.computes:,} cycles ({part:.1%}){waited}"
+        part, work = share.computes / record.latency, share.spent.total - share.spent.wait
+        most = max(WORK, key=lambda name: getattr(share.spent, name))
+        mostly = f": {getattr(share.spent, most) / work:.1%} of its work is {WORK[most]}"
+        yield f"  {printable(share.layer)} computes {share.computes:,} cycles ({part:.1%}){waited}{mostly}"
     if rest := sum(share.computes for share in record.layers[5:]):
         yield f"  {len(record.layers) - 5:,} others compute {rest:,} ({rest / record.latency:.1%})"
 
