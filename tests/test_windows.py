@@ -89,7 +89,7 @@ def test_the_best_choice_of_modes_is_that_of_all_choices_and_orders(seed: int) -
     problem, pools, plan = one_channel(seed, 3)
     modes = some_modes(random.Random(seed), problem, pools, plan, 3)
     window = PlanWindow(plan, (), {i: modes[i] for i in by_start(problem, plan)}, ())
-    answer, _ = Master(problem, window).solve(10.0, seed, Stop())
+    answer, _ = Master(problem, window, Stop()).solve(10.0, seed)
     plans = (
         overlap_shared(problem, choice, line, frozenset(line))
         for choice in itertools.product(*modes)
@@ -114,7 +114,7 @@ def test_what_a_window_says_is_no_earlier_than_what_comes_of_it(seed: int) -> No
     chosen = {
         i: modes[i] if place < last else modes[i][:1] for place, i in enumerate(order) if place >= first
     }
-    answer, _ = Master(problem, PlanWindow(plan, order[:first], chosen, ())).solve(10.0, seed, Stop())
+    answer, _ = Master(problem, PlanWindow(plan, order[:first], chosen, ()), Stop()).solve(10.0, seed)
     assert answer is not None and answer.latency <= plan.latency
     profiles = [answer.chosen.get(i, own) for i, own in enumerate(plan.profiles)]
     starts = {i: -len(order) + place for place, i in enumerate(order)} | dict(answer.starts)

@@ -80,8 +80,15 @@ class _Task:
 class Master:
     """The model of one window."""
 
-    def __init__(self, problem: Problem, window: PlanWindow) -> None:
-        self.problem, self.window = problem, window
+    def __init__(self, problem: Problem, window: PlanWindow, stop: Stop) -> None:
+        """Build the model.
+
+        Raises
+        ------
+        StoppedError
+            if it is time to stop before all of it is there.
+        """
+        self.problem, self.window, self.stop = problem, window, stop
         self.cp = CpModel()
         self.limit = window.plan.latency
         self.pairs = 0
@@ -95,13 +102,12 @@ class Master:
         self._ends()
         self.cp.minimize(self.latency)
 
-    def solve(self, effort: float, seed: int, stop: Stop) -> tuple[Answer | None, float]:
+    def solve(self, effort: float, seed: int) -> tuple[Answer | None, float]:
         """Return the best answer that is found with an effort, if any, and the effort that it took.
 
         Parameters
         ----------
         effort : deterministic time of the solver.
-        stop : when to stop, whatever has been found.
         """
         solver = CpSolver()
         solver.parameters.random_seed = seed
@@ -110,8 +116,8 @@ class Master:
             0  # linear relaxations of so many tasks take longer than they save
         )
         solver.parameters.max_deterministic_time = effort
-        solver.parameters.max_time_in_seconds = max(0.0, min(stop.wall_remaining(), 1e9))
-        with interrupting(solver, stop):
+        solver.parameters.max_time_in_seconds = max(0.0, min(self.stop.wall_remaining(), 1e9))
+        with interrupting(solver, self.stop):
             status = solver.solve(self.cp)
         spent = solver.response_proto.deterministic_time
         if status not in (OPTIMAL, FEASIBLE):
@@ -148,9 +154,8 @@ class Master:
                     self.cp.add(task.start >= task.chosen(earliest))
 
     def _between(self, producer: _Task, consumer: _Task, edge: Edge) -> None:
-        transfer = self.problem.hardware.cycles.transfer
         for place, mode in enumerate(consumer.modes):
-            lags = [rigid_lag(own, mode, edge, transfer) for own in producer.modes]
+            lags = self._lags_of(producer.modes, mode, edge)
             self.pairs += len(lags)
             if all(lag is None for lag in lags):
                 continue
@@ -159,8 +164,17 @@ class Master:
             if consumer.takes:
                 bound.only_enforce_if(consumer.takes[place])
 
+    def _lags_of(self, producers: Sequence[Profile], consumer: Profile, edge: Edge) -> list[int | None]:
+        """Return the least difference of starts for each mode of a producer; None where nothing is read."""
+        lags = []
+        for own in producers:
+            self.stop.check()
+            lags.append(rigid_lag(own, consumer, edge, self.problem.hardware.cycles.transfer))
+        return lags
+
     def _after_placed(self, mode: Profile, edge: Edge) -> int:
         """Return when a layer can start that never waits for a producer whose times are known."""
+        self.stop.check()
         source = self.window.plan.timeline.layers[edge.producer]
         times = layer_times(mode, 0, [source], [edge], self.problem.hardware.cycles.transfer)
         return int(times.delays[-1]) - mode.lead
@@ -215,13 +229,12 @@ class Master:
             if self.window.after and not task.takes:
                 left = self.limit - self.window.plan.timeline.layers[i].end
             self.cp.add(self.latency >= task.end + left)
-        transfer = self.problem.hardware.cycles.transfer
         for i in self.window.after:
             mode = self.window.plan.profiles[i]
             left = self.limit - rigid_start(self.window.plan.timeline.layers[i])
             for edge in self.problem.edges[i]:
                 if edge.producer in self.tasks:
                     producer = self.tasks[edge.producer]
-                    lags = [rigid_lag(own, mode, edge, transfer) for own in producer.modes]
+                    lags = self._lags_of(producer.modes, mode, edge)
                     asked = producer.chosen([-self.limit if lag is None else lag for lag in lags])
                     self.cp.add(self.latency >= producer.start + asked + left)

@@ -55,8 +55,8 @@ class WindowMoves(SharedMoves):
         modes = {i: self._options(i, plan, self._span(state, free)) for i in free}
         given = {i: (plan.profiles[i],) for i in order[first + number : end]}
         window = PlanWindow(plan, order[:first], {**modes, **given}, order[end:], self._rows)
-        master = Master(self.problem, window)
-        answer, effort = master.solve(params.effort, self.random.getrandbits(30), self.pools.stop)
+        master = Master(self.problem, window, self.pools.stop)
+        answer, effort = master.solve(params.effort, self.random.getrandbits(30))
         self._free += 1 if answer is not None and answer.optimal else -1
         self._free = min(max(self._free, params.fewest), params.most)
         if answer is None:

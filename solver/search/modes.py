@@ -110,6 +110,7 @@ class Modes:
     def _readers_start(self, layer: int, profile: Profile, plan: Plan) -> int:
         """Return when all readers of a layer could start if it had a mapping; when it ended without any."""
         problem, transfer = self._pools.problem, self._pools.problem.hardware.cycles.transfer
+        self._pools.stop.check()
         start, asked = 0, []
         for edge in problem.edges[layer]:
             source = plan.timeline.layers[edge.producer]
