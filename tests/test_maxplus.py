@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 from generators import CandidateLists, draw_candidates, draw_hardware, draw_network
+from hypothesis import given
+from hypothesis import strategies as st
 
 from hw.library import load_hardware
 from models.library import load_network
@@ -19,7 +21,7 @@ from solver.execute.run import execute
 from solver.execute.schedule import LayerSchedule
 from solver.maxplus.candidates import Candidate, Region, finish_table, first_table
 from solver.maxplus.chains import chain_lags, decisive_chain
-from solver.maxplus.checkpoints import END, START
+from solver.maxplus.checkpoints import END, START, distinct_rows
 from solver.maxplus.envelopes import at_consumer, at_producer, effective, relevant
 from solver.maxplus.heads import (
     Bounds,
@@ -308,3 +310,14 @@ def test_critical_paths_are_as_long_as_the_plan_and_no_longer_than_others(seed: 
             length += drawn.candidates[layers[0]][other[layers[0]]].profile.lead
             assert length <= later.layers[layers[-1]].end
             assert other != choice or length == timeline.latency
+
+
+@given(st.data())
+def test_rows_are_told_apart_as_a_whole(data: st.DataObject) -> None:
+    rows, width = data.draw(st.integers(1, 9)), data.draw(st.integers(1, 4))
+    entries = st.sampled_from([MINUS_INFINITY, -1, 0, 1, 2**40])
+    drawn = data.draw(st.lists(entries, min_size=rows * width, max_size=rows * width))
+    table = np.array(drawn, np.int64).reshape(rows, width)
+    first, which = distinct_rows(table)
+    assert sorted(first.tolist()) == sorted(np.unique(table, axis=0, return_index=True)[1].tolist())
+    assert (table[first][which] == table).all()

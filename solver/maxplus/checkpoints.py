@@ -7,11 +7,11 @@ candidate says at which ideal time it passes each of them.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from solver.maxplus.candidates import Candidate, Region, finish_table, first_table
+from solver.maxplus.candidates import Candidate, ElementTimes, Region, finish_table, first_table
 from solver.params import LagParams
 from solver.stop import Stop
 from solver.timing.infinity import INFINITY
@@ -39,7 +39,7 @@ def checkpoints(problem: Problem, candidates: Candidates, stop: Stop, params: La
             stop.check()
             own = candidates[edge.producer]
             tables = [finish_table(candidate, edge) for candidate in own]
-            for region in regions(edge, own, candidates[consumer], params):
+            for region in regions(edge, own, candidates[consumer], params, stop):
                 columns[edge.producer].append(np.array([t.largest(region) for t in tables], np.int64))
     for i, own in enumerate(candidates):
         columns[i].append(np.array([candidate.end for candidate in own], np.int64))
@@ -54,22 +54,50 @@ def _distinct(times: Cycles) -> Cycles:
 
 
 def regions(
-    edge: Edge, producers: Sequence[Candidate], consumers: Sequence[Candidate], params: LagParams
+    edge: Edge, producers: Sequence[Candidate], consumers: Sequence[Candidate], params: LagParams, stop: Stop
 ) -> list[Region]:
-    """Return the regions of an edge: all classes of elements if they are few, else prefixes of each axis."""
+    """Return the regions of an edge: all classes of elements if they are few, else prefixes of each axis.
+
+    Raises
+    ------
+    StoppedError
+        if it is time to stop.
+    """
     read = _read(edge, producers[0], consumers[0])
     if not all(len(x) for x in read):
         return []
-    finish = [finish_table(candidate, edge) for candidate in producers]
-    first = [first_table(candidate, edge, producers[0].profile) for candidate in consumers]
-    classes = []
-    for group, coordinates in enumerate(read):
-        looks = np.concatenate([t.slices(group)[coordinates] for t in (*finish, *first)], axis=1)
-        classes.append(coordinates[np.sort(np.unique(looks, axis=0, return_index=True)[1])])
+    looks: list[list[Cycles]] = [[] for _ in read]
+    for table in _tables(edge, producers, consumers):
+        stop.check()
+        for group, coordinates in enumerate(read):
+            looks[group].append(distinct_rows(table.slices(group)[coordinates])[1])
+    classes = [
+        coordinates[np.sort(distinct_rows(np.stack(own, axis=1))[0])]
+        for coordinates, own in zip(read, looks, strict=True)
+    ]
     if math.prod(len(x) for x in classes) <= params.classes:
         grid = np.meshgrid(*classes, indexing="ij")
         return [tuple(x[None] for x in element) for element in zip(*(a.ravel() for a in grid), strict=True)]
     return _prefixes(read, params.prefixes)
+
+
+def _tables(
+    edge: Edge, producers: Sequence[Candidate], consumers: Sequence[Candidate]
+) -> Iterator[ElementTimes]:
+    """Yield what each candidate says of the elements, one at a time: with an order of blocks it is large."""
+    yield from (finish_table(candidate, edge) for candidate in producers)
+    yield from (first_table(candidate, edge, producers[0].profile) for candidate in consumers)
+
+
+def distinct_rows(table: Cycles) -> tuple[Cycles, Cycles]:
+    """Return where each distinct row of a table comes first, and for each row which of these it is.
+
+    As `np.unique` with an axis, but rows of any length are compared as bytes, not entry by entry.
+    """
+    width = table.itemsize * table.shape[1]
+    rows = np.ascontiguousarray(table).view(np.dtype((np.void, width))).ravel()
+    _, first, which = np.unique(rows, return_index=True, return_inverse=True)
+    return first, which
 
 
 def _read(edge: Edge, producer: Candidate, consumer: Candidate) -> Region:
