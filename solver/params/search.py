@@ -303,8 +303,8 @@ class DescentParams:
     """How many times as late as another search's best plan a plan may be that is gone on from."""
     first_starts: int = 2
     """Ways to begin after which no more are looked at if the given plan is better."""
-    wander: int = 2
-    """One of so many times that a search begins anew it begins far from the best plan, if it can."""
+    wander: int = 3
+    """After so many times in a row that beginning anew has brought nothing a search begins far away."""
     restart_noise: float = 0.02
     """By what share the plan may at first become worse, at most, when a search begins anew."""
 

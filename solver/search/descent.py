@@ -78,7 +78,7 @@ class Descent:
                     found(best.plan)
                 elif looked == self.params.first_starts and best.plan is start:
                     break
-        current, near, idle, restarts = best, best, 0, 0
+        current, near, idle, restarts, fruitless = best, best, 0, 0, 0
         history = deque([current.cost] * moves.history(0), maxlen=moves.history(0))
         while not stop.step():
             try:
@@ -92,18 +92,18 @@ class Descent:
             if near.cost < best.cost:
                 if near.plan.latency < best.plan.latency:
                     found(near.plan)
-                best = near
+                best, fruitless = near, 0
             attentive = near is best and stop.steps % moves.attention == 0
             if attentive and (fed := self._better(moves, best)) is not best:
-                near, best, idle = fed, fed, 0
+                near, best, idle, fruitless = fed, fed, 0, 0
                 if current.cost > self.params.behind * best.cost:
                     current = best
                     history.extend([best.cost] * len(history))
             if idle > moves.patience:
                 if near is not best:
                     found(near.plan)
-                best, restarts = self._better(moves, best), restarts + 1
-                current = near = self._begin_anew(moves, best, restarts, stop)
+                best, restarts, fruitless = self._better(moves, best), restarts + 1, fruitless + 1
+                current = near = self._begin_anew(moves, best, fruitless, stop)
                 idle = 0
                 length = moves.history(restarts)
                 noise = self.params.restart_noise
@@ -111,9 +111,9 @@ class Descent:
                 history = deque(worse, maxlen=length)
         return best.plan
 
-    def _begin_anew(self, moves: Moves[AState], best: AState, restarts: int, stop: Stop) -> AState:
-        """Return the best state, or one far away from it if it is time for that and there is one."""
-        if restarts % self.params.wander == 0:
+    def _begin_anew(self, moves: Moves[AState], best: AState, fruitless: int, stop: Stop) -> AState:
+        """Return the best state, or one far away from it if beginning there has often brought nothing."""
+        if fruitless % self.params.wander == 0:
             with suppress(StoppedError):
                 return moves.afar(best, stop) or best
         return best
