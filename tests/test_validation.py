@@ -16,6 +16,7 @@ from solver.bench.validation import (
     Operation,
     Simulator,
     ValidationResults,
+    energy_split,
     figures,
     measure_gemv,
     own_plan,
@@ -71,6 +72,17 @@ def test_parts_add_up(simulator: Simulator, gemv: Gemv) -> None:
     here = parts(plan, chip)
     assert sum(x for _, x in here if x is not None) == pytest.approx(with_refresh(plan.latency, chip))
     assert sum(astuple(spent(times, chip))) == ideal(times) == plan.latency
+
+
+def test_the_energy_of_a_gemv_is_within_a_twentieth() -> None:
+    (gemv, simulator) = next((g, s) for s in figures() for g in s.gemvs if g.energy is not None)
+    chip = simulator.hardware(gemv)
+    found = energy_split(own_plan(gemv, chip)[1], chip)
+    assert found is not None and gemv.energy is not None
+    assert found.total == pytest.approx(gemv.energy.total, rel=0.05)
+    assert found.total == pytest.approx(found.multiply + found.rows + found.standby + found.pins, abs=0.01)
+    for part in ("multiply", "rows", "standby"):
+        assert getattr(found, part) == pytest.approx(getattr(gemv.energy, part), rel=0.05)
 
 
 def test_work_is_spread_as_the_simulators_spread_it() -> None:

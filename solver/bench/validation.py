@@ -19,6 +19,7 @@ from models.network import Network, NetworkInput
 from overlapim_files import FileModel, digest, parse
 from solver.account.cycles import spent
 from solver.bench.cases import Case, Measured, Record, Results
+from solver.schedule.energy import plan_energy
 from solver.schedule.plan import Plan, overlap_static
 from solver.solution import LoopRecord, Solution, from_plan
 from solver.solve import solve
@@ -42,6 +43,16 @@ class Parts(FileModel):
     refresh: float | None = None
 
 
+class EnergySplit(FileModel):
+    """Microjoules of a GEMV by what they are spent on; inputs and results are `pins`."""
+
+    total: float
+    multiply: float
+    rows: float
+    standby: float
+    pins: float
+
+
 class Gemv(FileModel):
     """A product of a matrix and a vector: the simulator's cycles, and the mapping that it runs."""
 
@@ -50,6 +61,7 @@ class Gemv(FileModel):
     channels: Positive
     cycles: Positive
     parts: Parts = Parts()
+    energy: EnergySplit | None = None
     load: Annotated[int, Field(ge=0)]
     loops: tuple[LoopRecord, ...] = Field(strict=False)
 
@@ -130,6 +142,7 @@ class ValidationCase(Record):
     simulated: int
     parts: Parts
     seconds: float
+    energy: EnergySplit | None = None
 
     def __str__(self) -> str:
         """Return it as a line of progress names it."""
@@ -142,6 +155,7 @@ class Validated(Record):
     own: float
     best: float
     parts: Parts
+    energy: EnergySplit | None = None
 
     def __str__(self) -> str:
         """Return it as a line of progress names it."""
@@ -200,6 +214,7 @@ def _gemv_case(simulator: Simulator, gemv: Gemv, seconds: float) -> Case[Validat
         simulated=gemv.cycles,
         parts=gemv.parts,
         seconds=seconds,
+        energy=gemv.energy,
     )
     return Case(what, lambda interrupt: measure_gemv(gemv, chip, Stop(seconds=seconds, interrupt=interrupt)))
 
@@ -211,7 +226,9 @@ def measure_gemv(gemv: Gemv, chip: Hardware, stop: Stop) -> Validated | None:
     if stop.interrupt.is_set():
         return None
     own = with_refresh(plan.latency, chip)
-    return Validated(own=own, best=with_refresh(best, chip), parts=parts(plan, chip))
+    return Validated(
+        own=own, best=with_refresh(best, chip), parts=parts(plan, chip), energy=energy_split(plan, chip)
+    )
 
 
 def with_refresh(cycles: int, chip: Hardware) -> float:
@@ -225,6 +242,18 @@ def parts(plan: Plan, chip: Hardware) -> Parts:
     refresh = with_refresh(plan.latency, chip) - plan.latency
     drain = here.reduce + here.drain + here.post
     return Parts(multiply=here.multiply, rows=here.rows, load=here.load, drain=drain, refresh=refresh)
+
+
+def energy_split(plan: Plan, chip: Hardware) -> EnergySplit | None:
+    """Return what the energy of a plan of one layer is spent on; None on a chip without figures."""
+    found = plan_energy(chip, plan)
+    if found is None:
+        return None
+    here = found.parts
+    pins = here.load + here.write + here.reduce + here.drain + here.post
+    picojoules = (found.total, here.steps, here.rows, found.standby, pins)
+    total, multiply, rows, standby, pins = (round(1e-6 * x, 3) for x in picojoules)
+    return EnergySplit(total=total, multiply=multiply, rows=rows, standby=standby, pins=pins)
 
 
 def _operation_case(simulator: Simulator, operation: Operation) -> Case[ValidationCase, Validated]:

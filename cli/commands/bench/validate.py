@@ -38,7 +38,7 @@ def sheet(results: ValidationResults) -> Sheet:
     """Return the table of all works, and that of their parts."""
     from solver.bench.validation import figures
 
-    tables = (_works(results.cases), _parts(results.cases))
+    tables = (_works(results.cases), _parts(results.cases), _energies(results.cases))
     return Sheet(tables, tuple(note for simulator in figures() for note in _notes(simulator)))
 
 
@@ -75,6 +75,24 @@ def _parts(cases: Sequence[MeasuredWork]) -> Table:
     )
     headings = ("simulator", "work", "part", "cycles there", "own mapping")
     return Table("What they are spent on", headings, rows, names=3)
+
+
+def _energies(cases: Sequence[MeasuredWork]) -> Table:
+    rows = tuple(
+        (
+            case.what.simulator,
+            case.what.work,
+            part,
+            f"{there:.1f}",
+            f"{getattr(case.result.energy, part):.1f}",
+            f"{getattr(case.result.energy, part) / there:.3f}",
+        )
+        for case in cases
+        if case.what.energy is not None and case.result.energy is not None
+        for part, there in case.what.energy
+    )
+    headings = ("simulator", "work", "part", "uJ there", "own mapping", "ratio")
+    return Table("Energy", headings, rows, names=3)
 
 
 def _notes(simulator: Simulator) -> list[str]:
