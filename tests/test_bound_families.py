@@ -17,7 +17,7 @@ import pytest
 from generators import draw_hardware, draw_mapping, draw_network
 from ortools.sat.python.cp_model import FEASIBLE, INFEASIBLE, OPTIMAL, CpSolver, IntVar
 
-from hw.hardware import Hardware
+from hw.hardware import Hardware, LevelDims
 from hw.library import load_hardware
 from models.network import Layer, Network
 from solver.bench.small import draw_small
@@ -451,3 +451,19 @@ def test_plans_that_leave_nothing_to_gain_satisfy_the_model(layers: int, weights
     assert model.horizon - 1 == (22 if layers == 1 else 22 + 5 + 22)
     for layer in model.layers:
         assert layer.units[layer.numbers.index(8 // layers)] == 12
+
+
+@pytest.mark.parametrize(
+    ("spread", "banks", "cycles"),
+    [
+        ({}, 2, TIMES[2]),
+        ({"column": ("C",)}, 2, 28 * (12 + 1 / 4)),
+        ({"bank": ("C",), "channel": ("C",)}, 2, 3.5 * (12 + 8 / 4)),
+        ({"bank": ("C",), "channel": ("C",), "column": ("C",)}, 8, 56 * (12 + 1 / 32)),
+    ],
+)
+def test_levels_are_spread_over_what_they_may_be(spread: Json, banks: int, cycles: int) -> None:
+    """Rows are outputs, done 1 at a time by each bank, 16 by all, or 1 by all, and drained by all banks."""
+    layer = network(rows_layer("a", "x")).layers[0]
+    hardware = chip(spread=LevelDims.model_validate(spread))
+    assert useful_cycles(layer, hardware, [banks])[0] == (math.ceil(cycles) - 1 if spread else cycles)

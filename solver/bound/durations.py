@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hw.hardware import Hardware
-from models.network import OUTPUT_DIMS, REDUCTION_DIMS, Layer
+from models.network import OUTPUT_DIMS, REDUCTION_DIMS, Dim, Layer
 from solver.params import BoundParams
 from solver.timing.validity import least_rows
 
@@ -43,6 +43,17 @@ def _reductions(layer: Layer, most: int) -> tuple[Floats, Floats]:
         fewer = steps < np.minimum.accumulate(np.concatenate(([np.inf], steps[:-1])))
         lanes, steps = lanes[fewer], steps[fewer]
     return lanes, steps
+
+
+def _widest(layer: Layer, hardware: Hardware, dims: Sequence[Dim], banks: Floats) -> Floats:
+    """Return over how many lanes of so many banks some dims can be spread at most, by what levels may do."""
+    within = [layer.bound(dim) for dim in dims if hardware.may_spread("column", dim)]
+    among = [
+        layer.bound(dim)
+        for dim in dims
+        if hardware.may_spread("channel", dim) or hardware.may_spread("bank", dim)
+    ]
+    return np.minimum(banks, math.prod(among)) * min(hardware.columns_per_bank, math.prod(within))
 
 
 def _least_product(levels: int) -> int:
@@ -112,8 +123,10 @@ def useful_cycles(
     # One row for each number of banks, one column for each way to cut the reduction.
     numbers = np.array(banks, float)[:, None]
     outputs = np.minimum(numbers * hardware.columns_per_bank / lanes, everything)
+    outputs = np.minimum(outputs, _widest(layer, hardware, OUTPUT_DIMS, numbers))
     each = steps * hardware.mac_cycles + _drain(lanes, outputs, layer, hardware, numbers)
-    times = np.where(outputs >= 1, everything / outputs * each, np.inf).min(axis=1, initial=np.inf)
+    possible = (outputs >= 1) & (lanes <= _widest(layer, hardware, REDUCTION_DIMS, numbers))
+    times = np.where(possible, everything / outputs * each, np.inf).min(axis=1, initial=np.inf)
     return np.asarray(np.floor(times * ROUNDING))
 
 
