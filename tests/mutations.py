@@ -265,6 +265,12 @@ DURATIONS = changed(
     "solver/bound/durations.py",
     BY_HAND,
     {
+        "outputs by levels": drop("outputs = np.minimum(outputs, _widest"),
+        "reductions by levels": swap(" & (lanes <= _widest(layer, hardware, REDUCTION_DIMS, numbers))", ""),
+        "banks by levels": swap("np.minimum(banks, math.prod(among))", "banks"),
+        "columns by levels": swap(
+            "min(hardware.columns_per_bank, math.prod(within))", "hardware.columns_per_bank"
+        ),
         "multiplications": swap("each = steps * hardware.mac_cycles + _drain(", "each = _drain("),
         "drain": swap("steps * hardware.mac_cycles + _drain(", "steps * hardware.mac_cycles + 0 * _drain("),
         "rows for weights": swap("fitting = rows <= hardware", "fitting = rows * 0 <= hardware"),

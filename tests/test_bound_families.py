@@ -467,3 +467,11 @@ def test_levels_are_spread_over_what_they_may_be(spread: Json, banks: int, cycle
     layer = network(rows_layer("a", "x")).layers[0]
     hardware = chip(spread=LevelDims.model_validate(spread))
     assert useful_cycles(layer, hardware, [banks])[0] == (math.ceil(cycles) - 1 if spread else cycles)
+
+
+def test_sums_are_spread_over_what_levels_may_be() -> None:
+    """Two sums of four: in four steps of 12 cycles where no level may be spread over what is summed up."""
+    layer = Layer.model_validate(SUM)
+    rows_only = LevelDims.model_validate(dict.fromkeys(("channel", "bank", "column"), ("P",)))
+    assert useful_cycles(layer, chip(spread=rows_only), [1])[0] == 4 * 12
+    assert useful_cycles(layer, chip(), [1])[0] < 4 * 12
