@@ -220,7 +220,7 @@ def test_small_networks_are_solved_to_the_end_only_if_asked() -> None:
 
 
 def test_a_descent_without_restarts_goes_another_way() -> None:
-    restless = Params(descent=DescentParams(moves=MoveParams(static=StaticParams(patience=20))))
+    restless = Params(descent=DescentParams(moves=MoveParams(static=StaticParams(patience=5))))
     found, usual = (run(params, "descent", seconds=4.0).solution for params in (restless, Params()))
     assert found != usual
 
