@@ -469,17 +469,32 @@ class _Costs:
             banks *= loop.bound if loop.kind == "bank" else 1
         return _ceil(bits, banks * self.hardware.bits_per_cycle.load)
 
+    def _tile(self, operand: Operand) -> tuple[int, int]:
+        """Return the elements of a tile that one lane reads, and that the banks of one channel do."""
+        depth = self.load_depth
+        lane = self._elements(operand, lambda kind, at: kind == "temporal" and at > depth)
+        channel = self._elements(
+            operand, lambda kind, at: at > depth if kind == "temporal" else kind != "channel"
+        )
+        return lane, channel
+
+    def _weights(self) -> tuple[int, int]:
+        """Return the distinct weights that the banks of one channel use, and those that a lane holds."""
+        used = held = 1
+        for dim in ("G", "K", "C", "R", "S"):
+            used *= len(self._reached(dim, lambda kind, _: kind != "channel"))
+            for loop in self.mapping.loops:
+                held *= loop.bound if loop.dim == dim and loop.kind == "temporal" else 1
+        return used, held
+
     def load(self) -> int:
         """Return the cycles of loading one tile of every operand and adding up the operands of each sum."""
-        bits, cycles, depth = self.hardware.bits.activation, self.hardware.cycles, self.load_depth
+        bits, cycles = self.hardware.bits.activation, self.hardware.cycles
         write = 0 if self.hardware.inputs.store == "buffer" else cycles.row_write
         time = cycles.load
         sums: dict[str, list[int]] = {}
         for operand in self.loaded:
-            lane = self._elements(operand, lambda kind, at: kind == "temporal" and at > depth)
-            channel = self._elements(
-                operand, lambda kind, at: at > depth if kind == "temporal" else kind != "channel"
-            )
+            lane, channel = self._tile(operand)
             time += self._bus(channel * bits) + bits * write * lane
             if operand.sum is not None:
                 sums.setdefault(operand.sum, []).append(lane)
@@ -519,11 +534,7 @@ class _Costs:
         """Return the cycles of writing the weights, where they are loaded anew."""
         if self.hardware.weights != "reload" or not self.weighted:
             return 0
-        bits, used, held = self.hardware.bits.weight, 1, 1
-        for dim in ("G", "K", "C", "R", "S"):
-            used *= len(self._reached(dim, lambda kind, _: kind != "channel"))
-            for loop in self.mapping.loops:
-                held *= loop.bound if loop.dim == dim and loop.kind == "temporal" else 1
+        bits, (used, held) = self.hardware.bits.weight, self._weights()
         return self._bus(used * bits) + bits * held * self.hardware.cycles.row_write
 
 
@@ -548,7 +559,7 @@ class _Energies(_Costs):
 
     def step(self) -> float:
         """Return the energy of one step of all banks."""
-        return sum(self.costs.step + self.lanes * self.costs.mac for _ in range(self.banks))
+        return self.banks * (self.costs.step + self.lanes * self.costs.mac)
 
     def opening(self) -> float:
         """Return the energy of opening one row in each bank."""
@@ -556,13 +567,10 @@ class _Energies(_Costs):
 
     def loading(self) -> float:
         """Return the energy of loading one tile."""
-        bits, depth = self.hardware.bits.activation, self.load_depth
+        bits = self.hardware.bits.activation
         energy, sums = 0.0, dict[str, list[int]]()
         for operand in self.loaded:
-            lane = self._elements(operand, lambda kind, at: kind == "temporal" and at > depth)
-            channel = self._elements(
-                operand, lambda kind, at: at > depth if kind == "temporal" else kind != "channel"
-            )
+            lane, channel = self._tile(operand)
             energy += (
                 self.channels * channel * bits * self.costs.load + self.banks * bits * lane * self.written
             )
@@ -599,11 +607,7 @@ class _Energies(_Costs):
         """Return the energy of writing the weights, where they are loaded anew."""
         if self.hardware.weights != "reload" or not self.weighted:
             return 0.0
-        bits, used, held = self.hardware.bits.weight, 1, 1
-        for dim in ("G", "K", "C", "R", "S"):
-            used *= len(self._reached(dim, lambda kind, _: kind != "channel"))
-            for loop in self.mapping.loops:
-                held *= loop.bound if loop.dim == dim and loop.kind == "temporal" else 1
+        bits, (used, held) = self.hardware.bits.weight, self._weights()
         return self.channels * used * bits * self.costs.load + self.banks * bits * held * self.costs.row_write
 
 

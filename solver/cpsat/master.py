@@ -112,9 +112,8 @@ class Master:
         solver = CpSolver()
         solver.parameters.random_seed = seed
         solver.parameters.num_workers = 1
-        solver.parameters.linearization_level = (
-            0  # linear relaxations of so many tasks take longer than they save
-        )
+        # Linear relaxations of so many tasks take longer than they save.
+        solver.parameters.linearization_level = 0
         solver.parameters.max_deterministic_time = effort
         solver.parameters.max_time_in_seconds = max(0.0, min(self.stop.wall_remaining(), 1e9))
         with interrupting(solver, self.stop):
