@@ -37,12 +37,13 @@ def cpsat(run: Run) -> None:
     begin(run.pools, run.incumbent, run.stop, run.seed, run.found, run.params)
     if run.stop.reached():
         return
-    if _small(run.problem, run.params.cpsat.whole):
+    small = _small(run.problem, run.params.cpsat.whole)
+    if small:
         _solve_whole(run)
     if run.workers > 1:
-        _side_by_side(run)
+        _side_by_side(run, bounded=small)
     else:
-        _in_turn(run)
+        _in_turn(run, bounded=small)
 
 
 def _small(problem: Problem, params: WholeParams) -> bool:
@@ -188,8 +189,13 @@ class _Choices:
         return Stop(iterations=self.params.choice_solves, interrupt=stop.interrupt)
 
 
-def _side_by_side(run: Run) -> None:
-    """Let descents search, each in a process of its own, while this one proves bounds and chooses."""
+def _side_by_side(run: Run, bounded: bool) -> None:
+    """Let descents search, each in a process of its own, while this one proves bounds and chooses.
+
+    Parameters
+    ----------
+    bounded : whether the bound over all mappings has been proved already.
+    """
     choices, params = _Choices(run), run.params
     run.doing("changes mappings, starts and banks")
     descents = Descents(
@@ -198,7 +204,8 @@ def _side_by_side(run: Run) -> None:
     with descents, ThreadPoolExecutor(1) as listener:
         listening = listener.submit(descents.listen, choices.found, lambda: run.incumbent)
         wait([listening], min(params.cpsat.head_start, params.cpsat.head_share * run.stop.remaining()))
-        _bound_in_time(run)
+        if not bounded:
+            _bound_in_time(run)
         while not run.stop.reached():
             if choices.stalled():
                 choices.improve(run.stop)
@@ -207,10 +214,9 @@ def _side_by_side(run: Run) -> None:
         listening.result()
 
 
-def _in_turn(run: Run) -> None:
-    """Search, prove a bound, and choose, in one process."""
-    choices, params = _Choices(run), run.params
-    seed, bounded = run.seed, False
+def _in_turn(run: Run, bounded: bool) -> None:
+    """Search, prove a bound unless that has been done already, and choose, in one process."""
+    choices, params, seed = _Choices(run), run.params, run.seed
     while not run.stop.reached():
         end = run.stop.elapsed() + max(params.cpsat.first_round, run.stop.elapsed())
         run.doing("changes mappings, starts and banks")
