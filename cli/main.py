@@ -86,8 +86,9 @@ def overlapim(context: typer.Context, version: Version = False) -> None:
     """
     if version:
         from cli.records.versions import DISTRIBUTION, installed
+        from solver.core import running
 
-        print(f"{NAME} {installed(DISTRIBUTION) or '(not installed)'}")
+        print(f"{NAME} {installed(DISTRIBUTION) or '(not installed)'}, {running()} core")
         raise typer.Exit
     if context.invoked_subcommand is None:
         print(context.get_help())

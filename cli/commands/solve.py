@@ -225,6 +225,7 @@ def _solve(task: Task, stop: Stop, limit: float | None, out: Path | None, interr
     from cli.show.console import say
     from cli.show.progress import moving, search_progress
     from cli.show.tables import show_result
+    from solver import core
     from solver.account.plan import account
     from solver.solve import solve
     from solver.timing.problem import Problem
@@ -248,6 +249,8 @@ def _solve(task: Task, stop: Stop, limit: float | None, out: Path | None, interr
         if out is not None:
             write_run(out, result.solution, record)
     answer(record, lambda: show_result(found, result))
+    if core.native is None:
+        say("searched in Python: the compiled core is missing, which is several times as fast")
     if interrupt.is_set():
         say(f"interrupted by {interrupt.name}: this is the best answer up to then")
     elif result.ending in ("gap", "patience"):

@@ -21,7 +21,7 @@ from solver.timing.mapping import Mapping
 from solver.timing.problem import Problem
 from solver.timing.profile import Profile
 from solver.timing.timeline import evaluate
-from solver.timing.validity import problems
+from solver.timing.validity import valid
 
 RemedyKind = Literal["loops", "banks", "mapping", "order"]
 
@@ -144,7 +144,7 @@ def _other_loops(problem: Problem, layer: int, mapping: Mapping) -> Iterator[Map
             for i, old in zip(temporal, order, strict=True):
                 loops[i] = mapping.loops[old]
             changed = replace(mapping, loops=tuple(loops))
-            if not problems(problem.layers[layer], changed, problem.hardware):
+            if valid(problem.layers[layer], changed, problem.hardware):
                 yield changed
 
 

@@ -66,9 +66,10 @@ class CommandSpeed(Record):
 
 
 class Speed(Record):
-    """The library from within and the commands from outside."""
+    """The library from within, by the core that runs and by Python too; commands from outside."""
 
     library: LibrarySpeed
+    python: LibrarySpeed | None = None
     commands: CommandSpeed
 
     def __str__(self) -> str:

@@ -11,7 +11,6 @@ import numpy.typing as npt
 from models.network import DIMS, OUTPUT_DIMS, Layer
 from solver.bound.durations import Floats
 from solver.timing.infinity import INFINITY
-from solver.timing.need import window_intervals
 from solver.timing.problem import Edge, Group
 
 Counts = npt.NDArray[np.int64]
@@ -134,7 +133,7 @@ def _coordinates(group: Group, layer: Layer, dim: int | None) -> npt.NDArray[np.
             step, count = coefficient, layer.bounds[term]
         else:
             values = np.unique(values[:, None] + coefficient * np.arange(layer.bounds[term]))
-    intervals = window_intervals(group)[0]
+    intervals = group.intervals[0]
     extent = group.windows[0][-1].extent if group.windows[0] else group.extents[0]
     read = np.zeros((count, extent), bool)
     for row in range(count):
@@ -279,7 +278,7 @@ def _bulging(x: Floats, y: Floats) -> tuple[Floats, Floats]:
 
 def _windows(group: Group) -> npt.NDArray[np.bool_]:
     """Return which coordinates each value of a form reads, for values that read any."""
-    intervals = window_intervals(group)[0]
+    intervals = group.intervals[0]
     if intervals is None:
         return np.eye(group.extents[0], dtype=bool)
     low, high = intervals

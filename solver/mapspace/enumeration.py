@@ -18,7 +18,7 @@ from hw.hardware import Hardware
 from models.network import DIMS, Dim, Layer
 from solver.timing.mapping import WEIGHT_DIMS, Kind, Loop, Mapping
 from solver.timing.tiles import innermost_read
-from solver.timing.validity import least_rows, problems
+from solver.timing.validity import least_rows, valid
 
 LoopSequence = tuple[tuple[int, Kind], ...]
 """The loops of one dim as (bound, kind), outermost first."""
@@ -112,7 +112,7 @@ def _load_depths(layer: Layer, mapping: Mapping, hardware: Hardware) -> Iterator
     """Yield a mapping with each load depth with which it keeps to its rows and the buffer."""
     for depth in (None, *range(innermost_read(layer, mapping))):
         loaded = replace(mapping, load=depth)
-        if not problems(layer, loaded, hardware):
+        if valid(layer, loaded, hardware):
             yield loaded
 
 

@@ -22,7 +22,7 @@ from solver.mapspace.pools import BankShape, build_mapping, temporal_orders, use
 from solver.mapspace.rows import with_full_rows
 from solver.timing.mapping import WEIGHT_DIMS, Mapping
 from solver.timing.profile import ceil_div
-from solver.timing.validity import least_rows, problems
+from solver.timing.validity import least_rows, valid
 
 SPREADS = 2**9
 """Ways to spread channels, or banks, over the dims beyond which only some of them are looked at."""
@@ -162,7 +162,7 @@ def frugal_mappings(layer: Layer, hardware: Hardware, shape: BankShape) -> Itera
     ranked = sorted(np.flatnonzero(batch.fits).tolist(), key=lambda i: int(totals[:, i].min()))
     for i in ranked:
         mapping = build_mapping(batch, i, orders[int(totals[:, i].argmin())])
-        if not problems(layer, mapping, hardware):
+        if valid(layer, mapping, hardware):
             yield from dict.fromkeys((mapping, with_full_rows(layer, mapping, hardware)))
             return
 

@@ -10,10 +10,12 @@ from typing import NamedTuple
 
 from hw.hardware import Hardware
 from models.network import DIMS, Dim, Layer
+from solver import core
+from solver.core.compiled import compiled_layer
 from solver.mapspace.rows import with_full_rows
 from solver.timing.mapping import Loop, Mapping
 from solver.timing.tiles import innermost_read, load_depth
-from solver.timing.validity import problems
+from solver.timing.validity import valid
 
 FACTORS = (2, 3, 4, 7, 8, 14)
 """Bounds of the outer parts into which loops are cut."""
@@ -23,14 +25,22 @@ def neighbour(layer: Layer, mapping: Mapping, hardware: Hardware, rng: random.Ra
     """Return a random valid mapping one move away, or None if the move led nowhere."""
     move = rng.choice((_swap, _swap, _trade, _trade, _divide, _reload, _tile))
     moved = move(layer, mapping, rng)
-    if moved is None:
-        return None
-    changed = Mapping(tuple(_tighten(layer, list(moved.loops))), moved.load)
+    changed = None if moved is None else settled(layer, moved, hardware)
+    return None if changed == mapping else changed
+
+
+def settled(layer: Layer, mapping: Mapping, hardware: Hardware) -> Mapping | None:
+    """Return a mapping with loops that just cover each dim and with full rows; None if it is not valid."""
+    if core.native is not None:
+        compiled = compiled_layer(core.native, layer, hardware)
+        found = core.native.settle(compiled, mapping.loops, mapping.load, Loop)
+        if found is not False:
+            return None if found is None else Mapping(*found)
+    changed = Mapping(tuple(_tighten(layer, list(mapping.loops))), mapping.load)
     changed = with_full_rows(layer, changed, hardware)
-    innermost = innermost_read(layer, changed)
-    if changed.load is not None and changed.load >= innermost:
+    if changed.load is not None and changed.load >= innermost_read(layer, changed):
         changed = replace(changed, load=None)
-    return None if changed == mapping or problems(layer, changed, hardware) else changed
+    return changed if valid(layer, changed, hardware) else None
 
 
 def _reload(layer: Layer, mapping: Mapping, rng: random.Random) -> Mapping:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from hw.hardware import Hardware
 from models.network import Layer
 from solver.timing.mapping import WEIGHT_DIMS, Loop, Mapping
-from solver.timing.validity import problems
+from solver.timing.validity import valid
 
 
 def with_full_rows(layer: Layer, mapping: Mapping, hardware: Hardware) -> Mapping:
@@ -37,6 +37,6 @@ def _cut(layer: Layer, mapping: Mapping, hardware: Hardware, place: int, room: i
     for inner in range(room, 1, -1):
         parts = (Loop(dim, -(-bound // inner), kind), Loop(dim, inner, kind))
         loops = (*mapping.loops[:place], *parts, *mapping.loops[place + 1 :])
-        if not problems(layer, cut := replace(mapping, loops=loops, load=load), hardware):
+        if valid(layer, cut := replace(mapping, loops=loops, load=load), hardware):
             return cut
     return None

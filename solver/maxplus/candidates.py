@@ -15,7 +15,7 @@ import numpy as np
 
 from solver.timing.cache import cached
 from solver.timing.infinity import INFINITY, MINUS_INFINITY
-from solver.timing.need import ideal_need, rising, window_intervals
+from solver.timing.need import ideal_need, rising
 from solver.timing.ordered import axis_classes, finish_grid, grid_need, last_finish
 from solver.timing.problem import Edge, Group
 from solver.timing.profile import (
@@ -159,7 +159,7 @@ def _earliest(group: Group, axes: tuple[tuple[int, ...], ...], times: Sequence[C
     inside = (value >= 0) & (value < count)
     np.minimum.at(first, value[inside], start[inside])
     first = first.reshape(group.extents)
-    for axis, (bounds, interval) in enumerate(zip(axes, window_intervals(group), strict=True)):
+    for axis, (bounds, interval) in enumerate(zip(axes, group.intervals, strict=True)):
         first = np.moveaxis(_widened(np.moveaxis(first, axis, 0), math.prod(bounds), interval), 0, axis)
     return first.ravel()
 

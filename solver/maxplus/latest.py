@@ -19,6 +19,9 @@ class _Lateness(Remaining):
     So minus what is left after a moment is the largest delay there with which every layer still ends in time.
     """
 
+    def _by_core(self, previous: Remaining | None) -> None:
+        """Return nothing: the compiled core knows no deadlines."""
+
     def _own(self, layer: int, candidate: Candidate) -> int:
         return candidate.end - self.timeline.layers[layer].end
 

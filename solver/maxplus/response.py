@@ -19,7 +19,7 @@ import numpy as np
 from overlapim_files import InputError
 from solver.timing.cache import cached
 from solver.timing.infinity import INFINITY, MINUS_INFINITY
-from solver.timing.need import block_maxima, to_block_axes, window_intervals
+from solver.timing.need import block_maxima, to_block_axes
 from solver.timing.problem import Edge, Group, Problem
 from solver.timing.profile import AXIS_OUTPUTS, Cycles, PlacedLoops, Profile, WeightedLoop, axis_finish
 from solver.timing.timeline import Order
@@ -148,7 +148,7 @@ def _group_reads(
 ) -> Mask:
     """Return what blocks read on a group's axes; shape (block loops.., n, ch, h, w), 1 for other axes."""
     values = np.ones((1, 1), np.bool_)
-    for axis, extent, interval in zip(group.axes, group.extents, window_intervals(group), strict=True):
+    for axis, extent, interval in zip(group.axes, group.extents, group.intervals, strict=True):
         low, high = interval or (np.arange(extent), np.arange(extent))
         places = np.arange(shape[axis])
         inside = (low[:, None] <= places) & (places <= high[:, None])

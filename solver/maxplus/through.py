@@ -6,8 +6,11 @@ do not change with it; the others are as long as it is delayed, plus what is lef
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
+from solver import core
 from solver.maxplus.candidates import Candidate, records
 from solver.timing.problem import Edge, Problem
 from solver.timing.profile import Cycles, Profile
@@ -23,6 +26,7 @@ class Remaining:
     ----------
     tails : for each layer the ideal times that its readers need, in rising order, shape (needs,), and the
         cycles that are left, at least, after a delay at none, or the first, .. of them, shape (needs + 1,).
+    compiled : the same from the compiled core, in place of the tails; None if blocks are permuted.
     """
 
     def __init__(self, problem: Problem, timeline: Timeline, previous: Remaining | None = None) -> None:
@@ -30,7 +34,12 @@ class Remaining:
         self.problem = problem
         self.timeline = timeline
         self._transfer = problem.hardware.cycles.transfer
+        self.compiled = self._by_core(previous)
+        if self.compiled is not None:
+            return
         self.tails: dict[int, tuple[Cycles, Cycles]] = {}
+        if previous is not None and previous.compiled is not None:
+            previous = None
         changed: set[int] = set()
         for i in reversed(problem.network.topological):
             same = previous is not None and _same(previous.timeline.layers[i], timeline.layers[i])
@@ -39,6 +48,13 @@ class Remaining:
             else:
                 changed.add(i)
                 self._add(i, as_candidate(timeline.layers[i]))
+
+    def _by_core(self, previous: Remaining | None) -> Any:
+        """Return the same from the compiled core, None if blocks are permuted."""
+        if core.native is None or any(type(x) is not core.native.Times for x in self.timeline.layers):
+            return None
+        before = None if previous is None else previous.compiled
+        return core.native.Remaining(self.problem.compiled, list(self.timeline.layers), before)
 
     def _add(self, layer: int, candidate: Candidate) -> None:
         """Note for each ideal time that readers need how much is left at least after a delay before it."""
@@ -71,6 +87,9 @@ class Remaining:
         The latency is then this, or that of the chains that do not go through the layer if it is later; those
         are not later than before.
         """
+        if self.compiled is not None and profile.compiled is not None:
+            latest: int = self.compiled.through(layer, profile.compiled)
+            return latest
         edges = self.problem.edges[layer]
         sources = [self.timeline.layers[edge.producer] for edge in edges]
         release = self.timeline.layers[layer].release

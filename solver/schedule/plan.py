@@ -134,7 +134,7 @@ def place(
 ) -> tuple[LayerTimes, Banks] | None:
     """Find the earliest release at which banks are free for as long as the layer holds them."""
     natural = next_layer(problem, layer, profile, 0, done, order, previous)
-    earliest = int(natural.delays[-1]) - profile.lead if punctual else 0
+    earliest = natural.last_delay - profile.lead if punctual else 0
     old = None if previous is None else previous.layers[layer]
     roomy = ledger.roomy(profile)
     for release in [earliest, *ledger.releases_after(max(natural.start, earliest))]:

@@ -17,7 +17,7 @@ from solver.timing.mapping import SPATIAL, Kind, Loop, Mapping
 from solver.timing.problem import Problem
 from solver.timing.profile import Profile
 from solver.timing.tiles import innermost_read
-from solver.timing.validity import problems
+from solver.timing.validity import valid
 
 
 def random_mapper(
@@ -70,7 +70,7 @@ def draw_mapping(layer: Layer, hardware: Hardware, rng: random.Random, tries: in
     """Return a random valid mapping; None if none was found in so many tries."""
     for _ in range(tries):
         mapping = _any_mapping(layer, hardware, rng)
-        if not problems(layer, mapping, hardware):
+        if valid(layer, mapping, hardware):
             return mapping
     return None
 

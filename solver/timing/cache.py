@@ -17,6 +17,8 @@ from typing import ParamSpec, TypeVar
 
 import numpy as np
 
+from solver import core
+
 LIMIT = 48 * 2**20
 """Bytes that the cache of one function holds at most."""
 
@@ -73,3 +75,5 @@ def clear_caches() -> None:
     """Drop every cached table, so that a measurement starts from nothing."""
     for clear in _clearers:
         clear()
+    if core.native is not None:
+        core.native.clear()

@@ -12,6 +12,7 @@ import math
 import numpy as np
 import numpy.typing as npt
 
+from solver import core
 from solver.timing.cache import cached
 from solver.timing.infinity import MINUS_INFINITY
 from solver.timing.problem import Edge, Group
@@ -25,7 +26,7 @@ from solver.timing.profile import (
     axis_finish,
     digit_sums,
 )
-from solver.timing.windows import Indices, Interval, window_interval
+from solver.timing.windows import Indices
 
 FIRST = np.zeros(1, np.int64)
 
@@ -48,19 +49,10 @@ def range_maximum(table: Cycles, low: Indices, high: Indices) -> Cycles:
     return result
 
 
-@cached
-def window_intervals(group: Group) -> tuple[Interval | None, ...]:
-    """Return for each axis of a group its intervals; None where a value is its own coordinate."""
-    return tuple(
-        window_interval(extent, windows) if windows else None
-        for extent, windows in zip(group.extents, group.windows, strict=True)
-    )
-
-
 def form_values(group: Group, tables: list[Cycles]) -> Cycles:
     """Return for each value of the group's form the largest finish of what it reads; shape (values,)."""
     values: Cycles | None = None
-    for table, extent, interval in zip(tables, group.extents, window_intervals(group), strict=True):
+    for table, extent, interval in zip(tables, group.extents, group.intervals, strict=True):
         axis = table[:extent] if interval is None else range_maximum(table, *interval)
         values = axis if values is None else (values[:, None] + axis).ravel()
     assert values is not None
@@ -186,6 +178,11 @@ def need_records(producer: Profile, consumer: Profile, edge: Edge) -> tuple[Cycl
     Only these can make the consumer wait. Of blocks that differ in loops on which the need does not depend,
     the first one alone can be among them.
     """
+    if core.native is not None and None not in (producer.compiled, consumer.compiled):
+        found: tuple[Cycles, Cycles] = core.native.records(
+            producer.compiled, consumer.compiled, edge.compiled
+        )
+        return found
     need = compact_need(producer, consumer, edge)
     loops = map(WeightedLoop, need.shape, consumer.weights)
     starts = digit_sums(need.size, tuple(loop for loop in loops if loop.bound > 1))

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from models.network import OUTPUT_DIMS
 from solver.timing.infinity import MINUS_INFINITY
-from solver.timing.need import block_maxima, range_maximum, to_block_axes, window_intervals
+from solver.timing.need import block_maxima, range_maximum, to_block_axes
 from solver.timing.problem import Edge, Group
 from solver.timing.profile import AXIS_OUTPUTS, Cycles, Profile, WeightedLoop, axis_finish
 
@@ -87,7 +87,7 @@ def grid_need(grid: Cycles, producer: Profile, consumer: Profile, edge: Edge) ->
 def _form_values(need: Cycles, group: Group, producer: Profile) -> Cycles:
     """Return the maxima for each value of the group's form, over the leading axes of `need`."""
     for place, (axis, interval, extent) in enumerate(
-        zip(group.axes, window_intervals(group), group.extents, strict=True)
+        zip(group.axes, group.intervals, group.extents, strict=True)
     ):
         table = np.moveaxis(need, place, 0)[axis_classes(producer, axis)]
         table = table[:extent] if interval is None else range_maximum(table, *interval)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 from hw.hardware import Hardware
 from models.network import AXES, DIMS, Flatten, Layer, Network, Operand
 from overlapim_files import InputError
+from solver import core
 from solver.timing.mapping import Mapping
 from solver.timing.profile import MAX_LATENCY, Profile, profile
-from solver.timing.windows import CompiledWindow, compile_windows
+from solver.timing.windows import CompiledWindow, Interval, compile_windows, window_interval
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +38,14 @@ class Group:
         """Positions in `DIMS` of the dims of the form."""
         return tuple(dim for dim, _ in self.terms)
 
+    @cached_property
+    def intervals(self) -> tuple[Interval | None, ...]:
+        """What each value of the form reads on each axis; None where a value is its own coordinate."""
+        return tuple(
+            window_interval(extent, windows) if windows else None
+            for extent, windows in zip(self.extents, self.windows, strict=True)
+        )
+
 
 @dataclass(frozen=True, eq=False)
 class Edge:
@@ -51,6 +61,17 @@ class Edge:
     operand: Operand
     groups: tuple[Group, ...]
     residual: bool
+
+    @cached_property
+    def compiled(self) -> Any:
+        """The operand as the compiled core takes it."""
+        assert core.native is not None
+        groups = [(g.axes, g.terms, g.offset, g.extents, g.intervals) for g in self.groups]
+        return core.native.Edge(groups, self.residual)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return all but what belongs to one process."""
+        return {name: own for name, own in self.__dict__.items() if name != "compiled"}
 
 
 def operand_groups(operand: Operand, shape: tuple[int, int, int, int]) -> tuple[Group, ...]:
@@ -103,6 +124,17 @@ class Problem:
             for edge in edges:
                 found[edge.producer].append((consumer, edge))
         return tuple(map(tuple, found))
+
+    @cached_property
+    def compiled(self) -> Any:
+        """The reads between the layers as the compiled core takes them."""
+        assert core.native is not None
+        sources = [[(edge.producer, edge.compiled) for edge in edges] for edges in self.edges]
+        return core.native.Network(sources, self.network.topological, self.hardware.cycles.transfer)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return all but what belongs to one process."""
+        return {name: own for name, own in self.__dict__.items() if name != "compiled"}
 
     def profile(self, layer: int, mapping: Mapping) -> Profile:
         """Profile a valid mapping of a layer.

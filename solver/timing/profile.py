@@ -9,7 +9,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import NamedTuple
+from functools import cached_property
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +18,8 @@ import numpy.typing as npt
 from hw.hardware import Hardware
 from models.network import AXIS_DIMS, DIMS, OUTPUT_DIMS, Dim, Layer
 from overlapim_files import InputError
+from solver import core
+from solver.core.compiled import compiled_layer
 from solver.timing.cache import cached
 from solver.timing.mapping import WEIGHT_DIMS, Loop, Mapping
 from solver.timing.tiles import Tiles, channel_weights, tiles
@@ -51,7 +54,7 @@ PlacedLoops = tuple[PlacedLoop, ...]
 """Of one dim, outermost first."""
 
 
-@dataclass(frozen=True, eq=False, slots=True)
+@dataclass(frozen=True, eq=False)
 class Profile:
     """One layer under one mapping. Cycles are ideal ones: those of a layer that never waits.
 
@@ -68,11 +71,8 @@ class Profile:
     lead : cycles from the start of the layer, when it takes its banks, to that of its first block.
     total : cycles of the whole layer, `lead` among them.
     finish_base : cycles common to the finish of all outputs.
-    axis_bounds : for each output axis the bounds of the dims that make it up, the slowest first.
-    axis_digits : for each of these dims its loops; none if the finish does not depend on the coordinate.
-    read_digits : for each dim of `DIMS` its loops as (bound, position among the block loops or -1); none if
-        none of them is a block loop.
     last_finish : finish of the last output.
+    compiled : what the compiled core knows of it; None if Python made it.
     """
 
     layer: Layer
@@ -93,10 +93,37 @@ class Profile:
     total: int
     block_shape: tuple[int, ...]
     finish_base: int
-    axis_bounds: tuple[tuple[int, ...], ...]
-    axis_loops: tuple[tuple[WeightedLoops, ...], ...]
-    read_loops: tuple[PlacedLoops, ...]
     last_finish: int
+    compiled: Any = None
+
+    @cached_property
+    def axis_bounds(self) -> tuple[tuple[int, ...], ...]:
+        """For each output axis the bounds of the dims that make it up, the slowest first."""
+        return tuple([tuple([self.layer.bounds[i] for i in axis]) for axis in AXIS_OUTPUTS])
+
+    @cached_property
+    def axis_loops(self) -> tuple[tuple[WeightedLoops, ...], ...]:
+        """For each of these dims its loops; none if the finish does not depend on the coordinate."""
+        # Loops that do not matter are left out, here and below, so that more mappings share their tables.
+        finish = _finish_loops(self.mapping, self.weights, self.drain_depth)
+        finish = {dim: loops for dim, loops in finish.items() if any(cycles for _, cycles in loops)}
+        return tuple([tuple([finish.get(dim, ()) for dim in axis]) for axis in AXIS_DIMS])
+
+    @cached_property
+    def read_loops(self) -> tuple[PlacedLoops, ...]:
+        """For each dim of `DIMS` its loops, none if none of them is a block loop."""
+        read: dict[Dim, PlacedLoops] = {}
+        outer = 0
+        for dim, bound, kind in self.mapping.loops:
+            block = kind == "temporal" and outer < self.depth
+            read[dim] = (*read.get(dim, ()), PlacedLoop(bound, outer if block else None))
+            outer += kind == "temporal"
+        read = {dim: loops for dim, loops in read.items() if any(place is not None for _, place in loops)}
+        return tuple([read.get(dim, ()) for dim in DIMS])
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return all but what the compiled core knows: that stays in its process."""
+        return {**self.__dict__, "compiled": None}
 
     @property
     def blocks(self) -> int:
@@ -324,6 +351,18 @@ def profile(layer: Layer, mapping: Mapping, hardware: Hardware) -> Profile:
     InputError
         if the layer takes longer than 64-bit arithmetic can handle.
     """
+    if core.native is not None:
+        compiled = compiled_layer(core.native, layer, hardware)
+        found = core.native.profile(compiled, mapping.loops, mapping.load)
+        if found is not None:
+            banks, rows, *rest = found
+            temporal = tuple([loop for loop in mapping.loops if loop.kind == "temporal"])
+            return Profile(layer, mapping, banks, rows, temporal, *rest)
+    return _profile(layer, mapping, hardware)
+
+
+def _profile(layer: Layer, mapping: Mapping, hardware: Hardware) -> Profile:
+    """Compute a profile in Python: what the compiled core does, for numbers of any size."""
     temporal = tuple([loop for loop in mapping.loops if loop.kind == "temporal"])
     bounds = [loop.bound for loop in temporal]
     load = _innermost(temporal, layer.read_dims) if mapping.load is None else mapping.load
@@ -350,29 +389,14 @@ def profile(layer: Layer, mapping: Mapping, hardware: Hardware) -> Profile:
     depth = _block_depth(bounds, load, hardware.sync_blocks)
     lead = t_weights + (t_open if opening is not None and opening < depth else 0)
 
-    read: dict[Dim, PlacedLoops] = {}
-    finish: dict[Dim, WeightedLoops] = {}
+    finish = _finish_loops(mapping, weights, drain)
     finish_base = total if drain == 0 else t_weights + weights[drain - 1] + (t_in if load < drain else 0)
     if drain and opening is not None and opening < drain:
         finish_base += t_open
     finish_base -= lead
-    depth_here = 0
-    for dim, bound, kind in mapping.loops:
-        cycles, place = 0, None
-        if kind == "temporal":
-            cycles = weights[depth_here] if depth_here < drain else 0
-            place = depth_here if depth_here < depth else None
-            depth_here += 1
-            if dim not in OUTPUTS:
-                finish_base += (bound - 1) * cycles
-        read[dim] = (*read.get(dim, ()), PlacedLoop(bound, place))
-        finish[dim] = (*finish.get(dim, ()), WeightedLoop(bound, cycles))
-
-    # Loops that do not matter are left out, so that more mappings share their tables.
-    finish = {dim: loops for dim, loops in finish.items() if any(cycles for _, cycles in loops)}
-    read = {dim: loops for dim, loops in read.items() if any(place is not None for _, place in loops)}
-    axis_bounds = tuple([tuple([layer.bounds[i] for i in axis]) for axis in AXIS_OUTPUTS])
-    axis_loops = tuple([tuple([finish.get(dim, ()) for dim in axis]) for axis in AXIS_DIMS])
+    for dim in set(finish) - OUTPUTS:
+        finish_base += sum((bound - 1) * cycles for bound, cycles in finish[dim])
+    last = sum(_last(layer.bound(dim), finish.get(dim, ())) for dim in OUTPUT_DIMS)
     return Profile(
         layer=layer,
         mapping=mapping,
@@ -392,16 +416,23 @@ def profile(layer: Layer, mapping: Mapping, hardware: Hardware) -> Profile:
         total=total,
         block_shape=tuple(bounds[:depth]),
         finish_base=finish_base,
-        axis_bounds=axis_bounds,
-        axis_loops=axis_loops,
-        read_loops=tuple([read.get(dim, ()) for dim in DIMS]),
-        last_finish=finish_base + sum(map(_last, axis_bounds, axis_loops)),
+        last_finish=finish_base + last,
     )
 
 
-def _last(bounds: tuple[int, ...], loops: tuple[WeightedLoops, ...]) -> int:
-    """Return the largest entry of an axis's finish table."""
-    pairs = zip(bounds, loops, strict=True)
-    if all(not own or math.prod([b for b, _ in own]) == bound for bound, own in pairs):
-        return sum((b - 1) * weight for own in loops for b, weight in own)
-    return int(axis_finish(bounds, loops).max())
+def _finish_loops(mapping: Mapping, weights: Sequence[int], drain: int) -> dict[Dim, WeightedLoops]:
+    """Return the loops of each dim with the cycles of one iteration, 0 in space and inside the drain."""
+    finish: dict[Dim, WeightedLoops] = {}
+    outer = 0
+    for dim, bound, kind in mapping.loops:
+        cycles = weights[outer] if kind == "temporal" and outer < drain else 0
+        outer += kind == "temporal"
+        finish[dim] = (*finish.get(dim, ()), WeightedLoop(bound, cycles))
+    return finish
+
+
+def _last(bound: int, loops: WeightedLoops) -> int:
+    """Return the largest part that a dim has in the finish of an output."""
+    if math.prod([b for b, _ in loops]) == bound:
+        return sum((b - 1) * weight for b, weight in loops)
+    return int(digit_sums(bound, loops).max())

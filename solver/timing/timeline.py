@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from overlapim_files import InputError
+from solver import core
 from solver.timing.cache import cached
 from solver.timing.infinity import MINUS_INFINITY
 from solver.timing.need import ideal_need, need_records, rising
@@ -37,7 +39,7 @@ class Wait:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class LayerTimes:
-    """When one layer runs.
+    """When one layer runs; the compiled core has times of its own that say the same, with no blocks permuted.
 
     Attributes
     ----------
@@ -85,6 +87,11 @@ class LayerTimes:
         """Return the order if the layer has the same blocks under another profile, None if it has others."""
         same = profile.temporal == self.profile.temporal and profile.depth == self.profile.depth
         return self.order if same else None
+
+    @property
+    def last_delay(self) -> int:
+        """Real minus ideal time at the end of the layer."""
+        return int(self.delays[-1])
 
     @property
     def waited(self) -> int:
@@ -213,6 +220,12 @@ def evaluate(
     InputError
         if an order is not a permutation of the layer's blocks, or is not allowed for its mapping.
     """
+    in_order = orders is None or all(order is None for order in orders)
+    if core.native is not None and in_order:
+        compiled = [profile.compiled for profile in profiles]
+        if None not in compiled:
+            before = None if previous is None else [*map(_compiled, previous.layers)]
+            return Timeline(problem.compiled.evaluate(profiles, compiled, releases, before))
     done: dict[int, LayerTimes] = {}
     for i in problem.network.topological:
         order = None if orders is None else orders[i]
@@ -236,6 +249,14 @@ def next_layer(
     sources = [done[edge.producer] for edge in edges]
     transfer = problem.hardware.cycles.transfer
     old = None if previous is None else previous.layers[layer]
+    if core.native is not None and order is None and profile.compiled is not None:
+        own = [*map(_compiled, sources)]
+        if None not in own:
+            before = [previous and _compiled(previous.layers[edge.producer]) for edge in edges]
+            found: LayerTimes = problem.compiled.next_layer(
+                layer, profile, profile.compiled, release, own, old and _compiled(old), before
+            )
+            return found
     if old is None or previous is None or old.profile is not profile or old.order is not order:
         return layer_times(profile, release, sources, edges, transfer, order)
     known = {
@@ -248,11 +269,18 @@ def next_layer(
     return unchanged(old, layer_times(profile, release, sources, edges, transfer, order, known))
 
 
+def _compiled(times: LayerTimes) -> Any:
+    """Return the times if they are the compiled core's, None if they are of blocks that are permuted."""
+    return times if core.native is not None and type(times) is core.native.Times else None
+
+
 def unchanged(old: LayerTimes, new: LayerTimes) -> LayerTimes:
     """Return `old` if it says the same as `new`, so that those who read it see that nothing changed.
 
     It has to say the same of every wait: one that another one hides now may count later.
     """
+    if _compiled(old) is not None and _compiled(new) is not None:
+        return old if core.native is not None and core.native.same(old, new) else new
     same = old.profile is new.profile and old.order is new.order and old.release == new.release
     same = same and np.array_equal(old.delays, new.delays) and np.array_equal(old.steps, new.steps)
     return old if same and all(map(_same_wait, old.waits, new.waits)) else new

@@ -7,6 +7,8 @@ import math
 from hw.hardware import Hardware
 from models.network import DIMS, Layer
 from overlapim_files import InputError
+from solver import core
+from solver.core.compiled import compiled_layer
 from solver.timing.mapping import SPATIAL, Mapping
 from solver.timing.tiles import innermost_read, load_depth, tiles
 
@@ -49,6 +51,16 @@ def problems(layer: Layer, mapping: Mapping, hardware: Hardware) -> list[str]:
     if buffer is not None and own.buffer_bits(hardware) > buffer:
         found.append(f"a tile takes {own.buffer_bits(hardware)} bits of the buffer of {buffer}")
     return found
+
+
+def valid(layer: Layer, mapping: Mapping, hardware: Hardware) -> bool:
+    """Whether a mapping breaks no rule."""
+    if core.native is not None:
+        compiled = compiled_layer(core.native, layer, hardware)
+        found: bool | None = core.native.valid(compiled, mapping.loops, mapping.load)
+        if found is not None:
+            return found
+    return not problems(layer, mapping, hardware)
 
 
 def _uncovered(layer: Layer, mapping: Mapping) -> list[str]:

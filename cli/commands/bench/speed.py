@@ -18,7 +18,8 @@ SOLVED = "resnet50"
 _ABOUT = f"""\
 How fast single steps are, and whole commands. The first five figures are medians within one process:
 evaluating a whole network, with every table at hand and with none; profiling one mapping; and how many new
-mappings of one layer can be profiled and run among their neighbours in a second. The other three are taken
+mappings of one layer can be profiled and run among their neighbours in a second; by the compiled core, and
+by its twin in Python in the same run. The other three are taken
 from outside: `overlapim --help`, the seconds until `overlapim solve {SOLVED}` has its first answer, and the
 memory that it takes in ten seconds.
 
@@ -44,11 +45,19 @@ def _empty() -> SpeedResults:
 
 
 def _sheet(results: SpeedResults) -> Sheet:
-    """Return a table with a column for each case."""
-    figures = [case.result.library.model_dump() | case.result.commands.model_dump() for case in results.cases]
-    rows = [(text, *(f"{own[name]:,.3f}" for own in figures)) for name, text in _MEANING.items()]
-    columns = ("what", *(str(case.what.on) for case in results.cases))
-    return Sheet((Table("Medians on one machine", columns, tuple(rows), names=1),))
+    """Return a table with a column for each case, and one for what Python takes."""
+    columns, figures = ["what"], []
+    for case in results.cases:
+        columns.append(str(case.what.on))
+        figures.append(case.result.library.model_dump() | case.result.commands.model_dump())
+        if case.result.python is not None:
+            columns.append("the same in Python")
+            figures.append(case.result.python.model_dump())
+    rows = [
+        (text, *(f"{own[name]:,.3f}" if name in own else "-" for own in figures))
+        for name, text in _MEANING.items()
+    ]
+    return Sheet((Table("Medians on one machine", tuple(columns), tuple(rows), names=1),))
 
 
 SPEED = Benchmark("speed", "Speed of single steps and of commands", _empty, _sheet, _ABOUT)
@@ -68,13 +77,18 @@ def speed_command(
     from cli.commands.bench.command_speed import command_speed
     from hw.library import load_hardware
     from models.library import load_network
+    from solver import core
     from solver.bench.cases import Case, Subject
     from solver.bench.speed import Speed, SpeedCase, library_speed
 
     loaded, chip = load_network(network), load_hardware(hw)
 
     def measure(interrupt: object) -> Speed:
-        return Speed(library=library_speed(loaded, chip, seed), commands=command_speed(SOLVED, hw))
+        own, python = library_speed(loaded, chip, seed), None
+        if core.native is not None:
+            with core.without():
+                python = library_speed(loaded, chip, seed)
+        return Speed(library=own, python=python, commands=command_speed(SOLVED, hw))
 
     what = SpeedCase(on=Subject.of(loaded, chip), seed=seed, solved=SOLVED)
     conduct(SPEED, [Case(what, measure)], out, context)

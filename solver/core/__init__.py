@@ -1,0 +1,42 @@
+"""The compiled core, or none: everything that it does has a twin in Python that gives the same answers.
+
+It is built when the package is installed, if there is a compiler (`hatch_build.py`). `OVERLAPIM_CORE=python`
+leaves it out.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from types import ModuleType
+
+
+def _load() -> ModuleType | None:
+    if os.environ.get("OVERLAPIM_CORE") == "python":
+        return None
+    try:
+        return import_module("solver.core.native")
+    except ImportError:
+        return None
+
+
+native = _load()
+"""The compiled module, None where Python computes everything."""
+
+
+def running() -> str:
+    """Return which core runs: `compiled` or `python`."""
+    return "python" if native is None else "compiled"
+
+
+@contextmanager
+def without() -> Iterator[None]:
+    """Let Python compute everything for a while, to compare."""
+    global native
+    kept, native = native, None
+    try:
+        yield
+    finally:
+        native = kept

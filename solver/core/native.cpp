@@ -1,0 +1,293 @@
+// The compiled core: what searches do most often. Each function has a twin in Python, which is its specification
+// and answers in its place where None is returned, for numbers that do not fit into 64 bits.
+
+#include "moves.hpp"
+#include "records.hpp"
+#include "waiting.hpp"
+
+namespace core {
+namespace {
+
+Array array_of(const Ints &values) { return Array(Py_ssize_t(values.size()), values.data()); }
+
+Operand operand_of(const std::vector<std::vector<std::pair<int, Int>>> &forms) {
+    Operand operand;
+    for (const auto &terms : forms) {
+        Form form;
+        for (const auto &[dim, coefficient] : terms) form.push_back({dim, coefficient});
+        operand.push_back(std::move(form));
+    }
+    return operand;
+}
+
+Layer layer_of(const py::dict &given) {
+    using Operands = std::vector<std::vector<std::vector<std::pair<int, Int>>>>;
+    auto number = [&](const char *name) { return given[name].cast<Int>(); };
+    auto fraction = [&](const char *name) {
+        const auto parts = given[name].cast<std::pair<Int, Int>>();
+        return Fraction{parts.first, parts.second};
+    };
+    Layer layer;
+    layer.bounds = given["bounds"].cast<std::array<Int, DIMS>>();
+    layer.read = given["read"].cast<std::array<bool, DIMS>>();
+    for (const auto &forms : given["loaded"].cast<Operands>()) layer.loaded.push_back(operand_of(forms));
+    for (const auto &forms : given["residuals"].cast<Operands>()) layer.residuals.push_back(operand_of(forms));
+    layer.sums = given["sums"].cast<std::vector<std::vector<int>>>();
+    layer.spread = given["spread"].cast<std::array<std::array<bool, DIMS>, 3>>();
+    layer.has_weights = given["has_weights"].cast<bool>();
+    layer.reloaded = given["reloaded"].cast<bool>();
+    layer.host = given["host"].cast<bool>();
+    layer.load_width = fraction("load_width");
+    layer.drain_width = fraction("drain_width");
+    layer.bank_width = fraction("bank_width");
+    layer.channel_width = fraction("channel_width");
+    layer.post = number("post");
+    layer.activation = number("activation");
+    layer.weight = number("weight");
+    layer.accumulator = number("accumulator");
+    layer.mac = number("mac");
+    layer.add = number("add");
+    layer.move = number("move");
+    layer.row_write = number("row_write");
+    layer.post_cycles = number("post_cycles");
+    layer.load = number("load");
+    layer.drain = number("drain");
+    layer.open = number("open");
+    layer.input_row_write = number("input_row_write");
+    layer.steps_per_row = number("steps_per_row");
+    layer.sync_blocks = number("sync_blocks");
+    layer.channels = number("channels");
+    layer.banks_per_channel = number("banks_per_channel");
+    layer.columns = number("columns");
+    layer.most_banks = number("most_banks");
+    layer.rows = number("rows");
+    layer.buffer_bits = number("buffer_bits");
+    return layer;
+}
+
+std::shared_ptr<Edge> edge_of(const py::list &groups, bool residual) {
+    auto edge = std::make_shared<Edge>();
+    edge->residual = residual;
+    for (const auto &given : groups) {
+        const auto parts = given.cast<py::tuple>();
+        Group group;
+        group.axes = parts[0].cast<std::vector<int>>();
+        for (const auto &[dim, coefficient] : parts[1].cast<std::vector<std::pair<int, Int>>>())
+            group.terms.push_back({dim, coefficient});
+        group.offset = parts[2].cast<Int>();
+        group.extents = parts[3].cast<Ints>();
+        for (const auto &interval : parts[4]) {
+            if (interval.is_none())
+                group.intervals.push_back(std::nullopt);
+            else
+                group.intervals.push_back(
+                    Interval{interval[py::int_(0)].cast<Ints>(), interval[py::int_(1)].cast<Ints>()});
+        }
+        edge->groups.push_back(std::move(group));
+    }
+    return edge;
+}
+
+std::optional<bool> valid_mapping(const Layer &layer, const py::tuple &loops, std::optional<Int> load) {
+    try {
+        return valid(layer, loops_of(loops), load.value_or(0), load.has_value());
+    } catch (const Unsuited &) {
+        return std::nullopt;
+    }
+}
+
+// The loops and the load depth of a changed mapping made whole, None if it is not valid; False for what Python has
+// to compute. `made` makes a loop.
+py::object settle(const Layer &layer, const py::tuple &loops, std::optional<Int> load, const py::object &made) {
+    static const py::str dims[] = {"N", "G", "K", "P", "Q", "C", "R", "S"};
+    static const py::str kinds[] = {"temporal", "channel", "bank", "column"};
+    try {
+        const auto found = settled(layer, loops_of(loops), load);
+        if (!found) return py::none();
+        py::tuple result(found->loops.size());
+        for (std::size_t i = 0; i < found->loops.size(); ++i) {
+            const Loop &loop = found->loops[i];
+            result[i] = made(dims[loop.dim], loop.bound, kinds[loop.kind]);
+        }
+        return py::make_tuple(result, found->load);
+    } catch (const Unsuited &) {
+        return py::bool_(false);
+    }
+}
+
+py::tuple tuple_of(const Ints &values) {
+    py::tuple result(values.size());
+    for (std::size_t i = 0; i < values.size(); ++i)
+        PyTuple_SET_ITEM(result.ptr(), Py_ssize_t(i), PyLong_FromLongLong(values[i]));
+    return result;
+}
+
+// What a profile is made of, in the order in which `Profile` has it; None for what Python has to compute.
+py::object profiled(const Layer &layer, const py::tuple &loops, std::optional<Int> load) {
+    try {
+        const auto p = profile(layer, loops_of(loops), load);
+        const py::object opening = p->open < 0 ? py::object(py::none()) : py::object(py::int_(p->open));
+        return py::make_tuple(
+            p->banks, p->rows, tuple_of(p->weights), p->load, p->drain, opening, p->shape.size(), p->t_in, p->t_out,
+            p->t_open, p->t_weights, p->lead, p->total, tuple_of(p->shape), p->finish_base, p->last_finish, p);
+    } catch (const Unsuited &) {
+        return py::none();
+    }
+}
+
+// (rows, bits in a buffer, elements for a lane, cycles) for each depth of the load up to one.
+py::object loads(const Layer &layer, const py::tuple &given, Int deepest) {
+    try {
+        const Loops loops = loops_of(given);
+        Int banks_per_channel = 1;
+        for (const auto &loop : loops)
+            if (loop.kind == BANK) banks_per_channel = times(banks_per_channel, loop.bound);
+        py::list result;
+        for (Int depth = 0; depth <= deepest; ++depth) {
+            const Tiles tile = tiles(layer, loops, depth);
+            result.append(py::make_tuple(
+                tile.rows(layer), tile.buffer_bits(layer), tile.lane_inputs(),
+                load_cycles(layer, tile, banks_per_channel)));
+        }
+        return result;
+    } catch (const Unsuited &) {
+        return py::none();
+    }
+}
+
+py::tuple reading(const Profile &producer, const Profile &consumer, const Edge &edge) {
+    const auto found = known_records().of(producer, consumer, edge);
+    return py::make_tuple(array_of(found->starts), array_of(found->need));
+}
+
+std::shared_ptr<Network> network_of(
+    const std::vector<std::vector<std::pair<int, std::shared_ptr<Edge>>>> &sources, const std::vector<int> &line,
+    Int transfer) {
+    auto network = std::make_shared<Network>();
+    network->transfer = transfer;
+    network->line = line;
+    network->readers.resize(sources.size());
+    for (std::size_t layer = 0; layer < sources.size(); ++layer) {
+        network->sources.emplace_back();
+        for (const auto &[producer, edge] : sources[layer]) {
+            network->sources.back().push_back({producer, edge});
+            network->readers[std::size_t(producer)].push_back({int(layer), edge});
+        }
+    }
+    return network;
+}
+
+using OldTimes = std::optional<std::vector<TimesPointer>>;
+
+// Runs one layer after its producers, given in the order in which it reads them.
+std::shared_ptr<Times> next_layer(
+    const Network &network, int layer, const py::object &profile, const std::shared_ptr<Profile> &own, Int release,
+    const std::vector<TimesPointer> &sources, const TimesPointer &old, const std::vector<TimesPointer> &before) {
+    return run(network, layer, profile, own, release, sources, old, before);
+}
+
+// Runs all layers.
+py::tuple evaluate(
+    const Network &network, const std::vector<py::object> &profiles, const std::vector<std::shared_ptr<Profile>> &own,
+    const std::vector<Int> &releases, const OldTimes &previous) {
+    std::vector<TimesPointer> done(profiles.size()), sources, before;
+    for (int layer : network.line) {
+        const auto i = std::size_t(layer);
+        sources.clear();
+        before.clear();
+        for (const auto &source : network.sources[i]) {
+            sources.push_back(done[std::size_t(source.producer)]);
+            before.push_back(previous ? (*previous)[std::size_t(source.producer)] : nullptr);
+        }
+        const TimesPointer old = previous ? (*previous)[i] : nullptr;
+        done[i] = run(network, layer, profiles[i], own[i], releases[i], sources, old, before);
+    }
+    py::tuple result(done.size());
+    for (std::size_t i = 0; i < done.size(); ++i) result[i] = done[i];
+    return result;
+}
+
+std::shared_ptr<Times> postponed(const Times &times, Int release) {
+    auto later = std::make_shared<Times>(times);
+    later->release = release;
+    merge(*later);
+    return later;
+}
+
+Array delay_at(const Times &times, const Array &ideal) {
+    Array result(ideal.size());
+    for (Py_ssize_t i = 0; i < ideal.size(); ++i) {
+        const auto place = std::lower_bound(times.steps.begin(), times.steps.end(), ideal.data()[i]);
+        result.mutable_data()[i] = times.delays[std::size_t(place - times.steps.begin()) - 1];
+    }
+    return result;
+}
+
+Array block_starts(const Times &times) {
+    const auto ideal = times.profile.attr("block_starts").cast<Array>();
+    Array result(ideal.size());
+    for (Py_ssize_t i = 0; i < ideal.size(); ++i) {
+        const auto place = std::upper_bound(times.steps.begin(), times.steps.end(), ideal.data()[i]);
+        result.mutable_data()[i] = ideal.data()[i] + times.delays[std::size_t(place - times.steps.begin()) - 1];
+    }
+    return result;
+}
+
+// The first operand that asks for as much as the layer waits in the end; none if it waits for its release.
+std::optional<int> binding_producer(const Times &times) {
+    const Int last = times.delays.back();
+    if (last <= times.release + times.own->lead) return std::nullopt;
+    for (const auto &wait : times.waits)
+        if (!wait->delays.empty() && *std::max_element(wait->delays.begin(), wait->delays.end()) == last)
+            return wait->producer;
+    return std::nullopt;
+}
+
+}  // namespace
+}  // namespace core
+
+PYBIND11_MODULE(native, module) {
+    using namespace core;
+    module.doc() = "The compiled core; see solver.core.";
+    py::class_<Layer>(module, "Layer").def(py::init(&layer_of));
+    py::class_<Edge, std::shared_ptr<Edge>>(module, "Edge").def(py::init(&edge_of));
+    py::class_<Profile, std::shared_ptr<Profile>>(module, "Profile");
+    py::class_<Wait, std::shared_ptr<Wait>>(module, "Wait")
+        .def_readonly("producer", &Wait::producer)
+        .def_property_readonly("steps", [](const Wait &wait) { return array_of(wait.records->starts); })
+        .def_property_readonly("delays", [](const Wait &wait) { return array_of(wait.delays); });
+    py::class_<Times, std::shared_ptr<Times>>(module, "Times")
+        .def_readonly("profile", &Times::profile)
+        .def_readonly("release", &Times::release)
+        .def_readonly("start", &Times::start)
+        .def_readonly("end", &Times::end)
+        .def_property_readonly("order", [](const Times &) { return py::none(); })
+        .def_property_readonly("steps", [](const Times &times) { return array_of(times.steps); })
+        .def_property_readonly("delays", [](const Times &times) { return array_of(times.delays); })
+        .def_property_readonly(
+            "waits", [](const Times &times) { return py::tuple(py::cast(times.waits)); })
+        .def_property_readonly("earliest", [](const Times &times) { return times.release + times.own->lead; })
+        .def_property_readonly("first_block", [](const Times &times) { return times.start + times.own->lead; })
+        .def_property_readonly("last_delay", [](const Times &times) { return times.delays.back(); })
+        .def_property_readonly("binding_producer", &binding_producer)
+        .def_property_readonly(
+            "waited", [](const Times &times) { return times.delays.back() - times.start - times.own->lead; })
+        .def("order_under", [](const Times &, const py::object &) { return py::none(); })
+        .def("block_starts", &block_starts)
+        .def("delay_at", &delay_at)
+        .def("postponed", &postponed);
+    py::class_<Network, std::shared_ptr<Network>>(module, "Network")
+        .def(py::init(&network_of))
+        .def("next_layer", &next_layer)
+        .def("evaluate", &evaluate);
+    py::class_<Remaining>(module, "Remaining")
+        .def(py::init<std::shared_ptr<Network>, std::vector<TimesPointer>, const Remaining *>())
+        .def("through", &Remaining::through);
+    module.def("same", &same);
+    module.def("clear", [] { known_records().clear(); });
+    module.def("valid", &valid_mapping);
+    module.def("profile", &profiled);
+    module.def("loads", &loads);
+    module.def("records", &reading);
+    module.def("settle", &settle);
+}

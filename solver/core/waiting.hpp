@@ -1,0 +1,246 @@
+// When layers run, given what they read and when that is finished: solver.timing.timeline and solver.maxplus.through,
+// where all blocks keep the order of the loops.
+#pragma once
+
+#include "records.hpp"
+
+namespace core {
+
+// What an operand asks for: from each of some ideal times on, real minus ideal time is at least so much.
+struct Wait {
+    int producer;
+    std::shared_ptr<const Records> records;
+    Ints delays;
+
+    bool operator==(const Wait &other) const {
+        return delays == other.delays && records->starts == other.records->starts;
+    }
+};
+
+// When one layer runs: real minus ideal time from each of some ideal times on.
+struct Times {
+    py::object profile;
+    std::shared_ptr<const Profile> own;
+    Int release, start, end;
+    Ints steps, delays;
+    std::vector<std::shared_ptr<const Wait>> waits;
+};
+
+using TimesPointer = std::shared_ptr<Times>;
+
+// Records of operands, kept until they take too much room; profiles and edges are known by their numbers.
+class KnownRecords {
+   public:
+    std::shared_ptr<const Records> of(const Profile &producer, const Profile &consumer, const Edge &edge) {
+        const std::array<Int, 3> key{producer.number, consumer.number, edge.number};
+        const auto place = known_.find(key);
+        if (place != known_.end()) return place->second;
+        auto found = std::make_shared<const Records>(records(producer, consumer, edge));
+        size_ += OVERHEAD + 2 * sizeof(Int) * found->starts.size();
+        if (size_ > LIMIT) clear();
+        known_.emplace(key, found);
+        return found;
+    }
+
+    void clear() {
+        known_.clear();
+        size_ = 0;
+    }
+
+   private:
+    static constexpr std::size_t LIMIT = std::size_t(48) << 20, OVERHEAD = 200;
+    struct Hash {
+        std::size_t operator()(const std::array<Int, 3> &key) const {
+            return std::size_t((key[0] * 1000003 + key[1]) * 1000003 + key[2]);
+        }
+    };
+    std::unordered_map<std::array<Int, 3>, std::shared_ptr<const Records>, Hash> known_;
+    std::size_t size_ = 0;
+};
+
+inline KnownRecords &known_records() {
+    static KnownRecords known;
+    return known;
+}
+
+struct Source {
+    int producer;
+    std::shared_ptr<const Edge> edge;
+};
+
+// The reads between the layers of a network on a chip.
+struct Network {
+    std::vector<std::vector<Source>> sources;
+    std::vector<std::vector<std::pair<int, std::shared_ptr<const Edge>>>> readers;
+    std::vector<int> line;  // the layers, each after its producers
+    Int transfer;
+};
+
+// What an operand asks for, given when its producer runs.
+inline std::shared_ptr<const Wait> asked(
+    const Source &source, const Times &producer, const Profile &consumer, Int transfer) {
+    auto found = std::make_shared<Wait>();
+    found->producer = source.producer;
+    found->records = known_records().of(*producer.own, consumer, *source.edge);
+    const Ints &starts = found->records->starts, &need = found->records->need;
+    found->delays.resize(need.size());
+    std::size_t at = 0;
+    for (std::size_t i = 0; i < need.size(); ++i) {
+        while (at < producer.steps.size() && producer.steps[at] < need[i]) ++at;
+        found->delays[i] = need[i] - starts[i] + producer.delays[at - 1] + transfer;
+    }
+    return found;
+}
+
+// Brings what the operands and the release ask for together: the largest so far, step by step.
+inline void merge(Times &times) {
+    const Int lead = times.own->lead, earliest = times.release + lead;
+    const auto &waits = times.waits;
+    times.steps.clear();
+    times.delays.clear();
+    Int first;
+    if (waits.size() == 1 && !waits[0]->delays.empty() && waits[0]->records->starts[0] == 0) {
+        Int largest = earliest;
+        times.steps = waits[0]->records->starts;
+        times.delays.reserve(times.steps.size());
+        for (Int delay : waits[0]->delays) times.delays.push_back(largest = std::max(largest, delay));
+        first = times.delays[0];
+    } else {
+        std::size_t count = 1;
+        for (const auto &wait : waits) count += wait->delays.size();
+        times.steps.reserve(count);
+        times.delays.reserve(count);
+        Int largest = first = std::max(Int(0), earliest);
+        times.steps.push_back(0);
+        times.delays.push_back(largest);
+        std::vector<std::size_t> at(waits.size(), 0);
+        while (times.steps.size() < count) {
+            std::size_t next = waits.size();
+            for (std::size_t i = 0; i < waits.size(); ++i)
+                if (at[i] < waits[i]->delays.size() &&
+                    (next == waits.size() ||
+                     waits[i]->records->starts[at[i]] < waits[next]->records->starts[at[next]]))
+                    next = i;
+            const Int step = waits[next]->records->starts[at[next]];
+            largest = std::max(largest, waits[next]->delays[at[next]++]);
+            times.steps.push_back(step);
+            times.delays.push_back(largest);
+            if (step == 0) first = largest;
+        }
+    }
+    times.start = first - lead;
+    times.end = times.own->last_finish + times.delays.back();
+}
+
+// Whether two times of a layer say the same, also of what one operand hides of another.
+inline bool same(const Times &one, const Times &other) {
+    if (one.profile.ptr() != other.profile.ptr() || one.release != other.release) return false;
+    if (one.delays != other.delays || one.steps != other.steps || one.waits.size() != other.waits.size()) return false;
+    for (std::size_t i = 0; i < one.waits.size(); ++i)
+        if (one.waits[i] != other.waits[i] && !(*one.waits[i] == *other.waits[i])) return false;
+    return true;
+}
+
+// Runs one layer. What has not changed since `old`, which was run after the sources `before`, is taken from there.
+inline TimesPointer run(
+    const Network &network,
+    int layer,
+    const py::object &profile,
+    const std::shared_ptr<const Profile> &own,
+    Int release,
+    const std::vector<TimesPointer> &sources,
+    const TimesPointer &old,
+    const std::vector<TimesPointer> &before) {
+    const bool compare = old && old->profile.ptr() == profile.ptr();
+    auto times = std::make_shared<Times>();
+    times->profile = profile;
+    times->own = own;
+    times->release = release;
+    const auto &reads = network.sources[std::size_t(layer)];
+    std::size_t known = 0;
+    times->waits.reserve(reads.size());
+    for (std::size_t i = 0; i < reads.size(); ++i) {
+        if (compare && sources[i] == before[i]) {
+            times->waits.push_back(old->waits[i]);
+            ++known;
+        } else {
+            times->waits.push_back(asked(reads[i], *sources[i], *own, network.transfer));
+        }
+    }
+    if (compare && known == reads.size() && old->release == release) return old;
+    merge(*times);
+    return compare && same(*old, *times) ? old : times;
+}
+
+// What is left to do after each moment of each layer.
+class Remaining {
+   public:
+    // (ideal time, cycles from a delay at it to the end of the network, at least), and the latter without any.
+    struct Tail {
+        Ints needed, left;
+    };
+
+    Remaining(
+        std::shared_ptr<const Network> network, std::vector<TimesPointer> times, const Remaining *previous)
+        : network_(std::move(network)), times_(std::move(times)), tails_(times_.size()) {
+        std::vector<bool> changed(times_.size(), true);
+        for (auto i = network_->line.rbegin(); i != network_->line.rend(); ++i) {
+            const auto layer = std::size_t(*i);
+            bool same = previous && previous->times_[layer]->profile.ptr() == times_[layer]->profile.ptr();
+            for (const auto &[reader, _] : network_->readers[layer]) same = same && !changed[std::size_t(reader)];
+            changed[layer] = !same;
+            tails_[layer] = same ? previous->tails_[layer] : tail(layer);
+        }
+    }
+
+    // How late what depends on a layer ends if it takes another mapping.
+    Int through(int layer, const std::shared_ptr<const Profile> &own) const {
+        Times times;
+        times.own = own;
+        times.release = times_[std::size_t(layer)]->release;
+        for (const auto &source : network_->sources[std::size_t(layer)])
+            times.waits.push_back(asked(source, *times_[std::size_t(source.producer)], *own, network_->transfer));
+        merge(times);
+        Int latest = times.end;
+        for (const auto &[reader, edge] : network_->readers[std::size_t(layer)]) {
+            const auto found = known_records().of(*own, *times_[std::size_t(reader)]->own, *edge);
+            std::size_t at = 0;
+            for (std::size_t i = 0; i < found->need.size(); ++i) {
+                while (at < times.steps.size() && times.steps[at] < found->need[i]) ++at;
+                latest = std::max(latest, times.delays[at - 1] + after(reader, *found, i));
+            }
+        }
+        return latest;
+    }
+
+   private:
+    // Cycles from the finish of what a record needs to the end of the network, at least.
+    Int after(int reader, const Records &found, std::size_t i) const {
+        const Tail &tail = *tails_[std::size_t(reader)];
+        const auto place = std::upper_bound(tail.needed.begin(), tail.needed.end(), found.starts[i]);
+        const Int left = tail.left[std::size_t(place - tail.needed.begin())];
+        return found.need[i] - found.starts[i] + network_->transfer + left;
+    }
+
+    std::shared_ptr<const Tail> tail(std::size_t layer) const {
+        std::vector<std::pair<Int, Int>> pairs;
+        for (const auto &[reader, edge] : network_->readers[layer]) {
+            const auto found = known_records().of(*times_[layer]->own, *times_[std::size_t(reader)]->own, *edge);
+            for (std::size_t i = 0; i < found->need.size(); ++i)
+                pairs.push_back({found->need[i], after(reader, *found, i)});
+        }
+        std::sort(pairs.begin(), pairs.end());
+        auto result = std::make_shared<Tail>();
+        result->left.resize(pairs.size() + 1);
+        Int largest = result->left[pairs.size()] = times_[layer]->own->last_finish;
+        for (std::size_t i = pairs.size(); i-- > 0;) result->left[i] = largest = std::max(largest, pairs[i].second);
+        for (const auto &pair : pairs) result->needed.push_back(pair.first);
+        return result;
+    }
+
+    std::shared_ptr<const Network> network_;
+    std::vector<TimesPointer> times_;
+    std::vector<std::shared_ptr<const Tail>> tails_;
+};
+
+}  // namespace core

@@ -1,0 +1,211 @@
+"""The compiled core answers as Python does: on random mappings, valid and invalid ones, and networks."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import fields, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from generators import draw_hardware, draw_instance, draw_mapping, draw_network
+
+from cli.main import run
+from hw.library import load_hardware
+from models.library import load_network
+from models.network import DIMS, Layer
+from solver import core
+from solver.mapspace.loads import coarser_loads
+from solver.mapspace.neighbours import settled
+from solver.mapspace.pools import Pools
+from solver.maxplus.through import Remaining
+from solver.timing.mapping import Kind, Loop, Mapping
+from solver.timing.need import need_records
+from solver.timing.problem import Problem
+from solver.timing.profile import Profile, profile
+from solver.timing.timeline import LayerTimes, evaluate, next_layer
+from solver.timing.validity import problems, valid
+
+if core.native is None:
+    pytest.skip("there is no compiled core here", allow_module_level=True)
+
+KINDS: tuple[Kind, ...] = ("temporal", "channel", "bank", "column")
+
+
+def spoiled(rng: random.Random, mapping: Mapping) -> Mapping:
+    """Change loops at random; hardly any such mapping is valid."""
+    loops = list(mapping.loops)
+    for _ in range(rng.randint(1, 3)):
+        loop = Loop(rng.choice(DIMS), rng.randint(1, 9), rng.choice(KINDS))
+        place = rng.randrange(len(loops) + 1)
+        loops[place : place + rng.randint(0, 1)] = [loop]
+    load = rng.choice((None, mapping.load, rng.randint(0, len(loops))))
+    return Mapping(tuple(loops), load)
+
+
+def same_profile(one: Profile, other: Profile) -> bool:
+    names = [field.name for field in fields(Profile) if field.name != "compiled"]
+    return all(getattr(one, name) == getattr(other, name) for name in names)
+
+
+def same_times(one: LayerTimes, other: LayerTimes) -> bool:
+    numbers = (
+        "release",
+        "start",
+        "end",
+        "earliest",
+        "first_block",
+        "last_delay",
+        "waited",
+        "binding_producer",
+    )
+    arrays = [
+        (one.steps, other.steps),
+        (one.delays, other.delays),
+        (one.block_starts(), other.block_starts()),
+    ]
+    for own, twin in zip(one.waits, other.waits, strict=True):
+        assert own.producer == twin.producer
+        arrays += [(own.steps, twin.steps), (own.delays, twin.delays)]
+    equal = all(getattr(one, name) == getattr(other, name) for name in (*numbers, "binding_producer"))
+    return equal and all(np.array_equal(a, b) for a, b in arrays)
+
+
+@pytest.mark.parametrize("seed", range(150))
+def test_mappings_and_profiles(seed: int) -> None:
+    rng = random.Random(seed)
+    network = draw_network(rng, rng.randint(1, 4))
+    hardware = draw_hardware(rng, network)
+    for layer in network.layers:
+        mapping = draw_mapping(rng, layer, hardware)
+        found = profile(layer, mapping, hardware)
+        assert found.compiled is not None
+        with core.without():
+            twin = profile(layer, mapping, hardware)
+            loads = list(coarser_loads(twin, hardware))
+        assert twin.compiled is None and same_profile(found, twin)
+        assert list(coarser_loads(found, hardware)) == loads
+        for _ in range(10):
+            changed = spoiled(rng, mapping)
+            assert valid(layer, changed, hardware) == (not problems(layer, changed, hardware))
+            whole = settled(layer, changed, hardware)
+            with core.without():
+                assert settled(layer, changed, hardware) == whole
+
+
+@pytest.mark.parametrize("seed", range(150))
+def test_timelines(seed: int) -> None:
+    rng = random.Random(seed)
+    drawn = draw_instance(rng)
+    problem = Problem(drawn.network, drawn.hardware)
+    profiles = [problem.profile(i, mapping) for i, mapping in enumerate(drawn.mappings)]
+    with core.without():
+        twins = [problem.profile(i, mapping) for i, mapping in enumerate(drawn.mappings)]
+    for i, edges in enumerate(problem.edges):
+        for edge in edges:
+            found = need_records(profiles[edge.producer], profiles[i], edge)
+            with core.without():
+                records = need_records(twins[edge.producer], twins[i], edge)
+            assert all(np.array_equal(a, b) for a, b in zip(found, records, strict=True))
+
+    timeline = evaluate(problem, profiles, drawn.releases)
+    with core.without():
+        other = evaluate(problem, twins, drawn.releases)
+    assert all(map(same_times, timeline.layers, other.layers))
+    done = dict(enumerate(timeline.layers))
+    for i, times in enumerate(timeline.layers):
+        # Nothing has changed: the times are the same object.
+        assert next_layer(problem, i, profiles[i], drawn.releases[i], done, None, timeline) is times
+        assert same_times(times.postponed(times.release + 7), other.layers[i].postponed(times.release + 7))
+
+
+@pytest.mark.parametrize("seed", range(100))
+def test_timelines_step_by_step(seed: int) -> None:
+    """One change after the other, of profiles, releases and orders, timed from what was known before."""
+    rng = random.Random(seed)
+    drawn = draw_instance(rng, rng.randint(2, 6))
+    problem = Problem(drawn.network, drawn.hardware)
+    mappings, releases = list(drawn.mappings), list(drawn.releases)
+    orders: list[np.ndarray | None] = [None] * len(mappings)
+
+    def profiles(own: Sequence[Mapping]) -> list[Profile]:
+        return [problem.profile(i, mapping) for i, mapping in enumerate(own)]
+
+    current = profiles(mappings)
+    timeline = evaluate(problem, current, releases)
+    remaining = Remaining(problem, timeline)
+    for _ in range(8):
+        i = rng.randrange(len(mappings))
+        mappings[i] = draw_mapping(rng, problem.layers[i], problem.hardware)
+        current[i] = problem.profile(i, mappings[i])
+        releases[i] = rng.choice((0, releases[i], rng.randint(0, 500)))
+        orders = [None] * len(mappings)
+        if rng.random() < 0.3:
+            orders[i] = np.arange(current[i].blocks)
+            if any(loop.dim in ("C", "R", "S") for loop in current[i].temporal[: current[i].depth]):
+                orders[i] = None
+        with core.without():
+            twins = profiles(mappings)
+            try:
+                other = evaluate(problem, twins, releases, orders)
+            except ValueError:
+                orders = [None] * len(mappings)
+                other = evaluate(problem, twins, releases, orders)
+            tails = Remaining(problem, other)
+        timeline = evaluate(problem, current, releases, orders, timeline)
+        assert all(map(same_times, timeline.layers, other.layers))
+        remaining = Remaining(problem, timeline, remaining)
+        for j, layer in enumerate(problem.layers):
+            mapping = draw_mapping(rng, layer, problem.hardware)
+            through = remaining.through(j, problem.profile(j, mapping))
+            with core.without():
+                assert tails.through(j, problem.profile(j, mapping)) == through
+
+
+def test_pools() -> None:
+    for name in ("toy", "gddr6-aim"):
+        problem = Problem(load_network("toy"), load_hardware(name))
+        for i in range(len(problem.layers)):
+            for shape in Pools(problem).sizes[::5]:
+                found = Pools(problem).pool(i, shape)
+                with core.without():
+                    twins = Pools(problem).pool(i, shape)
+                assert all(map(same_profile, found, twins)) and len(found) == len(twins)
+
+
+def test_numbers_beyond_64_bits_are_left_to_python() -> None:
+    layer = Layer.model_validate(
+        {
+            "name": "wide",
+            "dims": {"K": 2**16, "C": 2**16, "P": 2**9, "Q": 2**9},
+            "operands": [{"from": "x", "axes": {"ch": {"terms": {"C": 1}}, "h": {"terms": {"P": 1}}}}],
+        }
+    )
+    hardware = load_hardware("toy")
+    slow = hardware.model_copy(update={"cycles": hardware.cycles.model_copy(update={"multiply": 2**8})})
+    loops = [Loop(dim, layer.bound(dim), "temporal") for dim in ("P", "Q", "K", "C")]
+    mapping = Mapping(tuple(loops))
+    assert profile(layer, mapping, slow).compiled is None
+    with core.without():
+        twin = profile(layer, mapping, slow)
+    assert same_profile(profile(layer, mapping, slow), twin)
+    assert valid(layer, replace(mapping, loops=mapping.loops * 5), slow) is False
+
+
+@pytest.mark.parametrize("method", ["cpsat", "descent", "layerwise"])
+def test_solutions(method: str, tmp_path: Path) -> None:
+    command = ["solve", "toy", "--hw", "toy", "-m", method, "-D", "-t", "3", "-q", "-o"]
+    assert run([*command, str(tmp_path / "compiled")], 0) == 0
+    with core.without():
+        assert run([*command, str(tmp_path / "python")], 0) == 0
+    one, other = (tmp_path / name / "solution.yaml" for name in ("compiled", "python"))
+    assert one.read_text() == other.read_text()
+
+
+def test_the_version_says_which_core_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["--version"], 0) == 0
+    assert capsys.readouterr().out.endswith(", compiled core\n")
+    with core.without():
+        assert run(["--version"], 0) == 0
+    assert capsys.readouterr().out.endswith(", python core\n")
