@@ -2,7 +2,6 @@
 #pragma once
 
 #include <algorithm>
-#include <map>
 #include <unordered_map>
 
 #include "loops.hpp"

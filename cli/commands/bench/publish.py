@@ -153,7 +153,8 @@ def environment(context: typer.Context) -> Environment:
         value = context.params.get(parameter.name or "")
         if parameter.name not in ("out", *SHARED) and value is not None:
             values = value if isinstance(value, list | tuple) else [value]
-            words += [word for item in values for word in (parameter.opts[0], str(item))]
+            name = [] if parameter.param_type_name == "argument" else [parameter.opts[0]]
+            words += [word for item in values for word in (*name, str(item))]
     return Environment(
         command=shlex.join(words),
         system=f"{platform.system()} {platform.machine()}",
