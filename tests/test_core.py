@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import random
+import subprocess
+import sys
 from collections.abc import Sequence
 from dataclasses import fields, replace
 from pathlib import Path
@@ -16,6 +19,7 @@ from hw.library import load_hardware
 from models.library import load_network
 from models.network import DIMS, Layer
 from solver import core
+from solver.core.compiled import compiled_layer
 from solver.mapspace.loads import coarser_loads
 from solver.mapspace.neighbours import settled
 from solver.mapspace.pools import Pools
@@ -201,6 +205,27 @@ def test_solutions(method: str, tmp_path: Path) -> None:
         assert run([*command, str(tmp_path / "python")], 0) == 0
     one, other = (tmp_path / name / "solution.yaml" for name in ("compiled", "python"))
     assert one.read_text() == other.read_text()
+
+
+def test_loops_that_are_no_loops_are_left_to_python() -> None:
+    problem = Problem(load_network("toy"), load_hardware("toy"))
+    compiled = compiled_layer(core.native, problem.layers[0], problem.hardware)
+    for loop in (
+        ["K", 2, "temporal"],
+        ("K", 2),
+        (1, 2, "temporal"),
+        ("K", 2.5, "temporal"),
+        ("X", 2, "bank"),
+    ):
+        assert core.native.valid(compiled, (loop,), None) is None
+
+
+def test_another_core_is_refused(capfd: pytest.CaptureFixture[str]) -> None:
+    environment = {**os.environ, "OVERLAPIM_CORE": "rust"}
+    assert subprocess.run([sys.executable, "-m", "cli.main", "--version"], env=environment).returncode == 2
+    assert (
+        capfd.readouterr().err == "error: OVERLAPIM_CORE is 'rust', and can only be 'python', or not be set\n"
+    )
 
 
 def test_the_version_says_which_core_runs(capsys: pytest.CaptureFixture[str]) -> None:

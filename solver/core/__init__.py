@@ -12,9 +12,14 @@ from contextlib import contextmanager
 from importlib import import_module
 from types import ModuleType
 
+from overlapim_files import InputError
+
 
 def _load() -> ModuleType | None:
-    if os.environ.get("OVERLAPIM_CORE") == "python":
+    asked = os.environ.get("OVERLAPIM_CORE", "")
+    if asked not in ("", "python"):
+        raise InputError(f"OVERLAPIM_CORE is '{asked}', and can only be 'python', or not be set")
+    if asked:
         return None
     try:
         return import_module("solver.core.native")

@@ -19,10 +19,9 @@ __extension__ using Wide = __int128;
 using Ints = std::vector<Int>;
 using Array = py::array_t<Int, py::array::c_style>;
 
-constexpr Int INFINITE = Int(1) << 60;      // solver.timing.infinity
-constexpr Int MAX_LATENCY = Int(1) << 59;   // solver.timing.profile
-constexpr Int LARGEST = Int(1) << 56;       // of counts and costs within a layer
-constexpr int DIMS = 8, OUTPUTS = 5, AXES = 4;
+constexpr Int INFINITE = Int(1) << 60;  // solver.timing.infinity
+constexpr Int LARGEST = Int(1) << 56;   // of counts and costs within a layer; below MAX_LATENCY of solver.timing.profile
+constexpr int DIMS = 8, OUTPUTS = 5;
 
 enum Kind : std::uint8_t { TEMPORAL, CHANNEL, BANK, COLUMN };
 
@@ -60,6 +59,9 @@ inline Loops loops_of(py::handle given) {
     loops.reserve(std::size_t(count));
     for (Py_ssize_t i = 0; i < count; ++i) {
         PyObject *loop = PyTuple_GET_ITEM(given.ptr(), i);
+        if (!PyTuple_Check(loop) || PyTuple_GET_SIZE(loop) != 3 || !PyUnicode_Check(PyTuple_GET_ITEM(loop, 0)) ||
+            !PyLong_Check(PyTuple_GET_ITEM(loop, 1)) || !PyUnicode_Check(PyTuple_GET_ITEM(loop, 2)))
+            throw Unsuited{};
         const int dim = dims[PyUnicode_READ_CHAR(PyTuple_GET_ITEM(loop, 0), 0) & 127];
         int overflow = 0;
         const Int bound = PyLong_AsLongLongAndOverflow(PyTuple_GET_ITEM(loop, 1), &overflow);

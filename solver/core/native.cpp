@@ -99,8 +99,9 @@ std::optional<bool> valid_mapping(const Layer &layer, const py::tuple &loops, st
 // The loops and the load depth of a changed mapping made whole, None if it is not valid; False for what Python has
 // to compute. `made` makes a loop.
 py::object settle(const Layer &layer, const py::tuple &loops, std::optional<Int> load, const py::object &made) {
-    static const py::str dims[] = {"N", "G", "K", "P", "Q", "C", "R", "S"};
-    static const py::str kinds[] = {"temporal", "channel", "bank", "column"};
+    // Never destroyed: the interpreter ends before static objects do.
+    static const auto &dims = *new std::array<py::str, DIMS>{"N", "G", "K", "P", "Q", "C", "R", "S"};
+    static const auto &kinds = *new std::array<py::str, 4>{"temporal", "channel", "bank", "column"};
     try {
         const auto found = settled(layer, loops_of(loops), load);
         if (!found) return py::none();
