@@ -10,8 +10,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
+import typer
 from typer.testing import CliRunner
 
+from cli.commands.bench import app as bench_app
+from cli.commands.bench.publish import environment
 from cli.main import app, run
 from hw.library import load_hardware
 from models.library import load_network
@@ -227,3 +230,13 @@ def test_speed_measures_everything(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(speed, "CANDIDATES", 20)
     report = speed.library_speed(load_network("toy"), load_hardware("toy"), 0)
     assert report.candidates_per_s > 0 and report.edges_per_candidate >= 1
+
+
+def test_a_benchmark_notes_its_arguments_as_they_are_typed() -> None:
+    command = typer.main.get_command(bench_app).commands["network"]  # type: ignore[attr-defined]
+    context = command.make_context(
+        "overlapim bench network", ["toy", "resnet18", "-t", "5", "-s", "0", "-j", "1"]
+    )
+    chips = "--hw hbm2-bitsimd --hw reram-aritpim"
+    typed = f"network toy resnet18 {chips} --time-limit 5.0 --seeds 0 --workers 1"
+    assert environment(context).command.endswith(typed)
