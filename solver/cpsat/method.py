@@ -5,6 +5,7 @@ Networks whose mappings are few are given to CP-SAT whole, and solved to the end
 
 from __future__ import annotations
 
+import itertools
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -14,7 +15,7 @@ from overlapim_files import InputError
 from solver.bound.model import BoundModel, raised_bound
 from solver.bound.relaxation import linear_bound
 from solver.cpsat.optimise import Optimum, optimise
-from solver.cpsat.windows import NEIGHBOURHOODS, windows
+from solver.cpsat.windows import NEIGHBOURHOODS
 from solver.mapspace.enumeration import count
 from solver.maxplus.candidates import Candidate
 from solver.maxplus.checkpoints import Candidates
@@ -216,17 +217,20 @@ def _side_by_side(run: Run, bounded: bool) -> None:
 
 def _in_turn(run: Run, bounded: bool) -> None:
     """Search, prove a bound unless that has been done already, and choose, in one process."""
-    choices, params, seed = _Choices(run), run.params, run.seed
-    while not run.stop.reached():
+    choices, params = _Choices(run), run.params
+    for turn, neighbourhood in enumerate(itertools.cycle(NEIGHBOURHOODS)):
+        if run.stop.reached():
+            break
         end = run.stop.elapsed() + max(params.cpsat.first_round, run.stop.elapsed())
         run.doing("changes mappings, starts and banks")
         searching = run.stop.part(params.cpsat.descent_share, until=end)
-        descend(run.pools, run.incumbent, searching, seed, 1, choices.found, params.descent, windows)
+        descend(
+            run.pools, run.incumbent, searching, run.seed + turn, 1, choices.found, params.descent, neighbourhood
+        )
         bounded = bounded or _bound_in_time(run)
         choosing = run.stop.part(until=end)
         while not choosing.reached():
             choices.improve(choosing)
-        seed += 1
 
 
 def _bound_in_time(run: Run) -> bool:

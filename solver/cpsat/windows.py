@@ -91,6 +91,9 @@ class WindowMoves(SharedMoves):
         return made
 
 
-windows = partial(moves_for, Exchanges, WindowMoves)
-NEIGHBOURHOODS: tuple[Neighbourhood, ...] = (windows, partial(moves_for, TableCheckedMoves, WindowMoves))
-"""Of searches side by side. Exact choices are faster on some networks, random ones on others."""
+NEIGHBOURHOODS: tuple[Neighbourhood, ...] = (
+    partial(moves_for, TableCheckedMoves, WindowMoves),
+    partial(moves_for, Exchanges, WindowMoves),
+)
+"""Of searches side by side, or one after the other: random choices are faster on some networks, exact ones
+on others."""
