@@ -22,6 +22,7 @@ from cli.commands.evaluate import evaluate_command
 from cli.commands.execute import execute_command
 from cli.commands.explain import explain_command
 from cli.commands.export import export_command
+from cli.commands.front import front_command
 from cli.commands.hw import app as hw_app
 from cli.commands.models import app as models_app
 from cli.commands.plot import plot_command
@@ -65,6 +66,7 @@ app.command("trace", help=paragraphs(trace_command))(trace_command)
 app.command("explain", help=paragraphs(explain_command))(explain_command)
 app.command("compare", help=paragraphs(compare_command))(compare_command)
 app.command("report", help=paragraphs(report_command))(report_command)
+app.command("front", help=paragraphs(front_command))(front_command)
 app.command("plot", help=paragraphs(plot_command))(plot_command)
 hw_app.add_typer(derive_app, name="derive")
 app.add_typer(hw_app, name="hw")

@@ -143,6 +143,16 @@ TimeLimit = Annotated[
         help="Wall time of the whole command; with --deterministic an amount of work.",
     ),
 ]
+WeightsOption = Annotated[
+    str | None,
+    typer.Option(
+        "--weights",
+        parser=one_of(*ALL_WEIGHTS),
+        metavar="|".join(ALL_WEIGHTS),
+        help="Whether a bank serves one layer only, or several whose weights stay in it or are loaded anew; "
+        "as the chip's file says unless given.",
+    ),
+]
 Seed = Annotated[
     int,
     typer.Option(

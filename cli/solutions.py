@@ -14,7 +14,6 @@ def read_account(path: Path) -> tuple[Solution, Account]:
     """Read a solution file. Raises InputError if it cannot be read or disagrees with what is recomputed."""
     from solver.account.plan import account
     from solver.solution import read_verified
-    from solver.timing.problem import Problem
 
     solution, plan = read_verified(path)
-    return solution, account(Problem(solution.network, solution.hardware), plan)
+    return solution, account(solution.problem, plan)

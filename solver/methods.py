@@ -7,8 +7,10 @@ from collections.abc import Callable
 from solver.run import Run
 from solver.schedule.plan import Plan
 from solver.search.begin import begin
+from solver.search.descent import single_moves
 from solver.search.layerwise import layerwise
 from solver.search.parallel import descend
+from solver.search.pursuit import neighbourhoods
 from solver.search.random_mapper import random_mapper
 
 DEFAULT_METHOD = "cpsat"
@@ -38,7 +40,8 @@ def _descent(run: Run) -> None:
     run.doing("makes first plans")
     begin(run.pools, run.incumbent, run.stop, run.seed, run.found, params)
     run.doing("changes mappings, starts and banks")
-    descend(run.pools, run.incumbent, run.stop, run.seed, run.workers, run.found, params.descent)
+    (moves,) = neighbourhoods(run.problem, run.incumbent, [single_moves])
+    descend(run.pools, run.incumbent, run.stop, run.seed, run.workers, run.found, params.descent, moves)
 
 
 def _cpsat(run: Run) -> None:
@@ -59,13 +62,13 @@ def _exhaustive(run: Run) -> None:
     run.found(run.sequential)
     if found.plan is not None:
         run.found(found.plan)
-        if found.complete:
-            run.bounded(found.plan.latency)
+        if found.complete and not run.problem.objective.limited:
+            run.proved(run.goal.value(found.plan))
 
 
 def _known(run: Run) -> Plan:
     """Return the warm start if it is better than the plan without overlap, which is returned otherwise."""
-    return min(run.sequential, run.warm_start or run.sequential, key=lambda plan: plan.latency)
+    return min(run.sequential, run.warm_start or run.sequential, key=run.goal.rank)
 
 
 METHODS: dict[str, Callable[[Run], None]] = {

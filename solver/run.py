@@ -3,42 +3,54 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 from dataclasses import dataclass, field
 
 from solver.mapspace.pools import Pools
 from solver.params import Params
+from solver.schedule.goal import Goal
 from solver.schedule.plan import Plan
 from solver.stop import Stop
+from solver.timing.objective import Floor, Value
 from solver.timing.problem import Problem
 
 log = logging.getLogger("overlapim")
 
+ROUNDING = 1e-9
+"""By what share a bound that is no integer may be off."""
 
-def gap(latency: int, bound: int) -> float:
-    """Return the share of the latency by which a bound falls short of it."""
-    return max(latency - bound, 0) / max(latency, 1)
+
+def gap(value: Value, bound: Value) -> float:
+    """Return the share of a value, such as a latency, by which a bound falls short of it."""
+    return max(value - bound, 0) / max(value, 1)
 
 
 @dataclass(frozen=True)
 class Improvement:
-    """A better plan or a higher bound: seconds since the start, and latency and bound from then on."""
+    """A better plan or a higher bound.
+
+    Attributes
+    ----------
+    seconds : since the start.
+    value, bound : of the objective from then on; the value is the latency unless another one is asked for.
+    """
 
     seconds: float
-    latency: int
-    bound: int
+    value: Value
+    bound: Value
 
     @property
     def gap(self) -> float:
-        """Share of the latency by which the bound falls short of it."""
-        return gap(self.latency, self.bound)
+        """Share of the value by which the bound falls short of it."""
+        return gap(self.value, self.bound)
 
 
 class Observer:
     """Is notified of what a run does while it does it; this one ignores it."""
 
     def improved(self, improvement: Improvement) -> None:
-        """Called when the latency has fallen or the bound has risen."""
+        """Called when the value of the objective has fallen or its bound has risen."""
 
     def doing(self, text: str) -> None:
         """Called with what the method begins to do, in a few words."""
@@ -53,7 +65,9 @@ class Run:
     warm_start : a plan that was known before, already reported as found.
     start : the plan of `sequential`, which every method begins with; the warm start if that finds none.
     best : the best plan so far.
-    bound : no valid plan is faster; at first what is known at once (`quick_bound`).
+    latency_bound : no valid plan is faster; at first what is known at once (`quick_bound`).
+    floor : what else no valid plan is below (`quick_floor`).
+    bound : no valid plan has a lower value of the objective.
     candidate_bound, candidates : no choice among so many candidate mappings is faster.
     """
 
@@ -64,19 +78,26 @@ class Run:
     seed: int
     workers: int
     observer: Observer
-    bound: int
+    latency_bound: int
+    floor: Floor = Floor()
+    bound: Value = 0
     warm_start: Plan | None = None
     start: Plan | None = None
     best: Plan | None = None
-    candidate_bound: int | None = None
+    candidate_bound: Value | None = None
     candidates: int | None = None
     trace: list[Improvement] = field(default_factory=list)
     _lock: threading.RLock = field(default_factory=threading.RLock)
 
+    def __post_init__(self) -> None:
+        """Make what plans are compared by, and what is known at once of the objective."""
+        self.goal = Goal(self.problem)
+        self.bounded(self.latency_bound)
+
     def found(self, plan: Plan) -> None:
         """Keep a plan if it is better than all before."""
         with self._lock:  # searches side by side report from threads of their own
-            if self.best is None or plan.latency < self.best.latency:
+            if self.best is None or self.goal.rank(plan) < self.goal.rank(self.best):
                 self.best = plan
                 self._improved()
 
@@ -92,14 +113,19 @@ class Run:
         assert self.best is not None
         return self.best
 
-    def bounded(self, bound: int) -> None:
-        """Raise the bound that is proved for all valid plans, if this one is higher than those before."""
+    def bounded(self, latency: int) -> None:
+        """Note that no valid plan is faster, and raise the bound on the objective if that follows."""
+        self.latency_bound = max(latency, self.latency_bound)
+        self.proved(self.floor.value(self.problem.objective, self.latency_bound))
+
+    def proved(self, bound: Value) -> None:
+        """Raise the bound on the objective of all valid plans, if this one is higher than those before."""
         with self._lock:
             if bound > self.bound:
                 self.bound = bound
                 self._improved()
 
-    def candidates_bounded(self, bound: int, candidates: int) -> None:
+    def candidates_bounded(self, bound: Value, candidates: int) -> None:
         """Replace what is proved for plans that are made of the candidates a solver was given."""
         self.candidate_bound, self.candidates = bound, candidates
 
@@ -111,11 +137,20 @@ class Run:
         """Note the new state, and let the stop judge whether it is good enough."""
         if self.best is None:
             return
-        latency = self.best.latency
-        if self.bound > latency:
-            raise RuntimeError(f"a bound of {self.bound} was proved, but a plan takes {latency} cycles")
-        improvement = Improvement(round(self.stop.wall(), 3), latency, self.bound)
+        value = self.goal.value(self.best)
+        if self.bound > value and not self._alike(value):
+            raise RuntimeError(f"a bound of {self.bound} was proved, but a plan has {value}")
+        if self._alike(value):
+            self.bound = value
+        improvement = Improvement(round(self.stop.wall(), 3), value, self.bound)
         self.trace.append(improvement)
-        log.debug("%.3f s: %d cycles, bound %s", improvement.seconds, latency, self.bound)
+        log.debug("%.3f s: %s, bound %s", improvement.seconds, value, self.bound)
         self.observer.improved(improvement)
-        self.stop.improved(improvement.gap)
+        kept = self.goal.rank(self.best)[0] == 0
+        self.stop.improved(improvement.gap if kept else math.inf)
+
+    def _alike(self, value: Value) -> bool:
+        """Whether the bound is a value, apart from rounding where these are no integers."""
+        return self.bound == value or (
+            isinstance(value, float) and math.isclose(self.bound, value, rel_tol=ROUNDING)
+        )

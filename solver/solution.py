@@ -16,9 +16,10 @@ from hw.hardware import Hardware
 from models.network import Dim, Network
 from overlapim_files import FileModel, InputError, load, nearest, shorten
 from solver.schedule.banks import Banks
-from solver.schedule.energy import plan_energy
+from solver.schedule.energy import PlanEnergy, plan_energy
 from solver.schedule.plan import Plan
 from solver.timing.mapping import Kind, Loop, Mapping
+from solver.timing.objective import Measure, Objective, PlanFigures, Value
 from solver.timing.problem import Problem
 from solver.timing.profile import MAX_LATENCY
 from solver.timing.timeline import Timeline, evaluate
@@ -28,6 +29,11 @@ BoundScope = Literal["mapspace", "pool"]
 Status = Literal["feasible", "optimal"]
 ENERGY_TOLERANCE = 1e-9
 """By what share an energy in a file may be off: it is a sum of rounded numbers."""
+
+MAX_INFERENCES = 2**40
+
+NAMES: dict[Measure, str] = {"makespan": "makespan", "energy": "energy", "edp": "energy-delay product"}
+"""What each objective is called."""
 
 Cycle = Annotated[int, Field(ge=0, le=MAX_LATENCY)]
 
@@ -64,17 +70,20 @@ class LayerRecord(FileModel):
 class Solution(FileModel):
     """A whole answer: network, hardware, and for each layer its mapping, banks and times.
 
-    `interval` is the least number of cycles by which inferences can follow each other, `energy_pj` the
-    energy of one of them on a chip that has figures.
+    `bound` is one on the objective: the makespan of `inferences`, the energy of one of them, or the product.
+    `interval` is the least number of cycles by which they can follow each other, `energy_pj` the energy of
+    one of them on a chip that has figures.
     """
 
     format: Literal["overlapim/solution/1"]
     network: Network
     hardware: Hardware
     latency: Cycle
-    bound: Cycle | None = None
+    bound: Annotated[int | float, Field(ge=0)] | None = None
     bound_scope: BoundScope = "mapspace"
     status: Status = "feasible"
+    objective: Measure = "makespan"
+    inferences: Annotated[int, Field(ge=1, le=MAX_INFERENCES)] = 1
     interval: Annotated[int, Field(ge=1, le=MAX_LATENCY)] | None = None
     energy_pj: Annotated[float, Field(ge=0)] | None = None
     method: str
@@ -93,20 +102,26 @@ class Solution(FileModel):
         return self
 
     @property
+    def problem(self) -> Problem:
+        """What it is a solution of; the limits that it was looked for within are not known."""
+        return Problem(self.network, self.hardware, Objective(self.objective, self.inferences))
+
+    @property
     def mappings(self) -> list[Mapping]:
         """The mapping of each layer, in the order of the network."""
         records = (self.layers[layer.name] for layer in self.network.layers)
         return [stated_mapping(record.loops, record.load) for record in records]
 
 
-def from_plan(problem: Problem, plan: Plan, method: str, seed: int, bound: int | None = None) -> Solution:
+def from_plan(problem: Problem, plan: Plan, method: str, seed: int, bound: Value | None = None) -> Solution:
     """Return the solution that states a plan.
 
     Parameters
     ----------
-    bound : proved for all valid solutions; the plan is optimal if it is its latency.
+    bound : of the objective, proved for all valid solutions; the plan is optimal if it is its value.
     """
-    layers, energy = {}, plan_energy(problem.hardware, plan)
+    objective, layers = problem.objective, {}
+    energy = plan_energy(problem.hardware, plan, objective.inferences)
     for layer, times, banks in zip(problem.layers, plan.timeline.layers, plan.banks, strict=True):
         layers[layer.name] = LayerRecord(
             loops=tuple(LoopRecord(**loop._asdict()) for loop in times.profile.mapping.loops),
@@ -123,12 +138,22 @@ def from_plan(problem: Problem, plan: Plan, method: str, seed: int, bound: int |
         hardware=problem.hardware,
         latency=plan.latency,
         bound=bound,
-        status="optimal" if bound == plan.latency else "feasible",
+        status="optimal" if bound == _value(objective, plan, energy) else "feasible",
+        objective=objective.measure,
+        inferences=objective.inferences,
         interval=plan.interval,
         energy_pj=energy.total if energy else None,
         method=method,
         seed=seed,
         layers=layers,
+    )
+
+
+def _value(objective: Objective, plan: Plan, energy: PlanEnergy | None) -> Value:
+    """Return what an objective says of a plan."""
+    makespan = plan.latency + (objective.inferences - 1) * plan.interval
+    return objective.value(
+        PlanFigures(plan.latency, plan.interval, makespan, energy.total if energy else 0.0)
     )
 
 
@@ -149,7 +174,7 @@ def recompute(solution: Solution) -> Recomputed:
     InputError
         if a mapping is not valid, an order is not allowed, or the banks are not free; names the layer.
     """
-    problem = Problem(solution.network, solution.hardware)
+    problem = solution.problem
     records = [solution.layers[layer.name] for layer in problem.layers]
     for layer, mapping in zip(problem.layers, solution.mappings, strict=True):
         check_mapping(layer, mapping, problem.hardware)
@@ -166,22 +191,33 @@ def recompute(solution: Solution) -> Recomputed:
                 differences.append(f"layer '{layer.name}': {what} is {found}, the file says {stated}")
     if solution.latency != timeline.latency:
         differences.append(f"latency is {timeline.latency}, the file says {solution.latency}")
-    if solution.bound is not None and solution.bound > timeline.latency:
-        differences.append(f"bound {solution.bound} is above the latency {timeline.latency}")
-    if solution.status == "optimal" and (solution.bound, solution.bound_scope) != (
-        solution.latency,
-        "mapspace",
-    ):
-        differences.append("status is optimal, but no bound over the mapspace is stated that is the latency")
     plan = Plan(timeline, banks)
+    differences += _bound_differences(solution, plan)
     if solution.interval not in (None, plan.interval):
         differences.append(f"interval is {plan.interval}, the file says {solution.interval}")
     differences += _energy_differences(solution, plan)
     return Recomputed(problem, plan, differences)
 
 
+def _bound_differences(solution: Solution, plan: Plan) -> list[str]:
+    """Return what is wrong with what a file says of its objective."""
+    objective = solution.problem.objective
+    energy = plan_energy(solution.hardware, plan, solution.inferences)
+    if objective.weighs_energy and energy is None:
+        return [f"the objective is {solution.objective}, but the chip has no energies"]
+    value, tolerance = _value(objective, plan, energy), ENERGY_TOLERANCE if objective.weighs_energy else 0.0
+    what = "latency" if objective.plain else NAMES[objective.measure]
+    bound, differences = solution.bound, list[str]()
+    alike = bound is not None and math.isclose(bound, value, rel_tol=tolerance)
+    if bound is not None and bound > value and not alike:
+        differences.append(f"bound {bound} is above the {what} {value}")
+    if solution.status == "optimal" and not (alike and solution.bound_scope == "mapspace"):
+        differences.append(f"status is optimal, but no bound over the mapspace is stated that is the {what}")
+    return differences
+
+
 def _energy_differences(solution: Solution, plan: Plan) -> list[str]:
-    stated, found = solution.energy_pj, plan_energy(solution.hardware, plan)
+    stated, found = solution.energy_pj, plan_energy(solution.hardware, plan, solution.inferences)
     if stated is None:
         return []
     if found is None:

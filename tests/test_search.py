@@ -149,12 +149,12 @@ def test_an_interrupt_keeps_the_best_so_far(workers: int) -> None:
         observer=Listener(),
     )
     check_by_simulation(result)
-    assert heard[-1].latency == result.latency
+    assert heard[-1].value == result.latency
 
 
 def test_the_trace_falls() -> None:
     result = solve(load_network("toy"), load_hardware("toy"), method="descent", stop=few_steps(3000))
-    latencies = [entry.latency for entry in result.trace]
+    latencies = [entry.value for entry in result.trace]
     assert latencies == sorted(set(latencies), reverse=True)
     assert latencies[-1] == result.latency
 

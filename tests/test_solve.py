@@ -102,7 +102,7 @@ def test_the_trace_grows_when_the_latency_falls_or_the_bound_rises(
     run.found(fast)
     run.found(slow)
     expected = [(slow.latency, 5), (slow.latency, 7), (fast.latency, 7)]
-    assert [(entry.latency, entry.bound) for entry in run.trace] == expected
+    assert [(entry.value, entry.bound) for entry in run.trace] == expected
     assert isinstance(run.observer, Log) and run.observer.improvements == run.trace
     assert run.best is fast and not run.stop.reached()
 
@@ -234,7 +234,7 @@ def test_never_worse_than_the_warm_start(method_name: str, weights: str) -> None
     known = solve(TOY, chip, method="descent", stop=Stop(iterations=2000)).plan
     result = solve(TOY, chip, method=method_name, stop=Stop(iterations=20), warm_start=known)
     assert result.latency <= known.latency
-    assert result.trace[0].latency == known.latency
+    assert result.trace[0].value == known.latency
     assert result.sequential == solve(TOY, chip, method="sequential").latency
 
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from solver.account.plan import Account, LayerAccount
     from solver.solution import Solution
     from solver.timing.mapping import Loop
+    from solver.timing.objective import Value
 
 First = Annotated[Path, typer.Argument(metavar="A", help="A solution file.")]
 Second = Annotated[Path, typer.Argument(metavar="B", help="Another one, what has changed.")]
@@ -63,7 +64,7 @@ class Total:
     hardware: str
     method: str
     latency: int
-    bound: int | None
+    bound: Value | None
     bottleneck: int
     interval: int
     energy_pj: float | None
@@ -228,7 +229,7 @@ def _totals(a: Total, b: Total) -> Iterator[Fact]:
 
     change = b.latency / a.latency - 1
     yield "latency", f"{a.latency:,} → {b.latency:,} cycles, {change:+.1%}"
-    bounds = ["none" if x.bound is None else f"{x.bound:,}" for x in (a, b)]
+    bounds = ["none" if x.bound is None else f"{x.bound:,.12g}" for x in (a, b)]
     yield "bound", f"{bounds[0]} → {bounds[1]}, say the files"
     yield "interval", f"{a.interval:,} → {b.interval:,} cycles"
     if a.energy_pj is not None or b.energy_pj is not None:

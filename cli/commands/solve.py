@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 from typer.core import TyperCommand
 
+from cli.amounts import Amount, cycles_or_time, picojoules
 from cli.answers import answer, answering
 from cli.interrupt import Interrupt, interruptible
 from cli.networks import BatchSize, Extents, Strict, given_network
 from cli.options import (
     ALL_CORES,
-    ALL_WEIGHTS,
     DEFAULT_HARDWARE,
     DEFAULT_SECONDS,
     HardwareName,
@@ -25,7 +25,9 @@ from cli.options import (
     OutDirectory,
     Seed,
     TimeLimit,
+    WeightsOption,
     Workers,
+    integer,
     one_of,
     seconds,
     share,
@@ -37,6 +39,9 @@ if TYPE_CHECKING:
     from solver.params import Params
     from solver.schedule.plan import Plan
     from solver.stop import Stop
+    from solver.timing.objective import Objective
+
+MAX_INFERENCES = 2**40
 
 MARGIN = 0.5
 """Seconds of the time limit that are kept for the last check, the table and the files."""
@@ -55,16 +60,6 @@ class SolveCommand(TyperCommand):
 
 
 Method = Annotated[str | None, typer.Option("--method", "-m", metavar="METHOD", help="How to search.")]
-WeightsOption = Annotated[
-    str | None,
-    typer.Option(
-        "--weights",
-        parser=one_of(*ALL_WEIGHTS),
-        metavar="|".join(ALL_WEIGHTS),
-        help="Whether a bank serves one layer only, or several whose weights stay in it or are loaded anew; "
-        "as the chip's file says unless given.",
-    ),
-]
 STRATEGIES = ("forward", "backward", "middle", "best")
 StrategyOption = Annotated[
     str | None,
@@ -104,6 +99,53 @@ WarmStart = Annotated[
         help="Go on from the solution in this file, whichever method it is from.",
     ),
 ]
+Inferences = Annotated[
+    int,
+    typer.Option(
+        "--inferences",
+        "-N",
+        parser=integer(1, MAX_INFERENCES),
+        metavar="N",
+        help="How many inferences follow each other; the time until the last of them ends is minimised.",
+    ),
+]
+MEASURES = ("makespan", "energy", "edp")
+ObjectiveOption = Annotated[
+    str,
+    typer.Option(
+        "--objective",
+        parser=one_of(*MEASURES),
+        metavar="|".join(MEASURES),
+        help="What is minimised: the time of all inferences, the energy of one, or the product of both.",
+    ),
+]
+LatencyAtMost = Annotated[
+    Amount | None,
+    typer.Option(
+        "--latency-at-most",
+        parser=cycles_or_time,
+        metavar="CYCLES|TIME",
+        help="Only plans of at most this latency: cycles, or a time such as 1.5ms.",
+    ),
+]
+IntervalAtMost = Annotated[
+    Amount | None,
+    typer.Option(
+        "--interval-at-most",
+        parser=cycles_or_time,
+        metavar="CYCLES|TIME",
+        help="Only plans in which an inference can follow after so many cycles, or such a time.",
+    ),
+]
+EnergyAtMost = Annotated[
+    Amount | None,
+    typer.Option(
+        "--energy-at-most",
+        parser=picojoules,
+        metavar="ENERGY",
+        help="Only plans in which an inference takes at most this energy: pJ, or such as 2.5mJ.",
+    ),
+]
 Deterministic = Annotated[
     bool,
     typer.Option(
@@ -125,7 +167,30 @@ class Task:
     warm_start: Plan | None
     seed: int
     workers: int
+    objective: Objective
     params: Params
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What is minimised, and within which limits, as the options say."""
+
+    measure: str
+    inferences: int
+    latency: Amount | None
+    interval: Amount | None
+    energy: Amount | None
+
+    def on(self, hardware: Hardware) -> Objective:
+        """Return the objective on a chip, whose clock says how many cycles a time has."""
+        from solver.timing.objective import MEASURES, Objective
+
+        def cycles(own: Amount | None) -> int | None:
+            return None if own is None else own.cycles(hardware.nanoseconds(1))
+
+        measure = next(x for x in MEASURES if x == self.measure)
+        energy = None if self.energy is None else self.energy.value
+        return Objective(measure, self.inferences, cycles(self.latency), cycles(self.interval), energy)
 
 
 @answering
@@ -145,6 +210,11 @@ def solve_command(
     seed: Seed = 0,
     workers: Workers = None,
     deterministic: Deterministic = False,
+    inferences: Inferences = 1,
+    objective: ObjectiveOption = "makespan",
+    latency_at_most: LatencyAtMost = None,
+    interval_at_most: IntervalAtMost = None,
+    energy_at_most: EnergyAtMost = None,
     warm_start: WarmStart = None,
     out: OutDirectory = None,
 ) -> None:
@@ -165,6 +235,8 @@ def solve_command(
       overlapim solve resnet18 --hw reram-aritpim -t 600 -W results/solution.yaml -o better
       overlapim solve net.onnx --dim batch=1
       overlapim solve resnet18 --batch 8
+      overlapim solve resnet18 --inferences 1000
+      overlapim solve resnet18 --objective energy --latency-at-most 30ms
       overlapim solve net.yaml --hw chip.yaml --method layerwise --weights static
     """
     if deterministic and (workers or 1) > 1:
@@ -172,7 +244,8 @@ def solve_command(
     with interruptible() as interrupt:
         processes = workers or (1 if deterministic else ALL_CORES)
         load = partial(given_network, network, dim, strict, batch)
-        task = _task(load, hw, weights, method, strategy, warm_start, seed, processes)
+        wish = Wish(objective, inferences, latency_at_most, interval_at_most, energy_at_most)
+        task = _task(load, hw, weights, method, strategy, warm_start, seed, processes, wish)
         stop = replace(
             _time_limit(deterministic, time_limit, interrupt, context.obj), gap=gap, patience=patience
         )
@@ -189,6 +262,7 @@ def _task(
     warm_start: Path | None,
     seed: int,
     workers: int,
+    wish: Wish,
 ) -> Task:
     from hw.library import load_hardware
     from overlapim_files import InputError, nearest
@@ -207,7 +281,7 @@ def _task(
     plan = None if warm_start is None else read_plan(warm_start, loaded, chip)
     walk = next(x for x in params.STRATEGIES if x == (strategy or "best"))
     tuning = params.Params(layerwise=params.LayerwiseParams(walk))
-    return Task(loaded, chip, method or DEFAULT_METHOD, plan, seed, workers, tuning)
+    return Task(loaded, chip, method or DEFAULT_METHOD, plan, seed, workers, wish.on(chip), tuning)
 
 
 def _time_limit(deterministic: bool, seconds: float, interrupt: Interrupt, started: float) -> Stop:
@@ -232,7 +306,7 @@ def _solve(task: Task, stop: Stop, limit: float | None, out: Path | None, interr
 
     network, hardware = task.network, task.hardware
     with output_directory(out):
-        with moving(search_progress(stop.started, limit)) as progress:
+        with moving(search_progress(stop.started, limit, task.objective.measure)) as progress:
             result = solve(
                 network,
                 hardware,
@@ -241,10 +315,11 @@ def _solve(task: Task, stop: Stop, limit: float | None, out: Path | None, interr
                 stop=stop,
                 seed=task.seed,
                 workers=task.workers,
+                objective=task.objective,
                 warm_start=task.warm_start,
                 observer=progress,
             )
-        found = account(Problem(network, hardware), result.plan)
+        found = account(Problem(network, hardware, task.objective), result.plan)
         record = run_record(result, found, time.monotonic() - stop.started, interrupt.is_set())
         if out is not None:
             write_run(out, result.solution, record)

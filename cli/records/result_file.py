@@ -15,16 +15,16 @@ from solver.solution import Solution
 SOLUTION = "solution.yaml"
 RESULT = "result.json"
 
-TraceStep = Annotated[tuple[float, int, int | None], Field(strict=False)]
+TraceStep = Annotated[tuple[float, int | float, int | float | None], Field(strict=False)]
 
 
 class Found(BaseModel):
-    """What a report takes from a result file; `trace` is (seconds, latency, bound)."""
+    """What a report takes from a result file; `trace` is (seconds, value, bound)."""
 
     model_config = ConfigDict(frozen=True, strict=True, extra="ignore", allow_inf_nan=False)
 
     latency: int
-    sequential: Annotated[int, Field(ge=1)]
+    sequential: Annotated[int | float, Field(gt=0)]
     wall_s: float
     interrupted: bool
     trace: tuple[TraceStep, ...] = Field(min_length=1, max_length=100_000, strict=False)

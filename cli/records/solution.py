@@ -16,6 +16,7 @@ from solver.solution import Solution
 from solver.solve import Result
 from solver.stop import Ending
 from solver.timing.energy import EnergyParts
+from solver.timing.objective import Value
 
 
 @dataclass(frozen=True)
@@ -79,10 +80,14 @@ class RunRecord:
     """What a run found and how: `result.json`, and what `solve --json` prints."""
 
     latency: int
-    bound: int
+    objective: str
+    inferences: int
+    value: Value
+    makespan: int
+    bound: Value
     bound_scope: str
     gap: float
-    pool_bound: int | None
+    pool_bound: Value | None
     pool_gap: float | None
     candidates: int | None
     status: str
@@ -91,7 +96,7 @@ class RunRecord:
     wall_s: float
     interrupted: bool
     ending: Ending
-    sequential: int
+    sequential: Value
     bottleneck: int
     interval: int
     inferences_per_s: float
@@ -99,7 +104,7 @@ class RunRecord:
     standby_pj: float | None
     utilisation: float
     layers: tuple[LayerLine, ...]
-    trace: tuple[tuple[float, int, int], ...]
+    trace: tuple[tuple[float, Value, Value], ...]
     inputs: InputDigests
     versions: dict[str, str | None]
     command: str
@@ -110,6 +115,10 @@ def run_record(result: Result, account: Account, wall_s: float, interrupted: boo
     solution = result.solution
     return RunRecord(
         latency=solution.latency,
+        objective=solution.objective,
+        inferences=solution.inferences,
+        value=result.value,
+        makespan=account.makespan,
         bound=result.bound,
         bound_scope=solution.bound_scope,
         gap=result.gap,
@@ -130,7 +139,7 @@ def run_record(result: Result, account: Account, wall_s: float, interrupted: boo
         standby_pj=account.energy.standby if account.energy else None,
         utilisation=account.utilisation,
         layers=layer_lines(account),
-        trace=tuple((step.seconds, step.latency, step.bound) for step in result.trace),
+        trace=tuple((step.seconds, step.value, step.bound) for step in result.trace),
         inputs=input_digests(solution),
         versions=versions(),
         command=COMMAND.get(),
@@ -142,7 +151,10 @@ class FileRecord:
     """What is so of a solution file: as recomputed, apart from its bound, which is what the file states."""
 
     latency: int
-    bound: int | None
+    objective: str
+    inferences: int
+    makespan: int
+    bound: Value | None
     bound_scope: str
     status: str
     method: str
@@ -161,6 +173,9 @@ def file_record(solution: Solution, account: Account, differences: Sequence[str]
     """Return the record of a solution file, with every way in which it disagrees with what was recomputed."""
     return FileRecord(
         latency=account.latency,
+        objective=solution.objective,
+        inferences=solution.inferences,
+        makespan=account.makespan,
         bound=solution.bound,
         bound_scope=solution.bound_scope,
         status=solution.status,

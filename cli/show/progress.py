@@ -14,7 +14,9 @@ from rich.live import Live
 from rich.text import Text
 
 from cli.show.console import QUIET, console, say
+from cli.show.tables import measured
 from solver.run import Improvement, Observer
+from solver.timing.objective import Measure, Value
 
 PAUSE = 1.0
 """Off a terminal, bounds that rise sooner than this after a line are not told of; the next line has them."""
@@ -27,7 +29,7 @@ RECENT = 20
 """Improvements that the curve shows."""
 
 
-def curve(points: Sequence[tuple[float, int]], until: float, columns: int) -> str:
+def curve(points: Sequence[tuple[float, Value]], until: float, columns: int) -> str:
     """Return how a value has fallen over time, as a row of bars: the lowest for its least, which is the last.
 
     Parameters
@@ -43,7 +45,7 @@ def curve(points: Sequence[tuple[float, int]], until: float, columns: int) -> st
         now = until - (until - first) * left / (columns - 1)
         while i + 1 < len(points) and points[i + 1][0] <= now:
             i += 1
-        bars.append(BARS[-(-(points[i][1] - least) * (len(BARS) - 1) // span)])
+        bars.append(BARS[int(-(-(points[i][1] - least) * (len(BARS) - 1) // span))])
     return "".join(bars)
 
 
@@ -73,30 +75,43 @@ class Progress:
 
 
 class SearchProgress(Progress, Observer):
-    """How far a search has come: its best latency and how that has fallen, its bound, and what it does.
+    """How far a search has come: its best value and how that has fallen, its bound, and what it does.
 
     Parameters
     ----------
-    tell : hears of improvements, a line for each lower latency and one a second for higher bounds.
+    tell : hears of improvements, a line for each lower value and one a second for higher bounds.
+    measure : of what.
     """
 
-    def __init__(self, started: float, limit: float | None, tell: Callable[[str], None] = say) -> None:
+    def __init__(
+        self,
+        started: float,
+        limit: float | None,
+        tell: Callable[[str], None] = say,
+        measure: Measure = "makespan",
+    ) -> None:
         super().__init__(started, limit)
+        self._measure = measure
         self._tell = tell
-        self._points: list[tuple[float, int]] = []
+        self._points: list[tuple[float, Value]] = []
         self._known = ""
         self._said = 0.0
 
     def improved(self, improvement: Improvement) -> None:
         """Show the new latency or bound."""
-        known = f"{improvement.latency:,} cycles, bound {improvement.bound:,}, gap {improvement.gap:.1%}"
+        bound = self._short(improvement.bound)
+        known = f"{measured(improvement.value, self._measure)}, bound {bound}, gap {improvement.gap:.1%}"
         self._known = known
-        faster = not self._points or improvement.latency < self._points[-1][1]
+        faster = not self._points or improvement.value < self._points[-1][1]
         if faster:
-            self._points.append((improvement.seconds, improvement.latency))
+            self._points.append((improvement.seconds, improvement.value))
         if faster or improvement.seconds >= self._said + PAUSE:
             self._tell(f"{improvement.seconds:8.2f} s  {known}")
             self._said = improvement.seconds
+
+    def _short(self, value: Value) -> str:
+        """Return a value without the unit that most have."""
+        return measured(value, self._measure).removesuffix(" cycles")
 
     def doing(self, text: str) -> None:
         """Show what is being done."""
@@ -108,8 +123,12 @@ class SearchProgress(Progress, Observer):
         recent = self._points[-RECENT:]
         if len(recent) > 1:
             passed = now - self._started
-            before = f"{recent[0][1]:,} at {recent[0][0]:.1f} s "
-            after = f" {recent[-1][1]:,}, {max(passed - recent[-1][0], 0.0):.1f} s ago"
+            first, last = (
+                measured(value, self._measure).removesuffix(" cycles")
+                for value in (recent[0][1], recent[-1][1])
+            )
+            before = f"{first} at {recent[0][0]:.1f} s "
+            after = f" {last}, {max(passed - recent[-1][0], 0.0):.1f} s ago"
             columns = min(width - len(before) - len(after), MOST)
             lines += [before + curve(recent, passed, columns) + after] if columns >= LEAST else []
         return lines
@@ -120,13 +139,13 @@ def draws() -> bool:
     return sys.stderr.isatty() and not QUIET.get()
 
 
-def search_progress(started: float, limit: float | None) -> SearchProgress:
+def search_progress(started: float, limit: float | None, measure: Measure = "makespan") -> SearchProgress:
     """Return the progress of a search, which tells of improvements in lines if nothing is drawn.
 
     Whether that is so is asked now: searches side by side report from threads of their own.
     """
     silent = QUIET.get() or draws()
-    return SearchProgress(started, limit, (lambda line: None) if silent else say)
+    return SearchProgress(started, limit, (lambda line: None) if silent else say, measure)
 
 
 Shown = TypeVar("Shown", bound=Progress)

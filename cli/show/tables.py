@@ -14,6 +14,7 @@ from models.layer import Dim
 from solver.account.plan import Account
 from solver.solution import Solution
 from solver.solve import Result
+from solver.timing.objective import Measure, Value
 
 SCOPES = {"mapspace": "all valid solutions", "pool": "the mappings that were considered"}
 """What a bound holds for, in words."""
@@ -99,16 +100,51 @@ def layer_table(account: Account) -> Table:
     return result
 
 
+MEASURED = {"makespan": "cycles", "energy": "pJ", "edp": "pJ cycles"}
+"""In what the value of each objective is."""
+
+
+def measured(value: Value, measure: Measure) -> str:
+    """Return the value of an objective with its unit."""
+    if measure == "energy":
+        return joules(value)
+    return f"{value:,} cycles" if measure == "makespan" else f"{value:.5g} {MEASURED[measure]}"
+
+
+def aim(account: Account, faster: str) -> list[Fact]:
+    """Return what was minimised, unless that is the latency.
+
+    Parameters
+    ----------
+    faster : a comparison to stand behind it.
+    """
+    objective = account.problem.objective
+    if objective.measure == "makespan" and objective.inferences == 1:
+        return []
+    makespan = f"{number(account.makespan)} cycles = {duration(account.makespan, account.hardware)}"
+    many = [("makespan", f"{makespan} for {number(objective.inferences)} inferences")]
+    if objective.measure == "makespan":
+        return [("makespan", many[0][1] + faster)]
+    value = objective.value(account.figures)
+    return [
+        *many[: objective.inferences - 1],
+        (objective.measure, measured(value, objective.measure) + faster),
+    ]
+
+
 def summary(account: Account, hardware: Hardware, known: Sequence[Fact], faster: str = "") -> str:
     """Return the lines that stand below the table of a plan.
 
     Parameters
     ----------
     known : what is known of how much better a solution could be.
-    faster : a comparison to stand behind the latency.
+    faster : a comparison to stand behind what was minimised.
     """
+    aimed = aim(account, faster)
+    latency = f"{number(account.latency)} cycles = {duration(account.latency, hardware)}"
     facts = (
-        ("latency", f"{number(account.latency)} cycles = {duration(account.latency, hardware)}{faster}"),
+        *aimed,
+        ("latency", latency if aimed else latency + faster),
         *known,
         ("interval", follow(account)),
         *energy_facts(account),
@@ -119,11 +155,15 @@ def summary(account: Account, hardware: Hardware, known: Sequence[Fact], faster:
 
 def proved(result: Result) -> list[Fact]:
     """Return what a run has proved of how much better a solution could be."""
-    rest = "the latency is optimal" if result.status == "optimal" else f"the gap is {result.gap:.1%}"
-    known = [("bound", f"{number(result.bound)} cycles: no valid solution is faster; {rest}")]
+    measure, plain = result.objective.measure, result.objective.measure == "makespan"
+    optimal = "the latency is optimal" if result.objective.plain else "this is optimal"
+    rest = optimal if result.status == "optimal" else f"the gap is {result.gap:.1%}"
+    none = "no valid solution is faster" if plain else "no valid solution takes less"
+    known = [("bound", f"{measured(result.bound, measure)}: {none}; {rest}")]
     if result.candidate_bound is not None and result.candidates is not None:
         over = f"over {number(result.candidates)} candidate mappings, gap {result.candidate_gap:.1%}"
-        known.append(("candidates", f"bound {number(result.candidate_bound)} {over}"))
+        bound = measured(result.candidate_bound, measure).removesuffix(" cycles")
+        known.append(("candidates", f"bound {bound} {over}"))
     return known
 
 
@@ -131,14 +171,16 @@ def stated(solution: Solution) -> list[Fact]:
     """Return what a solution file says of how much better a solution could be, which cannot be recomputed."""
     if solution.bound is None:
         return [("bound", "the file states none")]
-    return [("bound", f"{number(solution.bound)} cycles over {SCOPES[solution.bound_scope]}, says the file")]
+    bound = measured(solution.bound, solution.objective)
+    return [("bound", f"{bound} over {SCOPES[solution.bound_scope]}, says the file")]
 
 
 def show_result(account: Account, result: Result) -> None:
     """Print what a run has found: its layers, then what it adds up to."""
-    faster = (
-        f", {result.sequential / result.latency:.2f}x as fast as sequential ({number(result.sequential)})"
-    )
+    measure, ratio = result.objective.measure, result.sequential / result.value
+    own = measured(result.sequential, measure).removesuffix(" cycles")
+    how = f"{ratio:.2f}x as fast as sequential" if measure == "makespan" else f"{1 / ratio:.1%} of sequential"
+    faster = f", {how} ({own})"
     _show(account, summary(account, result.solution.hardware, proved(result), faster))
 
 

@@ -17,6 +17,7 @@ from solver.schedule.banks import Banks
 from solver.schedule.energy import PlanEnergy, plan_energy
 from solver.schedule.plan import Plan, in_turn
 from solver.timing.energy import EnergyParts
+from solver.timing.objective import PlanFigures
 from solver.timing.problem import Problem
 from solver.timing.profile import Cycles, Profile
 from solver.timing.timeline import LayerTimes
@@ -103,7 +104,7 @@ class Account:
     layers : in the order of the network.
     bank_times : cycles for which each bank is held; shape (banks of the chip,).
     bank_rows : rows that the layers of each bank need in it at a time; shape (banks of the chip,).
-    energy : that of one inference by itself; None on a chip without figures.
+    energy : that of one of the inferences; None on a chip without figures.
     """
 
     problem: Problem
@@ -132,6 +133,17 @@ class Account:
     def interval(self) -> int:
         """The least number of cycles by which inferences can follow each other."""
         return self.plan.interval
+
+    @property
+    def figures(self) -> PlanFigures:
+        """What an objective is made of."""
+        energy = self.energy.total if self.energy else 0.0
+        return PlanFigures(self.latency, self.interval, self.makespan, energy)
+
+    @property
+    def makespan(self) -> int:
+        """Cycles until the last of all inferences ends."""
+        return self.latency + (self.problem.objective.inferences - 1) * self.interval
 
     @property
     def inferences_per_second(self) -> float:
@@ -173,7 +185,7 @@ class Account:
 
 def account(problem: Problem, plan: Plan) -> Account:
     """Return the account of a plan."""
-    energy = plan_energy(problem.hardware, plan)
+    energy = plan_energy(problem.hardware, plan, problem.objective.inferences)
     energies = [None] * len(plan.banks) if energy is None else energy.layers
     layers = tuple(_layer(problem, plan, i, own) for i, own in enumerate(energies))
     bank_times, bank_rows = np.zeros((2, problem.hardware.banks), np.int64)

@@ -148,7 +148,7 @@ def _measure(network: Network, chip: Hardware, what: AnytimeCase, interrupt: Fla
     if interrupt.is_set():
         return None
     return AnytimeRun(
-        trace=tuple((step.seconds, step.latency, step.bound) for step in result.trace),
+        trace=tuple((step.seconds, int(step.value), int(step.bound)) for step in result.trace),
         seconds=result.seconds,
         pool_gap=result.candidate_gap,
         candidates=result.candidates,

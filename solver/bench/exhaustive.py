@@ -100,7 +100,7 @@ def _measure(what: SmallCase, optima: dict[int, int | None], interrupt: Flag) ->
     try:
         stop = Stop.deterministic(what.seconds, interrupt)
         result = solve(network, chip, method=what.method, stop=stop, seed=what.instance)
-        latency, bound = result.latency, result.bound
+        latency, bound = result.latency, int(result.bound)
     except InputError:
         pass  # refused, although there is a plan
     if interrupt.is_set():

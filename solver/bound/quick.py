@@ -11,8 +11,11 @@ import numpy as np
 from hw.hardware import Hardware
 from models.network import Layer
 from solver.bound.durations import Floats, block_tail, useful_cycles
+from solver.bound.energy import least_energy
 from solver.bound.reading import ReadInAll
 from solver.params import BoundParams
+from solver.timing.energy import standby_energy
+from solver.timing.objective import Floor
 from solver.timing.problem import Problem
 
 
@@ -84,13 +87,35 @@ def quick_bound(problem: Problem, params: BoundParams = BoundParams()) -> int:
     -------
     0 if rows suffice for some layer on no number of banks, which is then found out elsewhere.
     """
+    durations = _durations(problem, params)
+    return max(_all_work(problem, durations), _along(problem, durations)) if durations else 0
+
+
+def quick_floor(problem: Problem, params: BoundParams = BoundParams()) -> Floor:
+    """Return what bounds the interval and the energy.
+
+    No inference can follow before the banks have done all the work of one.
+    """
+    hardware, durations = problem.hardware, _durations(problem, params)
+    slowest = max((int(own.cycles.min()) for own in durations), default=1)
+    return Floor(
+        max(slowest, _all_work(problem, durations), 1) if durations else 1,
+        math.fsum(least_energy(layer, hardware) for layer in problem.layers),
+        standby_energy(hardware, 1),
+    )
+
+
+def _durations(problem: Problem, params: BoundParams) -> list[Durations]:
+    """Return the durations of all layers; none if rows suffice for one of them on no number of banks."""
     known = LayerDurations(problem, params)
     durations = [known.of(layer) for layer in problem.layers]
-    if not all(np.isfinite(own.cycles).any() for own in durations):
-        return 0
-    banks = problem.hardware.banks
+    return durations if all(np.isfinite(own.cycles).any() for own in durations) else []
+
+
+def _all_work(problem: Problem, durations: Sequence[Durations]) -> int:
+    """Return how long the banks take at least for the work of all layers."""
     shared_out = _side_by_side if problem.hardware.weights == "static" else _in_turn
-    return max(shared_out(durations, banks), _along(problem, durations))
+    return shared_out(durations, problem.hardware.banks)
 
 
 def _in_turn(durations: Sequence[Durations], banks: int) -> int:

@@ -23,12 +23,16 @@ from solver.maxplus.options import layer_options
 from solver.maxplus.response import efficient
 from solver.params import WholeParams
 from solver.run import Run
+from solver.schedule.goal import Goal
 from solver.schedule.plan import Plan
 from solver.schedule.transform import improve
 from solver.search.begin import begin
 from solver.search.nearby import Nearby, crossed
 from solver.search.parallel import Descents, descend
+from solver.search.pursuit import neighbourhoods
 from solver.stop import POLL_SECONDS, Stop, StoppedError
+from solver.timing.infinity import INFINITY
+from solver.timing.objective import Value
 from solver.timing.problem import Problem
 
 
@@ -61,32 +65,36 @@ def _solve_whole(run: Run) -> None:
     params = run.params.cpsat.whole
     steps = Stop(iterations=params.first_steps, interrupt=run.stop)
     descend(run.pools, run.incumbent, steps, run.seed, 1, run.found, run.params.descent)
-    candidates = whole_mapspace(run.problem, run.incumbent.latency, run.stop, params.pairs)
+    candidates = whole_mapspace(run.problem, run.incumbent, run.stop, params.pairs)
     if candidates is None or run.stop.reached():
         return
+    # What is proved of plans within limits is not so of all valid plans.
+    proved: Callable[[Value], None] = (lambda _: None) if run.problem.objective.limited else run.proved
     if all(candidates):
-        found = _optimise(run, candidates, run.stop, run.bounded)
-        run.bounded(found.bound)
+        proved(_optimise(run, candidates, run.stop, proved).bound)
     else:
-        run.bounded(run.incumbent.latency)
+        proved(run.goal.value(run.incumbent))
 
 
-def whole_mapspace(problem: Problem, latency: int, stop: Stop, most: int) -> Candidates | None:
-    """Return all mappings and orders that end before a latency and matter; None if they are too many.
+def whole_mapspace(problem: Problem, plan: Plan, stop: Stop, most: int) -> Candidates | None:
+    """Return all mappings and orders that can be part of a better plan and matter; None if they are too many.
 
     Parameters
     ----------
     most : pairs of candidates, over all edges.
     """
+    plain, goal = problem.objective.plain, Goal(problem)
+    latency = plan.latency if plain else INFINITY
+    price = goal.energy if problem.objective.weighs_energy else None
     candidates: list[list[Candidate]] = []
     for layer in range(len(problem.layers)):
         try:
-            options = layer_options(problem, layer, stop)
+            options = layer_options(problem, layer, stop, price)
         except InputError:
             return None
         if options is None:
             return None
-        early = efficient([x for x in options if x.finish.max() < latency])
+        early = efficient([x for x in options if x.finish.max() < latency], price)
         own = [Candidate(x.profile, None if x.order is None else tuple(x.order.tolist())) for x in early]
         candidates.append(own)
     edges = ((edge.producer, i) for i, edges in enumerate(problem.edges) for edge in edges)
@@ -94,7 +102,7 @@ def whole_mapspace(problem: Problem, latency: int, stop: Stop, most: int) -> Can
     return candidates if pairs <= most else None
 
 
-def _optimise(run: Run, candidates: Candidates, stop: Stop, bounded: Callable[[int], None]) -> Optimum:
+def _optimise(run: Run, candidates: Candidates, stop: Stop, bounded: Callable[[Value], None]) -> Optimum:
     return optimise(
         run.problem,
         candidates,
@@ -135,15 +143,17 @@ class _Choices:
         self.others: deque[Plan] = deque(maxlen=self.params.others)
         self.afar: deque[Plan] = deque(maxlen=self.params.crossed)
         self._pause = self.params.stall
-        self._mark = run.incumbent.latency
+        self._mark = run.goal.value(run.incumbent)
         self._marked = run.stop.wall()
 
     def found(self, plan: Plan) -> None:
         """Keep a plan that a descent has found: a better one, or the best of a stretch that began afar."""
-        (self.others if plan.latency < self.run.incumbent.latency else self.afar).append(plan)
+        goal = self.run.goal
+        better = goal.rank(plan) < goal.rank(self.run.incumbent)
+        (self.others if better else self.afar).append(plan)
         self.run.found(plan)
-        if plan.latency < (1 - self.params.progress) * self._mark:
-            self._mark, self._marked = plan.latency, self.run.stop.wall()
+        if (value := goal.value(plan)) < (1 - self.params.progress) * self._mark:
+            self._mark, self._marked = value, self.run.stop.wall()
 
     def stalled(self) -> bool:
         """Whether it is long ago that a descent made progress, or it is time to prove something at all."""
@@ -180,7 +190,7 @@ class _Choices:
             self.nearby.adapt(found.optimal)
         if found.optimal or (found.bound > 0 and run.candidate_bound is None):
             run.candidates_bounded(found.bound, number)
-        return found.plan.latency < start.latency
+        return run.goal.rank(found.plan) < run.goal.rank(start)
 
     def _moment(self, stop: Stop) -> Stop:
         """Return when a choice is to end: where work is counted, after the same work on every machine."""
@@ -199,9 +209,8 @@ def _side_by_side(run: Run, bounded: bool) -> None:
     """
     choices, params = _Choices(run), run.params
     run.doing("changes mappings, starts and banks")
-    descents = Descents(
-        run.pools, run.incumbent, run.stop, run.seed, run.workers, params.descent, NEIGHBOURHOODS
-    )
+    moves = neighbourhoods(run.problem, run.incumbent, NEIGHBOURHOODS)
+    descents = Descents(run.pools, run.incumbent, run.stop, run.seed, run.workers, params.descent, moves)
     with descents, ThreadPoolExecutor(1) as listener:
         listening = listener.submit(descents.listen, choices.found, lambda: run.incumbent)
         wait([listening], min(params.cpsat.head_start, params.cpsat.head_share * run.stop.remaining()))
@@ -218,14 +227,22 @@ def _side_by_side(run: Run, bounded: bool) -> None:
 def _in_turn(run: Run, bounded: bool) -> None:
     """Search, prove a bound unless that has been done already, and choose, in one process."""
     choices, params = _Choices(run), run.params
-    for turn, neighbourhood in enumerate(itertools.cycle(NEIGHBOURHOODS)):
+    moves = neighbourhoods(run.problem, run.incumbent, NEIGHBOURHOODS)
+    for turn, neighbourhood in enumerate(itertools.cycle(moves)):
         if run.stop.reached():
             break
         end = run.stop.elapsed() + max(params.cpsat.first_round, run.stop.elapsed())
         run.doing("changes mappings, starts and banks")
         searching = run.stop.part(params.cpsat.descent_share, until=end)
         descend(
-            run.pools, run.incumbent, searching, run.seed + turn, 1, choices.found, params.descent, neighbourhood
+            run.pools,
+            run.incumbent,
+            searching,
+            run.seed + turn,
+            1,
+            choices.found,
+            params.descent,
+            neighbourhood,
         )
         bounded = bounded or _bound_in_time(run)
         choosing = run.stop.part(until=end)

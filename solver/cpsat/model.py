@@ -80,6 +80,11 @@ class Model:
         """Whether every bank serves one layer."""
         return self.graph.problem.hardware.weights == "static"
 
+    @property
+    def begun_at_once(self) -> bool:
+        """Whether layers start as early as their data allow, as nothing is gained by a later start."""
+        return self.static and not self.graph.problem.objective.streams
+
     def chosen(self, layer: int, values: Cycles) -> LinearExpr:
         """Return the value, in cycles, of the candidate that a layer takes, in units rounded down."""
         return self.layers[layer].chosen((values // self.unit).tolist())
@@ -88,7 +93,9 @@ class Model:
 def build_model(
     graph: LagGraph, bounds: Bounds, limit: int, anchor: Sequence[int], stop: Stop | None = None
 ) -> Model:
-    """Return the model of all plans no later than `limit`, without banks and without critical paths.
+    """Return the model of all plans no later than `limit`, without banks and critical paths.
+
+    It minimises the latency (see `add_aim` for what else).
 
     Its envelopes are exact for the candidates at the places `anchor`, and for one of them with any other.
 
@@ -187,7 +194,7 @@ def add_chain(model: Model, chain: Chain) -> None:
     """
     transfer = model.graph.problem.hardware.cycles.transfer
     lags = chains.chain_lags(chain, model.graph.candidates, transfer)
-    if model.static:
+    if model.begun_at_once:
         lags[0] = lags[0] + model.graph.leads[chain[0].layer]
     most = [int(own.max()) for own in lags]
     if min(most) == MINUS_INFINITY:
@@ -195,12 +202,12 @@ def add_chain(model: Model, chain: Chain) -> None:
     total = LinearExpr.sum([])
     for step, own, longest in zip(chain, lags, most, strict=True):
         others = sum(most) - longest
-        if model.static:
+        if model.begun_at_once:
             broken = np.minimum(model.bounds.layers[step.layer] - others, longest)
         else:
             broken = np.full_like(own, -model.limit - max(0, others) - 1)
         total = total + model.chosen(step.layer, np.maximum(own, broken))
-    if model.static:
+    if model.begun_at_once:
         model.cp.add(model.latency >= total)
     else:
         first, last = model.layers[chain[0].layer], model.layers[chain[-1].layer]

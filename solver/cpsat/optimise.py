@@ -7,13 +7,16 @@ ends at the latency of the best plan (docs/formulation.md).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
 from ortools.sat.python.cp_model import INFEASIBLE, MODEL_INVALID, OPTIMAL, CpSolver, CpSolverSolutionCallback
 
+from solver.bound.quick import quick_floor
 from solver.cpsat import model as cpsat
+from solver.cpsat.aims import Aim, add_aim, latest
 from solver.cpsat.banks import BankVariables, add_shared, add_static, forbid_shapes, hint_banks
 from solver.cpsat.model import Model
 from solver.cpsat.proposals import Choice, Proposal, assess
@@ -21,17 +24,20 @@ from solver.maxplus.chains import Chain, decisive_chain
 from solver.maxplus.checkpoints import Candidates
 from solver.maxplus.heads import Bounds, LagGraph, lag_graph, reduce
 from solver.params import ModelParams
+from solver.run import ROUNDING
+from solver.schedule.goal import Goal
 from solver.schedule.plan import Plan
 from solver.stop import Stop, StoppedError, interrupting
+from solver.timing.objective import Floor, Value
 from solver.timing.problem import Problem
 
 
 @dataclass(frozen=True, eq=False)
 class Optimum:
-    """The best plan known, and a lower bound on the latency of it and of every choice from the candidates."""
+    """The best plan known, and a lower bound on the objective of it and of every choice of candidates."""
 
     plan: Plan
-    bound: int
+    bound: Value
     optimal: bool
 
 
@@ -43,7 +49,7 @@ def optimise(
     seed: int,
     workers: int,
     found: Callable[[Plan], None],
-    bounded: Callable[[int], None],
+    bounded: Callable[[Value], None],
     params: ModelParams = ModelParams(),
 ) -> Optimum:
     """Find the best choice of one candidate for each layer, with starts and banks.
@@ -78,52 +84,71 @@ class _Search:
     seed: int
     workers: int
     found: Callable[[Plan], None]
-    bounded: Callable[[int], None]
+    bounded: Callable[[Value], None]
     params: ModelParams
     plan: Plan
     slice: float
-    bound: int = 0
+    bound: Value = 0
     chains: list[Chain] = field(default_factory=list)
     misfits: list[Choice] = field(default_factory=list)
 
+    def __post_init__(self) -> None:
+        """Make what plans are compared by."""
+        self.goal = Goal(self.problem)
+        plain = self.problem.objective.plain
+        self.floor = Floor() if plain else quick_floor(self.problem)
+
     @property
-    def limit(self) -> int:
-        """The latest plan that is looked for: as late as the best one, so that that one can be the hint."""
-        return self.plan.latency
+    def value(self) -> Value:
+        """The value of the best plan."""
+        return self.goal.value(self.plan)
 
     def run(self, candidates: Candidates) -> Optimum:
         with suppress(StoppedError):
             graph = lag_graph(self.problem, candidates, self.stop, self.params.lags)
             while self.going():
-                graph, bounds = reduce(graph, self.limit, self.stop, self.params.lags)
-                self.raise_bound(bounds.latency)
-                if self.going() and not self.exhaust(graph, bounds):
+                # As late as the best plan may be, so that that one can be the hint.
+                limit = latest(self.problem, graph.candidates, self.plan)
+                graph, bounds = reduce(graph, limit, self.stop, self.params.lags)
+                if _too_late(bounds, limit):
+                    self.raise_bound(self.value)
                     break
-        return Optimum(self.plan, self.bound, self.bound == self.plan.latency)
+                self.raise_bound(self.floor.value(self.problem.objective, bounds.latency))
+                if self.going() and not self.exhaust(graph, bounds, limit):
+                    break
+        return Optimum(self.plan, self.bound, self.closed())
+
+    def closed(self) -> bool:
+        """Whether the bound is the value of the best plan, which keeps to all limits."""
+        return self.bound >= self.value and self.goal.rank(self.plan)[0] == 0
 
     def going(self) -> bool:
         """Whether there may be something to find, and time to find it."""
-        return self.bound < self.plan.latency and not self.stop.reached()
+        return not self.closed() and not self.stop.reached()
 
-    def raise_bound(self, bound: int) -> None:
-        """Report a bound if it is better; what is as late as the best plan need not be looked for."""
-        bound = min(bound, self.plan.latency)
+    def raise_bound(self, bound: Value) -> None:
+        """Report a bound if it is better; what is as bad as the best plan need not be looked for."""
+        value = self.value
+        close = isinstance(value, float) and math.isclose(bound, value, rel_tol=ROUNDING)
+        bound = value if close else min(bound, value)
         if bound > self.bound:
             self.bound = bound
             self.bounded(bound)
 
     def improve(self, plan: Plan) -> None:
         """Report a plan if it is better."""
-        if plan.latency < self.plan.latency:
+        if self.goal.rank(plan) < self.goal.rank(self.plan):
             self.plan = plan
             self.found(plan)
 
-    def exhaust(self, graph: LagGraph, bounds: Bounds) -> bool:
+    def exhaust(self, graph: LagGraph, bounds: Bounds, limit: int) -> bool:
         """Solve one model, adding to it, until there is a better plan; return whether to go on after that."""
-        model = cpsat.build_model(graph, bounds, self.limit, cpsat.places(graph, self.plan), self.stop)
+        start = self.plan
+        model = cpsat.build_model(graph, bounds, limit, cpsat.places(graph, start), self.stop)
         held = None if model.static else add_shared(model, self.params)
         if held is None:
             add_static(model)
+        aim = add_aim(model, held, start)
         chains, misfits = 0, 0
         while not self.stop.step():
             for chain in self.chains[chains:]:
@@ -131,8 +156,8 @@ class _Search:
             for choice in self.misfits[misfits:]:
                 forbid_shapes(model, choice)
             chains, misfits = len(self.chains), len(self.misfits)
-            status = self.solve(model, held)
-            if self.bound == self.plan.latency or self.limit < model.limit:
+            status = self.solve(model, held, aim)
+            if self.closed() or self.plan is not start:
                 return True
             if (chains, misfits) == (len(self.chains), len(self.misfits)):
                 if status == OPTIMAL:
@@ -140,7 +165,7 @@ class _Search:
                 self.slice *= 2
         return True
 
-    def solve(self, model: Model, held: Sequence[BankVariables] | None) -> int:
+    def solve(self, model: Model, held: Sequence[BankVariables] | None, aim: Aim) -> int:
         """Solve the model for a slice of time, learning from every solution; return the status."""
         if cpsat.hint(model, self.plan) and held is not None:
             hint_banks(model, held, self.plan)
@@ -155,9 +180,9 @@ class _Search:
         if status == MODEL_INVALID:
             raise RuntimeError(model.cp.validate())
         if status == INFEASIBLE:
-            self.raise_bound(model.limit + 1)
+            self.raise_bound(self.value)
         else:
-            self.raise_bound(round(solver.best_objective_bound) * model.unit)
+            self.raise_bound(aim.bound(solver.best_objective_bound))
         return int(status)
 
     def learn(self, model: Model, held: Sequence[BankVariables] | None, proposal: Proposal) -> None:
@@ -171,14 +196,23 @@ class _Search:
         if timeline is None:
             return
         ends = [times.end for times in timeline.layers]
-        layers = [ends.index(max(ends))] if model.static else range(len(ends))
+        at_once = model.begun_at_once
+        layers = [ends.index(max(ends))] if at_once else range(len(ends))
         for last in layers:
             chain = decisive_chain(self.problem, proposal.choice, timeline, last)
-            late = proposal.latency if model.static else proposal.ends[last] - proposal.starts[chain[0].layer]
+            late = proposal.latency if at_once else proposal.ends[last] - proposal.starts[chain[0].layer]
             length = _length(self.problem, chain, proposal.choice)
-            length += proposal.choice[chain[0].layer].profile.lead if model.static else 0
+            length += proposal.choice[chain[0].layer].profile.lead if at_once else 0
             if late < length // model.unit * model.unit:
                 self.chains.append(chain)
+
+
+def _too_late(bounds: Bounds, limit: int) -> bool:
+    """Whether no plan passes every checkpoint in time."""
+    pairs = zip(bounds.heads, bounds.tails, strict=True)
+    return bounds.latency > limit or any(
+        (heads.min(axis=0) + tails.min(axis=0) > limit).any() for heads, tails in pairs
+    )
 
 
 def _length(problem: Problem, chain: Chain, choice: Choice) -> int:

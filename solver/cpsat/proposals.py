@@ -62,12 +62,29 @@ class Assessment:
 
 def assess(problem: Problem, proposal: Proposal, params: ModelParams) -> Assessment:
     """Evaluate a proposal exactly."""
+    if problem.objective.streams:
+        return _as_begun(problem, proposal, params)
     if problem.hardware.weights == "static":
         timeline = evaluate(problem, proposal.profiles, [0] * len(proposal.choice), proposal.orders)
         banks, misfit = packed(problem.hardware, proposal.profiles, params)
         return Assessment(None if banks is None else Plan(timeline, tuple(banks)), timeline, misfit)
     plan = _on_banks(problem, proposal) if proposal.banks else _placed(problem, proposal)
     return Assessment(plan, None if plan is None else plan.timeline, False)
+
+
+def _as_begun(problem: Problem, proposal: Proposal, params: ModelParams) -> Assessment:
+    """Run layers from when the proposal begins them; if that keeps to its ends, their banks are free then."""
+    releases = [max(0, t - p.lead) for t, p in zip(proposal.starts, proposal.profiles, strict=True)]
+    timeline = evaluate(problem, proposal.profiles, releases, proposal.orders)
+    if problem.hardware.weights == "static":
+        banks, misfit = packed(problem.hardware, proposal.profiles, params)
+        return Assessment(None if banks is None else Plan(timeline, tuple(banks)), timeline, misfit)
+    if not proposal.banks:
+        return Assessment(_placed(problem, proposal), timeline, False)
+    if all(x.end <= end for x, end in zip(timeline.layers, proposal.ends, strict=True)):
+        given = tuple(np.array(own, np.int64) for own in proposal.banks)
+        return Assessment(Plan(timeline, given), timeline, False)
+    return Assessment(_on_banks(problem, proposal), timeline, False)
 
 
 def _on_banks(problem: Problem, proposal: Proposal) -> Plan:

@@ -9,7 +9,7 @@ import numpy as np
 
 from overlapim_files import InputError
 from solver.mapspace.enumeration import count, mappings
-from solver.maxplus.response import Response, distinct, responses
+from solver.maxplus.response import Price, Response, distinct, responses
 from solver.stop import Stop
 from solver.timing.problem import Problem
 from solver.timing.profile import Profile
@@ -19,8 +19,14 @@ LISTED = 200_000
 """Mappings and orders of one layer that are listed at most."""
 
 
-def layer_options(problem: Problem, layer: int, stop: Stop) -> list[Response] | None:
+def layer_options(
+    problem: Problem, layer: int, stop: Stop, price: Price | None = None
+) -> list[Response] | None:
     """Return every mapping and order of a layer, one for each way to answer; None if stopped.
+
+    Parameters
+    ----------
+    price : what options that answer alike are told apart by.
 
     Raises
     ------
@@ -42,7 +48,7 @@ def layer_options(problem: Problem, layer: int, stop: Stop) -> list[Response] | 
         if listed > LISTED:
             raise InputError(f"layer '{name}' has more than {LISTED} mappings and orders of their blocks")
         found += responses(problem, layer, profile, _orders(profile))
-    return distinct(found)
+    return distinct(found, price)
 
 
 def _orders(profile: Profile) -> list[Order | None]:

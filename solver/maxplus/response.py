@@ -11,7 +11,7 @@ since real minus ideal time is the running maximum of what the blocks ask for (d
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -166,16 +166,26 @@ def _lags(reads: Mask, starts: Cycles, finish: Cycles, transfer: int) -> Cycles:
     return lags
 
 
-def distinct(options: Sequence[Response]) -> list[Response]:
-    """Keep the first of those that answer alike on the same shape of banks with the same rows."""
+Price = Callable[[Profile], float]
+"""What a mapping costs beside its time, such as its energy."""
+
+
+def distinct(options: Sequence[Response], price: Price | None = None) -> list[Response]:
+    """Keep the first of those that answer alike on the same shape of banks with the same rows and price."""
     kept_first = {
-        (o.shape, o.profile.rows, o.finish.tobytes(), *[lag.tobytes() for lag in o.lags]): o
+        (
+            o.shape,
+            o.profile.rows,
+            price and price(o.profile),
+            o.finish.tobytes(),
+            *[lag.tobytes() for lag in o.lags],
+        ): o
         for o in reversed(options)
     }
     return list(reversed(kept_first.values()))
 
 
-def efficient(options: Sequence[Response]) -> list[Response]:
+def efficient(options: Sequence[Response], price: Price | None = None) -> list[Response]:
     """Drop every option of a layer that another one dominates; of equal ones keep the first.
 
     One dominates another if it needs no more channels, banks in each of them and rows, finishes no output
@@ -185,12 +195,15 @@ def efficient(options: Sequence[Response]) -> list[Response]:
     the queue of each of its banks: those before it end no later, so it may be released as early as before,
     and it ends no later, so neither are those after it. Banks and rows suffice if they did before.
     """
-    left = distinct(options)
+    left = distinct(options, price)
     if not left:
         return []
     costs = np.array([[*o.shape, o.profile.rows] for o in left], np.int64)
     tables = np.stack([np.concatenate([o.finish, *[lag.ravel() for lag in o.lags]]) for o in left])
     table = np.concatenate((costs, tables), axis=1)
+    if price is not None:
+        ranks = np.unique([price(o.profile) for o in left], return_inverse=True)[1]
+        table = np.concatenate((table, ranks[:, None]), axis=1)
     # Whoever dominates another one has a smaller sum, minus infinity counting as just below the least number
     # that occurs. A sum that is too large for 64 bits would only leave more options than necessary.
     lowest = int(table[table > MINUS_INFINITY].min())

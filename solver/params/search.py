@@ -277,6 +277,10 @@ class MoveParams:
     placement: PlacementParams = PlacementParams()
     critical: float = 0.7
     """Share of the moves that change a layer of the critical path."""
+    otherwise: float = 0.5
+    """Share of the moves that go by energies or by how long layers hold their banks, where these count."""
+    nearly: float = 0.99
+    """Share of the longest time that banks are held from which on a layer is taken to hold them so long."""
     reorderings: float = 0.1
     """Share of the moves of a layer that change the order of its blocks, where another one is allowed."""
     restored: float = 0.5
@@ -288,11 +292,24 @@ class MoveParams:
 
 
 @dataclass(frozen=True)
+class PursuitParams:
+    """How plans are begun where something other than the latency counts."""
+
+    changes: int = 200
+    """Random changes of the mapping of a layer that is to take little energy."""
+    change_rate: float = 1.0
+    """Rate of the exponential distribution of the steps of a change, beyond the first."""
+    share: float = 0.2
+    """Share of the time that is left for plans that do."""
+
+
+@dataclass(frozen=True)
 class DescentParams:
     """How descents begin, accept and begin anew."""
 
     moves: MoveParams = MoveParams()
     shares: SharesParams = SharesParams()
+    pursuit: PursuitParams = PursuitParams()
     walk: Strategy = "forward"
     """Which way the walk through the layers goes that a descent begins with."""
     batch: float = 0.3

@@ -11,12 +11,12 @@ from solver.timing.energy import EnergyParts, energy_parts, standby_energy
 
 @dataclass(frozen=True)
 class PlanEnergy:
-    """Picojoules of one inference by itself.
+    """Picojoules of one inference.
 
     Attributes
     ----------
     layers : those of each layer, in the order of the network.
-    standby : what the chip takes as it stands by until the end.
+    standby : what the chip takes as it stands by until the end, or its share of that of several inferences.
     """
 
     layers: tuple[EnergyParts, ...]
@@ -33,9 +33,10 @@ class PlanEnergy:
         return self.parts.total + self.standby
 
 
-def plan_energy(hardware: Hardware, plan: Plan) -> PlanEnergy | None:
-    """Return the energy of a plan; None on a chip without figures."""
+def plan_energy(hardware: Hardware, plan: Plan, inferences: int = 1) -> PlanEnergy | None:
+    """Return the energy of one of so many inferences in a row; None on a chip without figures."""
     if hardware.energy is None:
         return None
     layers = tuple(energy_parts(profile, hardware) for profile in plan.profiles)
-    return PlanEnergy(layers, standby_energy(hardware, plan.latency))
+    makespan = plan.latency + (inferences - 1) * plan.interval
+    return PlanEnergy(layers, standby_energy(hardware, makespan) / inferences)

@@ -9,10 +9,12 @@ from models.batch import single
 from overlapim_files import InputError
 from solver.mapspace.pools import Pools
 from solver.params import Params
+from solver.schedule.goal import Goal
 from solver.schedule.plan import Plan
 from solver.search.batches import lift
 from solver.search.descent import Descent
 from solver.search.layerwise import layerwise
+from solver.search.pursuit import first_plans
 from solver.search.sequential import sequential
 from solver.search.shares import share_banks
 from solver.stop import Stop
@@ -29,16 +31,20 @@ def begin(
     start : a plan to begin with.
     found : called with each better plan.
     """
-    plans = [start]
+    plans, goal = [start], Goal(pools.problem)
 
     def better(plan: Plan) -> None:
-        if plan.latency < plans[-1].latency:
+        if goal.rank(plan) < goal.rank(plans[-1]):
             plans.append(plan)
             found(plan)
 
+    for plan in first_plans(pools, stop.part(params.descent.pursuit.share), seed, params):
+        better(plan)
     walk = replace(params.layerwise, strategy=params.descent.walk)
     if pools.problem.hardware.weights == "static":
-        better(layerwise(pools, start, stop, walk))
+        better(
+            layerwise(pools, start, stop if goal.objective.plain else stop.part(params.descent.walking), walk)
+        )
     else:
         shares = params.descent.shares
         better(layerwise(pools, start, stop.part(params.descent.walking), walk))

@@ -16,6 +16,7 @@ from typing import Any
 
 from solver.mapspace.pools import Pools
 from solver.params import DescentParams, MoveParams
+from solver.schedule.goal import Goal
 from solver.schedule.plan import Plan
 from solver.search.shared import SharedMoves
 from solver.search.state import AState, Moves
@@ -58,6 +59,7 @@ class Descent:
         self.params = params
         self.incumbent_feed = incumbent_feed
         self.random = random.Random(seed)
+        self.goal = Goal(pools.problem)
         self.moves = neighbourhood(pools, self.random, params.moves)
 
     def run(self, start: Plan, stop: Stop, found: Callable[[Plan], None]) -> Plan:
@@ -90,7 +92,7 @@ class Descent:
             if current.cost < near.cost:
                 near, idle = current, 0
             if near.cost < best.cost:
-                if near.plan.latency < best.plan.latency:
+                if self.goal.rank(near.plan) < self.goal.rank(best.plan):
                     found(near.plan)
                 best, fruitless = near, 0
             attentive = near is best and stop.steps % moves.attention == 0
@@ -121,4 +123,6 @@ class Descent:
     def _better(self, moves: Moves[AState], best: AState) -> AState:
         """Return the better of the best state and what the incumbent feed has."""
         plan = self.incumbent_feed()
-        return best if plan is None or plan.latency >= best.plan.latency else moves.state(plan)
+        if plan is None or self.goal.rank(plan) >= self.goal.rank(best.plan):
+            return best
+        return moves.state(plan)

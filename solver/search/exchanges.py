@@ -88,7 +88,7 @@ class Exchanges(TableCheckedMoves):
         cut = self.placement.with_channels(layer, profile, own.channels)
         if cut is None:
             return None
-        changed = State(Plan(self._replaced(layer, cut, timeline), state.plan.banks))
+        changed = self.state(Plan(self._replaced(layer, cut, timeline), state.plan.banks))
         return changed if changed.cost <= limit else None
 
     def _exchanged(self, layer: int, changed: Timeline, remaining: Remaining, limit: float) -> State | None:

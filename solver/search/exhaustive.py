@@ -5,7 +5,8 @@ Layers are placed one after the other. What counts of a choice is how the layer 
 is followed. Nothing is dropped for being worse, except where a bound shows that the latency cannot be below
 the best one known.
 
-With static weights layers start as their inputs allow. With shared weights every order of placing layers is
+With static weights layers start as their inputs allow, or later, where that lets inferences follow each other
+sooner (`solver.search.streaming`). With shared weights every order of placing layers is
 tried in which producers come first, and a layer is released when the last one before it leaves its banks.
 That is enough: whatever a valid plan does, no layer is on a bank before one that it needs something of, so
 that such an order exists for it; and as finish times rise with releases, no later release does better.
@@ -15,8 +16,8 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Hashable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -26,9 +27,13 @@ from solver.mapspace.pools import BankShape
 from solver.maxplus.options import layer_options
 from solver.maxplus.response import Response
 from solver.schedule.banks import Banks
+from solver.schedule.goal import Goal
 from solver.schedule.plan import Plan
+from solver.search.streaming import best_releases
 from solver.stop import Stop
+from solver.timing.energy import standby_energy
 from solver.timing.infinity import INFINITY, MINUS_INFINITY
+from solver.timing.objective import PlanFigures, Value
 from solver.timing.problem import Problem
 from solver.timing.profile import Cycles
 from solver.timing.timeline import evaluate
@@ -57,16 +62,23 @@ class Exhausted:
 
 
 def exhaustive(problem: Problem, limit: int, stop: Stop) -> Exhausted:
-    """Return the plan of least latency over all mappings, orders, banks and starts.
+    """Return the best plan over all mappings, orders, banks and starts.
 
     Raises
     ------
     InputError
-        if there are more than `limit` combinations, or more options of one layer than can be listed.
+        if there are more than `limit` combinations, or more options of one layer than can be listed; or if
+        inferences are to follow each other on banks that layers share.
     """
-    options = []
+    if problem.objective.streams and problem.hardware.weights != "static":
+        raise InputError(
+            f"exhaustive search does not plan a stream of inferences with {problem.hardware.weights} "
+            "weights, only with static ones"
+        )
+    options, goal = [], Goal(problem)
+    price = goal.energy if problem.objective.weighs_energy else None
     for layer in range(len(problem.layers)):
-        found = layer_options(problem, layer, stop)
+        found = layer_options(problem, layer, stop, price)
         if found is None:
             return Exhausted(None, 0, False)
         options.append(found)
@@ -90,12 +102,28 @@ def search_options(problem: Problem, options: Sequence[Sequence[Response]], stop
     InputError
         with shared weights, if a layer may need nothing of one that it depends on.
     """
-    run = _Search(problem, [_tables(own) for own in options], _tails(problem, options), stop)
+    least = [_Least.of(problem, own) for own in options]
+    run = _Search(problem, [_tables(own) for own in options], _tails(problem, options), least, stop)
     if problem.hardware.weights != "static":
         _check_needs(problem, options)
     run.place(_empty(problem))
     plan = None if run.best is None else _plan(problem, run.best)
     return Exhausted(plan, math.prod(map(len, options)), not run.stopped)
+
+
+@dataclass(frozen=True)
+class _Least:
+    """What a layer takes: pJ of an inference, and cycles for which it holds its banks at least."""
+
+    energy: float = 0.0
+    held: int = 0
+
+    @classmethod
+    def of(cls, problem: Problem, options: Sequence[Response]) -> _Least:
+        """Return the least of some options."""
+        goal, weighs = Goal(problem), problem.objective.weighs_energy
+        energy = min(goal.energy(o.profile) for o in options) if weighs else 0.0
+        return cls(energy, min(int(o.finish.max()) for o in options))
 
 
 @dataclass(frozen=True, eq=False)
@@ -195,9 +223,10 @@ class _Search:
     problem: Problem
     tables: Sequence[tuple[_Table, ...]]
     tails: Sequence[Cycles]
+    least: Sequence[_Least]
     stop: Stop
     best: dict[int, _Choice] | None = None
-    latency: int = INFINITY
+    value: Value = math.inf
     stopped: bool = False
     seen: set[Hashable] = field(default_factory=set)
 
@@ -205,7 +234,8 @@ class _Search:
         """Place the remaining layers in every way that could be better than the best."""
         if (key := self.key(state)) in self.seen:
             return
-        if len(self.seen) < SEEN:
+        # With other starts what is finished at the same times may be so at different ones.
+        if len(self.seen) < SEEN and not self.problem.objective.streams:
             self.seen.add(key)
         for layer in self.ready(state):
             edges = self.problem.edges[layer]
@@ -223,7 +253,28 @@ class _Search:
         read = sorted({p for i in left for p in self.problem.network.producers[i]} - set(left))
         last = max((int(times.max()) for times in state.finish.values()), default=0)
         kinds = tuple(sorted(tuple(sorted(own)) for own in _bank_kinds(state)))
-        return tuple(left), last, kinds, tuple([state.finish[i].tobytes() for i in read])
+        spent = self.known(state.chosen).energy
+        return tuple(left), last, kinds, spent, tuple([state.finish[i].tobytes() for i in read])
+
+    def known(self, chosen: Mapping[int, _Choice]) -> _Least:
+        """Return what the layers take together, those that are chosen and the others at least."""
+        if self.problem.objective.plain:
+            return _Least()
+        own = [
+            _Least.of(self.problem, [chosen[i].option]) if i in chosen else least
+            for i, least in enumerate(self.least)
+        ]
+        return _Least(math.fsum(x.energy for x in own), max(x.held for x in own))
+
+    def worth(self, latency: int, known: _Least) -> Value:
+        """Return the least value of the objective with a latency; infinite if limits are exceeded."""
+        objective = self.problem.objective
+        if objective.plain or latency >= INFINITY:
+            return latency
+        makespan = latency + (objective.inferences - 1) * known.held
+        standby = standby_energy(self.problem.hardware, makespan) / objective.inferences
+        figures = PlanFigures(latency, known.held, makespan, known.energy + standby)
+        return math.inf if objective.excess(figures) else objective.value(figures)
 
     def ready(self, state: _State) -> list[int]:
         """Return the layers of which one comes next."""
@@ -241,21 +292,42 @@ class _Search:
         bounds[table.rows > state.rows.ravel()[banks].min()] = INFINITY
         tried = set()
         for i in np.argsort(bounds, kind="stable").tolist():
-            if self.stopped or bounds[i] >= self.latency:
+            if self.stopped or bounds[i] >= INFINITY:
                 return
-            key = (finish[i].tobytes(), table.rows[i])
+            choice = _Choice(table.options[i], release, banks)
+            known = self.known(state.chosen | {layer: choice})
+            if self.worth(int(bounds[i]), known) >= self.value:
+                if self.problem.objective.plain:
+                    return
+                continue
+            key = (finish[i].tobytes(), table.rows[i], known.energy)
             if key in tried:
                 continue
-            tried.add(key)
+            if not self.problem.objective.streams:
+                tried.add(key)
             self.stopped = self.stop.reached()
-            self.follow(state, layer, _Choice(table.options[i], release, banks), finish[i])
+            self.follow(state, layer, choice, finish[i])
+
+    def keep(self, chosen: dict[int, _Choice], latency: int) -> None:
+        """Keep the layers that have all been placed, with their best starts, if nothing better is known."""
+        known = self.known(chosen)
+        if self.problem.objective.streams:
+            responses = [chosen[i].option for i in range(len(chosen))]
+            paced = best_releases(self.problem, responses)
+            if paced is None:
+                return
+            latency, known = paced.latency, replace(known, held=paced.held)
+            chosen = {i: replace(own, release=paced.releases[i]) for i, own in chosen.items()}
+        value = self.worth(latency, known)
+        if value < self.value:
+            self.best, self.value = chosen, value
 
     def follow(self, state: _State, layer: int, choice: _Choice, finish: Cycles) -> None:
         """Go on after a layer has been placed."""
         chosen = state.chosen | {layer: choice}
         times = state.finish | {layer: finish}
         if len(chosen) == len(self.tables):
-            self.best, self.latency = chosen, max(int(t.max()) for t in times.values())
+            self.keep(chosen, max(int(t.max()) for t in times.values()))
             return
         until, rows = state.until.copy(), state.rows.copy()
         if self.problem.hardware.weights == "static":

@@ -15,6 +15,7 @@ from multiprocessing.queues import Queue
 from solver.mapspace.pools import Pools
 from solver.params import DescentParams
 from solver.schedule.banks import Banks
+from solver.schedule.goal import Goal
 from solver.schedule.plan import Plan
 from solver.search.descent import Descent, Neighbourhood, single_moves
 from solver.stop import POLL_SECONDS, Stop
@@ -143,12 +144,13 @@ class Descents:
 
     def listen(self, found: Callable[[Plan], None], best: Callable[[], Plan]) -> None:
         """Report every better plan and feed the best one to all, until they end or are to stop."""
-        known = dict.fromkeys(range(len(self._processes)), self._start.latency)
+        rank = Goal(self._problem).rank
+        known = dict.fromkeys(range(len(self._processes)), rank(self._start))
         running = set(range(len(self._processes)))
         while running and not self._late():
             plan = best()
-            for i in [i for i in running if plan.latency < known[i]]:
-                known[i] = plan.latency
+            for i in [i for i in running if rank(plan) < known[i]]:
+                known[i] = rank(plan)
                 self._inboxes[i].put(Message.of(i, plan))
             try:
                 message = self._messages.get(timeout=POLL_SECONDS)
@@ -158,7 +160,7 @@ class Descents:
                 continue
             if message.mappings:
                 plan = message.plan(self._problem)
-                known[message.worker] = min(known[message.worker], plan.latency)
+                known[message.worker] = min(known[message.worker], rank(plan))
                 found(plan)
             else:
                 running.discard(message.worker)
@@ -185,11 +187,11 @@ def descend(
     if workers == 1:
         Descent(pools.until(stop), seed, params, neighbourhood=neighbourhood).run(start, stop, found)
         return
-    best = start
+    best, rank = start, Goal(pools.problem).rank
 
     def keep(plan: Plan) -> None:
         nonlocal best
-        if plan.latency < best.latency:
+        if rank(plan) < rank(best):
             best = plan
         found(plan)
 

@@ -10,9 +10,10 @@ from dataclasses import dataclass, replace
 from solver.mapspace.neighbours import neighbour
 from solver.mapspace.pools import Pools, shapes
 from solver.params import MoveParams
+from solver.schedule.goal import Goal
 from solver.schedule.plan import Plan, by_start, overlap_shared
 from solver.schedule.transform import downstream, movable, transform
-from solver.search.state import State, critical_layers
+from solver.search.state import State, decisive_layers
 from solver.stop import Stop
 from solver.timing.infinity import INFINITY
 from solver.timing.profile import Profile
@@ -44,6 +45,7 @@ class SharedMoves:
         self.patience = params.shared.patience
         self.pools = pools
         self.problem = pools.problem
+        self.goal = Goal(pools.problem)
         self.random = rng
         self.shapes = shapes(pools.problem.hardware)
 
@@ -55,7 +57,7 @@ class SharedMoves:
         """Return the state to go on from with a plan."""
         order = by_start(self.problem, plan)
         eager = frozenset(i for i, own in enumerate(plan.orders) if own is not None)
-        return SharedState(plan, order, frozenset(order), eager)
+        return SharedState(plan, self.goal.cost(plan.timeline, plan.banks), order, frozenset(order), eager)
 
     def starts(self, stop: Stop) -> Iterator[SharedState]:
         """Yield nothing: the plan without overlap is hard to beat."""
@@ -67,7 +69,7 @@ class SharedMoves:
 
     def change(self, state: SharedState, limit: float) -> SharedState | None:
         """Return a state one move away that costs no more than the limit, or None if the move led nowhere."""
-        path = critical_layers(state.plan.timeline)
+        path = decisive_layers(self.goal, state.plan.timeline, self.random, self.params)
         params, critical = self.params.shared, self.random.random() < self.params.critical
         layer = self.random.choice(path if critical else range(len(self.problem.layers)))
         own = state.plan.profiles[layer]
@@ -97,7 +99,9 @@ class SharedMoves:
         plan = overlap_shared(self.problem, profiles, state.priority, state.punctual, state.plan, kept)
         if plan is not None and state.eager:
             plan = transform(self.problem, plan, state.eager)
-        return None if plan is None else replace(state, plan=plan)
+        if plan is None:
+            return None
+        return replace(state, plan=plan, cost=self.goal.cost(plan.timeline, plan.banks))
 
     def _reshape(self, profile: Profile, layer: int) -> Profile | None:
         """Change one mapping a little."""
@@ -114,6 +118,8 @@ class SharedMoves:
         pool = self.pools.pool(layer, self.shapes[size])
         if not pool:
             return None
+        if self.problem.objective.weighs_energy and self.random.random() < self.params.otherwise:
+            pool = tuple(sorted(pool, key=self.goal.energy))
         return pool[min(int(self.random.expovariate(self.params.shared.rank_rate)), len(pool) - 1)]
 
     def _together(self, state: SharedState, layer: int) -> SharedState | None:

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
+from solver.params import MoveParams
+from solver.schedule.goal import Goal
+from solver.schedule.pace import longest_held
 from solver.schedule.plan import Plan
 from solver.stop import Stop
 from solver.timing.timeline import Timeline
-
-TIE = 0.01
-"""Weight of the mean end of the layers in the cost of a timeline: it decides between like latencies."""
-
-
-def cost(timeline: Timeline) -> float:
-    """Latency; among equals the timeline whose layers end earlier is better."""
-    return timeline.latency + TIE * sum(layer.end for layer in timeline.layers) / len(timeline.layers)
 
 
 def critical_layers(timeline: Timeline) -> list[int]:
@@ -29,16 +25,25 @@ def critical_layers(timeline: Timeline) -> list[int]:
     return path
 
 
+def decisive_layers(goal: Goal, timeline: Timeline, rng: random.Random, params: MoveParams) -> list[int]:
+    """Return layers that the objective hangs on: a critical path, or those that cost most otherwise."""
+    objective, layers = goal.objective, timeline.layers
+    if objective.streams and rng.random() < params.otherwise:
+        most = params.nearly * longest_held(timeline)
+        return [i for i, times in enumerate(layers) if times.end - times.start >= most]
+    if objective.weighs_energy and rng.random() < params.otherwise:
+        energies = [goal.energy(times.profile) for times in layers]
+        mean = sum(energies) / len(energies)
+        return rng.choices(range(len(layers)), [own + mean for own in energies])
+    return critical_layers(timeline)
+
+
 @dataclass(frozen=True, eq=False)
 class State:
-    """A plan and what it costs."""
+    """A plan and what it costs, as the goal of its problem has it."""
 
     plan: Plan
-
-    @property
-    def cost(self) -> float:
-        """See `cost`."""
-        return cost(self.plan.timeline)
+    cost: float
 
 
 AState = TypeVar("AState", bound=State)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import random
 from collections.abc import Iterator, Sequence
@@ -9,12 +10,14 @@ from collections.abc import Iterator, Sequence
 from solver.mapspace.neighbours import neighbour
 from solver.mapspace.pools import Pools
 from solver.params import MappingDraw, MoveParams
+from solver.schedule.goal import Goal
+from solver.schedule.pace import longest_held, paced, tightest
 from solver.schedule.plan import Plan
 from solver.schedule.transform import downstream, movable, restore, transform
 from solver.search.balance import Balance
 from solver.search.impact import impact
 from solver.search.placement import Placement
-from solver.search.state import State, cost, critical_layers
+from solver.search.state import State, decisive_layers
 from solver.stop import Stop
 from solver.timing.infinity import INFINITY
 from solver.timing.profile import Profile
@@ -31,6 +34,7 @@ class StaticMoves:
         self.patience = params.static.patience
         self.pools = pools
         self.problem = pools.problem
+        self.goal = Goal(pools.problem)
         self.random = rng
         self.placement = Placement(pools.problem, rng, params.placement)
         self._even: dict[tuple[float, float], list[Profile] | None] = {}
@@ -42,12 +46,13 @@ class StaticMoves:
 
     def state(self, plan: Plan) -> State:
         """Return the state to go on from with a plan."""
-        return State(plan)
+        return State(plan, self.goal.cost(plan.timeline))
 
     def starts(self, stop: Stop) -> Iterator[State]:
         """Yield plans in which the banks are shared out evenly, by different rules."""
         balance = self.params.balance
-        for choice, sharing in balance.weights:
+        equal = [(0.0, 0.0)] if self.problem.objective.streams else []
+        for choice, sharing in [*equal, *balance.weights]:
             for part in balance.parts:
                 if stop.reached():
                     return
@@ -85,7 +90,7 @@ class StaticMoves:
     def change(self, state: State, limit: float) -> State | None:
         """Return a state one move away that costs no more than the limit, or None if the move led nowhere."""
         timeline = state.plan.timeline
-        path = critical_layers(timeline)
+        path = decisive_layers(self.goal, timeline, self.random, self.params)
         layer = self._layer(path)
         if self._reorders(timeline.layers[layer].profile):
             return self._reordered(state, layer, limit)
@@ -110,7 +115,7 @@ class StaticMoves:
         return None
 
     def _layer(self, path: Sequence[int]) -> int:
-        """Return a layer to change, mostly one of the critical path."""
+        """Return a layer to change, mostly one of those that are decisive."""
         critical = self.random.random() < self.params.critical
         return self.random.choice(path if critical else range(len(self.problem.layers)))
 
@@ -129,7 +134,7 @@ class StaticMoves:
         """Let a layer, perhaps with all after it, take its blocks as they become ready, or by its loops."""
         back = state.plan.orders[layer] is not None and self.random.random() < self.params.restored
         layers = {layer} if self.random.random() < self.params.alone else downstream(self.problem, layer)
-        changed = State((restore if back else transform)(self.problem, state.plan, layers))
+        changed = self.state((restore if back else transform)(self.problem, state.plan, layers))
         return changed if changed.cost <= limit else None
 
     def _evaluate(self, profiles: Sequence[Profile], previous: Timeline | None) -> Timeline:
@@ -138,12 +143,26 @@ class StaticMoves:
         if previous is not None:
             pairs = zip(previous.layers, profiles, strict=True)
             orders = [old.order_under(profile) for old, profile in pairs]
+        if self.problem.objective.streams:
+            return self._paced(profiles, orders, previous)
         return evaluate(self.problem, profiles, [0] * len(profiles), orders, previous)
+
+    def _paced(
+        self, profiles: Sequence[Profile], orders: Sequence[Order | None], previous: Timeline | None
+    ) -> Timeline:
+        """Return the best of the times at the least interval, at the one from before and at the limit."""
+        objective, longest = self.problem.objective, {tightest(profiles)}
+        if previous is not None and objective.inferences <= len(profiles):
+            longest.add(longest_held(previous))
+        if objective.interval_at_most is not None:
+            longest.add(objective.interval_at_most)
+        tried = [paced(self.problem, profiles, orders, own) for own in sorted(longest)]
+        return min(tried, key=self.goal.cost)
 
     def _with(self, layer: int, profile: Profile, timeline: Timeline, limit: float) -> Timeline | None:
         """Return a timeline in which one layer has another profile; None if it costs more than the limit."""
         changed = self._replaced(layer, profile, timeline)
-        return changed if cost(changed) <= limit else None
+        return changed if self.goal.cost(changed) <= limit else None
 
     def _replaced(self, layer: int, profile: Profile, timeline: Timeline) -> Timeline:
         """Return a timeline in which one layer has another profile."""
@@ -153,13 +172,13 @@ class StaticMoves:
 
     def _placed(self, timeline: Timeline, limit: float) -> State | None:
         """Find banks for all layers; None if there is no way or it costs more than the limit."""
-        if cost(timeline) > limit:
+        if self.goal.cost(timeline) > limit:
             return None
         placed = self.placement.place([times.profile for times in timeline.layers])
         if placed is None:
             return None
         profiles, banks = placed
-        state = State(Plan(self._evaluate(profiles, timeline), banks))
+        state = self.state(Plan(self._evaluate(profiles, timeline), banks))
         return state if state.cost <= limit else None
 
     def _drawn(self, layer: int, timeline: Timeline) -> Profile | None:
@@ -196,5 +215,8 @@ class StaticMoves:
         if key not in self._ranked or self.random.random() < self.params.static.renewal:
             close = self.pools.close(layer, self.pools.sizes[size])
             by_impact = sorted(close, key=lambda p: impact(self.problem, layer, p, timeline))
+            if self.problem.objective.weighs_energy:
+                by_energy = sorted(close, key=self.goal.energy)
+                by_impact = list(dict.fromkeys(itertools.chain(*zip(by_impact, by_energy, strict=True))))
             self._ranked[key] = by_impact[: self.params.static.ranked]
         return self._ranked[key]

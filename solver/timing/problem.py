@@ -11,6 +11,7 @@ from models.network import AXES, DIMS, Flatten, Layer, Network, Operand
 from overlapim_files import InputError
 from solver import core
 from solver.timing.mapping import Mapping
+from solver.timing.objective import LATENCY, Objective
 from solver.timing.profile import MAX_LATENCY, Profile, profile
 from solver.timing.windows import CompiledWindow, Interval, compile_windows, window_interval
 
@@ -93,10 +94,11 @@ def operand_groups(operand: Operand, shape: tuple[int, int, int, int]) -> tuple[
 
 @dataclass(frozen=True, eq=False)
 class Problem:
-    """A network and a chip: what every method is given."""
+    """A network and a chip, and what plans of them are compared by: what every method is given."""
 
     network: Network
     hardware: Hardware
+    objective: Objective = LATENCY
 
     @property
     def layers(self) -> tuple[Layer, ...]:

@@ -13,10 +13,11 @@ import plotly.graph_objects as go
 from cli.show.colours import BLUE, GREEN, INK, ORANGE, PALE, PURPLE, SKY, VERMILION, YELLOW
 from cli.show.console import printable
 from cli.show.html.text import LABEL, layer_text, safe, stretch_text
-from cli.show.tables import joules, number
+from cli.show.tables import MEASURED, joules, number
 from solver.account.blocks import Stretch, drawable
 from solver.account.edges import decimated
 from solver.account.plan import Account, LayerAccount, runs
+from solver.timing.objective import Measure, Value
 from solver.timing.profile import Cycles
 
 Figure = dict[str, Any]
@@ -356,21 +357,22 @@ def bank_use(account: Account) -> Figure:
     )
 
 
-def search(trace: Sequence[tuple[float, int, int | None]]) -> Figure:
-    """Return latency and bound over the seconds of the search."""
+def search(trace: Sequence[tuple[float, Value, Value | None]], measure: Measure) -> Figure:
+    """Return value and bound of the objective over the seconds of the search."""
+    unit, name = MEASURED[measure], "latency" if measure == "makespan" else measure
     seconds = [step[0] for step in trace]
-    curves = [go.Scatter(name="latency", x=seconds, y=[step[1] for step in trace], line_color=BLUE)]
+    curves = [go.Scatter(name=name, x=seconds, y=[step[1] for step in trace], line_color=BLUE)]
     if any(step[2] is not None for step in trace):
         bound = [step[2] for step in trace]
         curves.append(go.Scatter(name="bound", x=seconds, y=bound, line={"color": VERMILION, "dash": "dash"}))
     for curve in curves:
-        curve.update(mode="lines+markers", line_shape="hv", hovertemplate="%{y:,d} cycles at %{x:.1f} s")
+        curve.update(mode="lines+markers", line_shape="hv", hovertemplate=f"%{{y:,d}} {unit} at %{{x:.1f}} s")
     return _figure(
         curves,
         height=300,
         showlegend=True,
         xaxis={"title": {"text": "seconds"}, "rangemode": "tozero"},
-        yaxis={"title": {"text": "cycles"}, "rangemode": "tozero", "tickformat": "~s"},
+        yaxis={"title": {"text": unit}, "rangemode": "tozero", "tickformat": "~s"},
     )
 
 

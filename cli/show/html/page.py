@@ -13,7 +13,7 @@ from cli.records.catalogue import network_summary
 from cli.show.facts import Fact, chip_facts, cost_facts, network_facts
 from cli.show.html import figures
 from cli.show.html.text import bank_list, full_name, loops
-from cli.show.tables import SCOPES, dims, duration, joules, number, rate
+from cli.show.tables import SCOPES, aim, dims, duration, joules, measured, number, rate
 from solver.account.plan import Account, LayerAccount
 from solver.export.nest import loop_nest
 from solver.run import gap
@@ -97,7 +97,7 @@ def render(account: Account, solution: Solution, found: Found | None, commands: 
         "energy": figures.energy(account) if account.energy else None,
         "cycles": figures.cycles(account),
         "bank_use": figures.bank_use(account),
-        "search": figures.search(found.trace) if found else None,
+        "search": figures.search(found.trace, solution.objective) if found else None,
         "edge": figures.edge(),
         "edges": [asdict(edge) for edge in edges],
     }
@@ -186,10 +186,16 @@ def _searched(found: Found) -> str:
 
 def _tiles(account: Account, solution: Solution, found: Found | None) -> list[Tile]:
     latency, hardware = account.latency, account.hardware
-    tiles = [Tile("latency", number(latency), f"cycles = {duration(latency, hardware)}"), _bound(solution)]
+    tiles = [
+        *(Tile(name, text, "is minimised") for name, text in aim(account, "")),
+        Tile("latency", number(latency), f"cycles = {duration(latency, hardware)}"),
+        _bound(solution, account),
+    ]
     if found is not None:
-        faster = f"as fast as sequential: {number(found.sequential)} cycles, each layer's own fastest mapping"
-        tiles.append(Tile("speed-up", f"{found.sequential / latency:.2f}x", faster))
+        name, better = ("speed-up", "fast") if solution.objective == "makespan" else ("gain", "good")
+        own = f"{measured(found.sequential, solution.objective)}, each layer's own fastest mapping"
+        ratio = found.sequential / solution.problem.objective.value(account.figures)
+        tiles.append(Tile(name, f"{ratio:.2f}x", f"as {better} as sequential: {own}"))
     if account.without_overlap is not None:
         apart = f"as fast as the same mappings without overlap: {number(account.without_overlap)} cycles"
         tiles.append(Tile("overlap", f"{account.without_overlap / latency:.2f}x", apart))
@@ -197,17 +203,17 @@ def _tiles(account: Account, solution: Solution, found: Found | None) -> list[Ti
     tiles.append(Tile("utilisation", f"{account.utilisation:.2%}", busy))
     tiles.append(Tile("interval", number(account.interval), f"cycles from one to the next: {rate(account)}"))
     if account.energy is not None:
-        tiles.append(Tile("energy", joules(account.energy.total), "an inference by itself, with standby"))
+        tiles.append(Tile("energy", joules(account.energy.total), "an inference, with standby"))
     return tiles
 
 
-def _bound(solution: Solution) -> Tile:
+def _bound(solution: Solution, account: Account) -> Tile:
     if solution.bound is None:
-        return Tile("bound", "none", "nothing is proved of how much faster it could be")
-    share = gap(solution.latency, solution.bound)
+        return Tile("bound", "none", "nothing is proved of how much better it could be")
+    share = gap(solution.problem.objective.value(account.figures), solution.bound)
     value = "optimal" if solution.status == "optimal" else f"{share:.1%} gap"
-    over = f"cycles over {SCOPES[solution.bound_scope]}, says the file"
-    return Tile("bound", value, f"{number(solution.bound)} {over}")
+    over = f"over {SCOPES[solution.bound_scope]}, says the file"
+    return Tile("bound", value, f"{measured(solution.bound, solution.objective)} {over}")
 
 
 def _layer(account: Account, line: LayerAccount) -> LayerText:
