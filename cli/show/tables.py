@@ -88,6 +88,17 @@ def energy_facts(account: Account, most: int = 3) -> list[Fact]:
     return [("energy", f"{joules(energy.total)} an inference: {', '.join(shares)}")]
 
 
+def token_facts(account: Account) -> list[Fact]:
+    """Return how fast a language model is and what a token takes; nothing of other networks."""
+    rate, tokens = account.tokens_per_second, account.problem.network.tokens
+    if rate is None or tokens is None:
+        return []
+    fast = f"{rate:,.0f}" if rate >= 1000 else f"{rate:.4g}"
+    energy = account.energy_per_token
+    each = "" if energy is None else f", {joules(energy)} each"
+    return [("tokens", f"{number(tokens)} in the latency: {fast} a second{each}")]
+
+
 def layer_table(account: Account) -> Table:
     """Return the table of a plan, a row for each layer."""
     columns = ("layer", "banks", "lanes busy", "start", "end", "waited", "for")
@@ -112,6 +123,7 @@ def summary(account: Account, hardware: Hardware, known: Sequence[Fact], faster:
         *known,
         ("interval", follow(account)),
         *energy_facts(account),
+        *token_facts(account),
         ("utilisation", f"{account.utilisation:.2%} of all lanes' time is multiply-accumulates"),
     )
     return fact_lines(facts)
