@@ -99,7 +99,7 @@ def decode(model: Decoder, name: str, cached: int) -> Network:
 
 def plain(block: str, model: Decoder, tokens: int, x: str) -> list[Layer]:
     """Return a feed-forward of two products with biases."""
-    operands = (normalised(x, model.width),)
+    operands: tuple[Operand, ...] = (normalised(x, model.width),)
     widen = product(f"{block}.widen", operands, (tokens, model.width, model.inner), BIAS + ACTIVATION)
     operands = (whole(widen), residual(x, _ADDED))
     return [widen, product(f"{block}.narrow", operands, (tokens, model.inner, model.width), model.ending)]

@@ -82,7 +82,7 @@ def bert_base(name: str, tokens: int) -> Network:
         )
         scores, context = attention(block, heads, (query, key, value), SCALING + SOFTMAX)
         out = projection(f"{block}.out", heads, context, width, end, residual(x, added))
-        operands = (normalised(out.name, width),)
+        operands: tuple[Operand, ...] = (normalised(out.name, width),)
         widen = product(f"{block}.widen", operands, (tokens, width, inner), BIAS + ACTIVATION)
         operands = (whole(widen), residual(out.name, added))
         narrow = product(f"{block}.narrow", operands, (tokens, inner, width), end)
