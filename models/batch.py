@@ -14,11 +14,11 @@ from pydantic import ValidationError
 from models.network import MAX_LAYERS, Network
 from overlapim_files import InputError
 
-Record = dict[str, Any]
+_Fields = dict[str, Any]
 
 
 def batched(network: Network, count: int) -> Network:
-    """Return the network of so many inferences at once, each of which reads its own elements and its own cache.
+    """Return the network of so many inferences at once; each reads its own elements and its own cache.
 
     Raises
     ------
@@ -45,7 +45,9 @@ def batched(network: Network, count: int) -> Network:
     record["layers"] = [
         own
         for layer in record["layers"]
-        for own in (_copies(layer, count, caches) if layer["name"] in caches else [_all(layer, count, caches)])
+        for own in (
+            _copies(layer, count, caches) if layer["name"] in caches else [_all(layer, count, caches)]
+        )
     ]
     for input_record in record["inputs"]:
         input_record["shape"] = [count, *input_record["shape"][1:]]
@@ -80,7 +82,7 @@ def single(network: Network) -> Network | None:
         return None
 
 
-def _all(layer: Record, count: int, caches: Set[str]) -> Record:
+def _all(layer: _Fields, count: int, caches: Set[str]) -> _Fields:
     """Return the layer that computes all inferences."""
     operands = []
     for i, operand in enumerate(layer["operands"]):
@@ -91,7 +93,7 @@ def _all(layer: Record, count: int, caches: Set[str]) -> Record:
     return layer | {"dims": layer["dims"] | {"N": count}, "operands": operands}
 
 
-def _parts(operand: Record, count: int, concat: str) -> list[Record]:
+def _parts(operand: _Fields, count: int, concat: str) -> list[_Fields]:
     """Return how the outputs of the copies of a layer are read: as one tensor, an inference of each."""
     named = {"concat": concat} | operand
     return [
@@ -100,10 +102,10 @@ def _parts(operand: Record, count: int, concat: str) -> list[Record]:
     ]
 
 
-def _copies(layer: Record, count: int, caches: Set[str]) -> list[Record]:
+def _copies(layer: _Fields, count: int, caches: Set[str]) -> list[_Fields]:
     """Return a layer for each inference."""
 
-    def own(operand: Record, i: int) -> Record:
+    def own(operand: _Fields, i: int) -> _Fields:
         if operand["from"] in caches:
             return operand | {"from": _copy(operand["from"], i)}
         return _reading(operand, {"offset": i})
@@ -119,10 +121,10 @@ def _copy(name: str, i: int) -> str:
     return f"{name}.{i}"
 
 
-def _reading(operand: Record, n: Record) -> Record:
+def _reading(operand: _Fields, n: _Fields) -> _Fields:
     """Return an operand that reads its axis n so."""
     return operand | {"axes": operand.get("axes", {}) | {"n": n}}
 
 
-def _record(network: Network) -> Record:
+def _record(network: Network) -> _Fields:
     return network.model_dump(mode="json", by_alias=True, exclude_none=True)

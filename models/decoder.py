@@ -87,9 +87,7 @@ def prefill(model: Decoder, name: str, tokens: int) -> Network:
 def decode(model: Decoder, name: str, cached: int) -> Network:
     """Return the pass for one token, which reads so many keys and values, its own among them."""
 
-    def attend(
-        block: str, heads: Heads, x: tuple[Layer, Layer, Layer], scoring: int
-    ) -> tuple[Layer, Layer]:
+    def attend(block: str, heads: Heads, x: tuple[Layer, Layer, Layer], scoring: int) -> tuple[Layer, Layer]:
         return cached_attention(block, heads, x, scoring, cached)
 
     layers = _blocks(model, 1, attend, SCALING + SOFTMAX)

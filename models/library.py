@@ -28,7 +28,7 @@ from models.squeezenet import squeezenet
 from models.timeloop.chain import chained, layer_name, load_directory
 from models.timeloop.problem import ProblemFile
 from models.toy import toy
-from models.transformer import bert_base
+from models.transformer import BERT_BASE, encode
 from models.vgg import vgg16, vgg19
 from overlapim_files import InputError, load_either, looks_like_path, shorten, unknown
 
@@ -68,7 +68,7 @@ def _passes(model: Decoder) -> dict[str, Sequence]:
 
 
 SEQUENCES: dict[str, dict[str, Sequence]] = {
-    "bert-base": {WHOLE: Sequence(bert_base, 512)},
+    "bert-base": {WHOLE: Sequence(partial(encode, BERT_BASE), 512)},
     "gpt2": _passes(GPT2),
     "llama-3.2-1b": _passes(LLAMA_3_2_1B),
     "llama-2-7b": _passes(LLAMA_2_7B),
@@ -94,9 +94,9 @@ def load_network(name_or_path: str) -> Network:
     """Return a built-in network, or read a network file; a built-in name goes before a file of that name.
 
     A file may be a Timeloop problem, and a directory holds such problems, one for each layer. A network for a
-    sequence may be given the number of tokens after a colon, `bert-base:512`, and a language model a pass with
-    it: `gpt2:prefill@512`, `gpt2:decode@512`. Axes that an ONNX file leaves open are an error; `import_onnx`
-    takes their extents.
+    sequence may be given the number of tokens after a colon, `bert-base:512`, and a language model a pass
+    with it: `gpt2:prefill@512`, `gpt2:decode@512`. Axes that an ONNX file leaves open are an error;
+    `import_onnx` takes their extents.
 
     Raises
     ------
@@ -147,7 +147,7 @@ def _sequence(name: str, suffix: str) -> Network:
     which = passes[kind]
     if not re.fullmatch("[1-9][0-9]{0,8}", tokens) or not which.least <= int(tokens) <= which.most:
         of, given = f" of {kind}" if at else "", shorten(repr(tokens))
-        hint = "" if at else _known_passes(name)
+        hint = "" if at or tokens.isdigit() else _known_passes(name)
         limits = f"an integer from {which.least} to {which.most}"
         raise InputError(f"{name}: the number of tokens{of} must be {limits}, not {given}{hint}")
     return which.build(f"{name}:{suffix}", int(tokens))

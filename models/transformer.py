@@ -1,4 +1,4 @@
-"""Parts of transformers, and BERT-base for one sequence of tokens: twelve blocks of eight matrix products.
+"""Parts of transformers, and BERT for one sequence of tokens: blocks of eight matrix products.
 
 A tensor has the width of the model, or all heads, on its channels and the tokens on its rows. The last
 product of each half of a block adds the input of the half to its results; so its output is the sum of all
@@ -68,14 +68,27 @@ class Heads:
         return AxisAccess(terms={dim: 1}) if self.shared > 1 else AxisAccess()
 
 
-def bert_base(name: str, tokens: int) -> Network:
-    """Return the encoder of BERT-base: from the embeddings to the output of the last block."""
-    blocks, width, inner, heads = 12, 768, 3072, Heads(12, 1, 64)
+@dataclass(frozen=True)
+class Encoder:
+    """What is published of an encoder; `width` and `inner` as in `models.decoder.Decoder`."""
+
+    blocks: int
+    width: int
+    inner: int
+    heads: Heads
+
+
+BERT_BASE = Encoder(12, 768, 3072, Heads(12, 1, 64))
+
+
+def encode(model: Encoder, name: str, tokens: int) -> Network:
+    """Return an encoder as BERT is one: from the embeddings to the output of the last block."""
+    width, inner, heads = model.width, model.inner, model.heads
     added = AxisAccess(terms={"K": 1}, extent=width, windows=_NORMALISED)
     end = BIAS + NORMALISATION
     layers: list[Layer] = []
     x = "embeddings"
-    for block in (f"block{number}" for number in range(blocks)):
+    for block in (f"block{number}" for number in range(model.blocks)):
         query, key, value = (
             product(f"{block}.{role}", (normalised(x, width),), (tokens, width, width), BIAS)
             for role in ("query", "key", "value")
@@ -193,8 +206,6 @@ def _softmax(scores: Layer, heads: Heads) -> Operand:
     return _read(scores.name, ch, w=heads.column("Q"))
 
 
-def _read(
-    producer: str, ch: AxisAccess, h: AxisAccess = _TOKENS, w: AxisAccess | None = None
-) -> Operand:
+def _read(producer: str, ch: AxisAccess, h: AxisAccess = _TOKENS, w: AxisAccess | None = None) -> Operand:
     axes = Axes(n=AxisAccess(terms={"N": 1}), ch=ch, h=h, w=w or AxisAccess())
     return Operand(producer=producer, axes=axes)

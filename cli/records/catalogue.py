@@ -34,7 +34,7 @@ class NetworkSummary:
 
     Attributes
     ----------
-    cached : keys and values of a language model that lie in the banks as weights do, which are not in `weights`.
+    cached : keys and values of a language model that lie in the banks beside the `weights`.
     tokens : of one run of a language model; None of other networks.
     inputs, outputs : their shapes.
     notes : on nodes of an ONNX file.

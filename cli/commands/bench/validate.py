@@ -27,15 +27,16 @@ nothing of the simulators is part of this program. The timing of a chip is from 
 simulator, so this shows that the model counts what happens, and not that the numbers are those of silicon.
 
 Decoding is held against figures that others published, of a system of the same chips as `gddr6-aim`. Single
-products agree there and here, as the first table shows for the simulator that they used; most of the difference
-is what happens between the products, as noted below.
+products agree there and here, as the first table shows for the simulator that they used; most of the
+difference is what happens between the products, as noted below.
 
-No figure to hold decoding on `hbm-pim` against was found. What Samsung has shown, at Hot Chips 2023 and in "The
-Breakthrough Memory Solutions for Improved Performance on LLM Inference" (IEEE Micro 2024), are ratios of systems
-with GPUs, up to 1.9 times as fast with HBM-PIM as without. HPIM (arXiv 2509.12993) and SAL-PIM (arXiv 2401.17005)
-have HBM with other units, and PIMSimulator has kernels for single operations and none for attention. Of AiM,
-what was found of SK hynix's talks (Hot Chips 2022 to 2024) names no time of a token for a model that is built in
-here; PIM-GPT (arXiv 2310.09385) has a chip of its own beside the memory that does all but the products.
+No figure to hold decoding on `hbm-pim` against was found. What Samsung has shown, at Hot Chips 2023 and in
+"The Breakthrough Memory Solutions for Improved Performance on LLM Inference" (IEEE Micro 2024), are ratios of
+systems with GPUs, up to 1.9 times as fast with HBM-PIM as without. HPIM (arXiv 2509.12993) and SAL-PIM (arXiv
+2401.17005) have HBM with other units, and PIMSimulator has kernels for single operations and none for
+attention. Of AiM, what was found of SK hynix's talks (Hot Chips 2022 to 2024) names no time of a token for a
+model that is built in here; PIM-GPT (arXiv 2310.09385) has a chip of its own beside the memory that does all
+but the products.
 """
 
 
