@@ -50,8 +50,12 @@ def follow(account: Account) -> str:
 
 def rate(account: Account) -> str:
     """Return how many inferences a second follow each other, in words."""
-    count = account.inferences_per_second
-    return f"{count:,.0f} inferences a second" if count >= 1000 else f"{count:.4g} inferences a second"
+    return f"{per_second(account.inferences_per_second)} inferences a second"
+
+
+def per_second(count: float) -> str:
+    """Return how many a second, without a fraction or with four digits."""
+    return f"{count:,.0f}" if count >= 1000 else f"{count:.4g}"
 
 
 PARTS = {
@@ -90,13 +94,12 @@ def energy_facts(account: Account, most: int = 3) -> list[Fact]:
 
 def token_facts(account: Account) -> list[Fact]:
     """Return how fast a language model is and what a token takes; nothing of other networks."""
-    rate, tokens = account.tokens_per_second, account.problem.network.tokens
-    if rate is None or tokens is None:
+    pace, tokens = account.tokens_per_second, account.problem.network.tokens
+    if pace is None or tokens is None:
         return []
-    fast = f"{rate:,.0f}" if rate >= 1000 else f"{rate:.4g}"
     energy = account.energy_per_token
     each = "" if energy is None else f", {joules(energy)} each"
-    return [("tokens", f"{number(tokens)} in the latency: {fast} a second{each}")]
+    return [("tokens", f"{number(tokens)} in the latency: {per_second(pace)} a second{each}")]
 
 
 def layer_table(account: Account) -> Table:
