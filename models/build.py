@@ -144,9 +144,11 @@ def fc(name: str, x: FeatureMaps, features: int, post: int = 1) -> Layer:
     return Layer(name=name, dims=dims, post=post, operands=operands)
 
 
-def network(name: str, inputs: Sequence[NetworkInput], layers: Sequence[Layer]) -> Network:
-    """Return the network of these layers, checked."""
-    return Network(format=FORMAT, name=name, inputs=tuple(inputs), layers=tuple(layers))
+def network(
+    name: str, inputs: Sequence[NetworkInput], layers: Sequence[Layer], tokens: int | None = None
+) -> Network:
+    """Return the network of these layers, checked; `tokens` as in `Network`."""
+    return Network(format=FORMAT, name=name, tokens=tokens, inputs=tuple(inputs), layers=tuple(layers))
 
 
 def _operands(x: FeatureMaps, axes: Iterable[Axes], flatten: Flatten | None = None) -> tuple[Operand, ...]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -39,6 +40,7 @@ def check_layers(layers: Sequence[Layer]) -> None:
     """Check of each layer what does not depend on others: its size, and that its operands fit together."""
     for i, layer in enumerate(layers):
         _check_size(layer, ("layers", i, "dims"))
+        _check_cache(layer, ("layers", i))
         _check_concatenations(layer, ("layers", i, "operands"))
         for j, operand in enumerate(layer.operands):
             _check_dims_once(layer, operand, ("layers", i, "operands", j))
@@ -54,6 +56,15 @@ def _check_size(layer: Layer, at: Where) -> None:
     for size, limit, what in limits:
         if size > limit:
             raise fault(f"layer '{layer.name}' has {size} {what}; the limit is {limit}", *at)
+
+
+def _check_cache(layer: Layer, at: Where) -> None:
+    if layer.cache and not layer.weights:
+        text = "'cache' says whose its weights are, but a product of activations has none"
+        raise fault(f"layer '{layer.name}': {text}", *at, "cache")
+    if layer.cache and layer.bound("N") > 1:
+        text = f"a cache is that of one inference, so dim N must be 1, not {layer.bound('N')}"
+        raise fault(f"layer '{layer.name}': {text}", *at, "dims")
 
 
 def _check_concatenations(layer: Layer, at: Where) -> None:
@@ -187,12 +198,9 @@ def _check_form(
     label = "flatten" if isinstance(form, Flatten) else names[0]
     if label in _UNPADDED and operand.concat is None:
         _check_inside(layer, operand, form, math.prod(extents), label, at)
-    coordinates = np.unravel_index(_values(layer, form, math.prod(extents)), extents)
-    hits = [
-        _hits(values, operand.axes[axis].windows, read)
-        for values, axis, read in zip(coordinates, names, reads, strict=True)
-    ]
-    if not np.logical_and.reduce(hits).any():
+    terms = tuple((layer.bound(dim), coefficient) for dim, coefficient in form.terms.items())
+    windows = tuple(operand.axes[axis].windows for axis in names)
+    if not _reads_anything(terms, form.offset, tuple(extents), windows, tuple(reads)):
         text = f"reads nothing of '{operand.producer}': all of axis {', '.join(names)} is padding"
         raise fault(f"layer '{layer.name}' {text}", *at, *_path(label))
 
@@ -211,12 +219,35 @@ _UNPADDED = {"n": "images", "ch": "channels", "flatten": "elements"}
 """What there is no padding for, outside of a concatenation."""
 
 
-def _values(layer: Layer, form: Flatten | AxisAccess, size: int) -> Coordinates:
+@lru_cache(maxsize=1024)
+def _reads_anything(
+    terms: tuple[tuple[int, int], ...],
+    offset: int,
+    extents: tuple[int, ...],
+    windows: tuple[tuple[Window, ...], ...],
+    reads: tuple[int, ...],
+) -> bool:
+    """Return whether the windows of all axes leave anything of some value of a form; kept for equal layers.
+
+    Parameters
+    ----------
+    terms : (bound, coefficient) of each dim of the form.
+    extents, windows, reads : for each axis what the form ranges over, and what its last window reads.
+    """
+    coordinates = np.unravel_index(_values(terms, offset, math.prod(extents)), extents)
+    hits = [_hits(*axis) for axis in zip(coordinates, windows, reads, strict=True)]
+    return bool(np.logical_and.reduce(hits).any())
+
+
+def _values(terms: tuple[tuple[int, int], ...], offset: int, size: int) -> Coordinates:
     """Return the distinct values of a form that lie in [0, size)."""
-    values = np.full(1, form.offset, np.int64)
-    for dim, coefficient in form.terms.items():
-        steps = np.arange(layer.bound(dim), dtype=np.int64) * coefficient
-        values = np.unique(values[:, None] + steps)
+    values, last = np.full(1, offset, np.int64), 0
+    for bound, coefficient in sorted(terms, key=lambda term: term[1]):
+        steps = np.arange(bound, dtype=np.int64) * coefficient
+        values = (steps[:, None] + values).ravel()
+        if coefficient <= last:  # or else no two sums are equal
+            values = np.unique(values)
+        last += (bound - 1) * coefficient
     return values[(values >= 0) & (values < size)]
 
 

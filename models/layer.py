@@ -115,11 +115,15 @@ class Operand(FileModel):
 
 
 class Layer(FileModel):
-    """One tensor contraction over the eight loop dims, with `post` operations for each output element."""
+    """One tensor contraction over the eight loop dims, with `post` operations for each output element.
+
+    The weights of a `cache` are keys or values of one inference, so that each of a batch has its own.
+    """
 
     name: Name
     dims: Terms
     post: Annotated[int, Field(ge=0, le=2**20)] = 0
+    cache: Literal[True] | None = None
     operands: tuple[Operand, ...] = Field(min_length=1, max_length=1024, strict=False)
 
     @cached_property

@@ -6,9 +6,20 @@ import re
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from models.alexnet import alexnet
+from models.decoder import (
+    GPT2,
+    LLAMA_2_7B,
+    LLAMA_3_2_1B,
+    QWEN_2_5_05B,
+    Decoder,
+    decode,
+    forward,
+    prefill,
+)
 from models.inception import inception_v1
 from models.mobilenet import mobilenetv2
 from models.network import Network
@@ -17,7 +28,7 @@ from models.squeezenet import squeezenet
 from models.timeloop.chain import chained, layer_name, load_directory
 from models.timeloop.problem import ProblemFile
 from models.toy import toy
-from models.transformer import bert_base, gpt2
+from models.transformer import BERT_BASE, encode
 from models.vgg import vgg16, vgg19
 from overlapim_files import InputError, load_either, looks_like_path, shorten, unknown
 
@@ -36,13 +47,35 @@ NETWORKS: dict[str, Callable[[], Network]] = {
 
 @dataclass(frozen=True)
 class Sequence:
-    """A network for a sequence of tokens: built from its name and their number, up to what it can take."""
+    """A network for a sequence of tokens: built from its name and their number, from `least` to `most`."""
 
     build: Callable[[str, int], Network]
     most: int
+    least: int = 1
 
 
-SEQUENCES = {"bert-base": Sequence(bert_base, 512), "gpt2": Sequence(gpt2, 1024)}
+WHOLE = ""
+"""The pass over a whole sequence, which a network has without one of its other passes."""
+
+
+def _passes(model: Decoder) -> dict[str, Sequence]:
+    """Return the passes of a language model; the first token has no other in a cache."""
+    return {
+        WHOLE: Sequence(partial(forward, model), model.longest),
+        "prefill": Sequence(partial(prefill, model), model.longest),
+        "decode": Sequence(partial(decode, model), model.longest, least=2),
+    }
+
+
+SEQUENCES: dict[str, dict[str, Sequence]] = {
+    "bert-base": {WHOLE: Sequence(partial(encode, BERT_BASE), 512)},
+    "gpt2": _passes(GPT2),
+    "llama-3.2-1b": _passes(LLAMA_3_2_1B),
+    "llama-2-7b": _passes(LLAMA_2_7B),
+    "qwen2.5-0.5b": _passes(QWEN_2_5_05B),
+}
+"""The networks for sequences, and the passes that each of them has."""
+
 TOKENS = 128
 """Length of a sequence unless the name says otherwise, as in `bert-base:512`."""
 
@@ -61,20 +94,22 @@ def load_network(name_or_path: str) -> Network:
     """Return a built-in network, or read a network file; a built-in name goes before a file of that name.
 
     A file may be a Timeloop problem, and a directory holds such problems, one for each layer. A network for a
-    sequence may be given the number of tokens after a colon: `bert-base:512`. Axes that an ONNX
-    file leaves open are an error; `import_onnx` takes their extents.
+    sequence may be given the number of tokens after a colon, `bert-base:512`, and a language model a pass
+    with it: `gpt2:prefill@512`, `gpt2:decode@512`. Axes that an ONNX file leaves open are an error;
+    `import_onnx` takes their extents.
 
     Raises
     ------
     InputError
         if there is no such network, or if the file is not a valid network.
     """
-    name, colon, tokens = name_or_path.partition(":")
+    name, colon, suffix = name_or_path.partition(":")
     if name in SEQUENCES:
-        return _sequence(name, tokens) if colon else SEQUENCES[name].build(name, TOKENS)
+        return _sequence(name, suffix) if colon else SEQUENCES[name][WHOLE].build(name, TOKENS)
     if name in NETWORKS:
         if colon:
-            takers = " and ".join(SEQUENCES)
+            *others, last = SEQUENCES
+            takers = f"{', '.join(others)} and {last}"
             raise InputError(f"{shorten(name_or_path)}: only {takers} take a number of tokens, not {name}")
         return NETWORKS[name]()
     if is_onnx(name_or_path):
@@ -103,9 +138,22 @@ def _is_directory(path: Path) -> bool:
     return False
 
 
-def _sequence(name: str, tokens: str) -> Network:
-    most = SEQUENCES[name].most
-    if not re.fullmatch("[1-9][0-9]{0,8}", tokens) or int(tokens) > most:
-        given = shorten(repr(tokens))
-        raise InputError(f"{name}: the number of tokens must be an integer from 1 to {most}, not {given}")
-    return SEQUENCES[name].build(f"{name}:{tokens}", int(tokens))
+def _sequence(name: str, suffix: str) -> Network:
+    """Return a network for the number of tokens, or the pass and that number, behind the colon."""
+    passes = SEQUENCES[name]
+    kind, at, tokens = suffix.rpartition("@")
+    if at and (kind == WHOLE or kind not in passes):
+        raise InputError(f"{name}: there is no pass {shorten(repr(kind))}{_known_passes(name)}")
+    which = passes[kind]
+    if not re.fullmatch("[1-9][0-9]{0,8}", tokens) or not which.least <= int(tokens) <= which.most:
+        of, given = f" of {kind}" if at else "", shorten(repr(tokens))
+        hint = "" if at or tokens.isdigit() else _known_passes(name)
+        limits = f"an integer from {which.least} to {which.most}"
+        raise InputError(f"{name}: the number of tokens{of} must be {limits}, not {given}{hint}")
+    return which.build(f"{name}:{suffix}", int(tokens))
+
+
+def _known_passes(name: str) -> str:
+    """Return the hint at the passes that a network has, if it has any."""
+    known = [f"{name}:{kind}@N" for kind in SEQUENCES[name] if kind != WHOLE]
+    return f"; its passes are {' and '.join(known)}" if known else ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 from functools import cached_property
-from typing import Final, Literal, Self
+from typing import Annotated, Final, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -41,6 +41,7 @@ __all__ = [
     "FORMAT",
     "MAX_EXTENT",
     "MAX_FORM_POINTS",
+    "MAX_LAYERS",
     "MAX_MACS",
     "OUTPUT_DIMS",
     "REDUCTION_DIMS",
@@ -61,15 +62,20 @@ __all__ = [
 ]
 
 FORMAT: Final = "overlapim/network/1"
+MAX_LAYERS = 4096
 
 
 class Network(FileModel):
-    """A directed acyclic graph of layers; `layers` may stand in any order in a file."""
+    """A directed acyclic graph of layers; `layers` may stand in any order in a file.
+
+    `tokens` says how many tokens of a language model one run of it reads or writes, if it is one.
+    """
 
     format: Literal["overlapim/network/1"]
     name: Name
+    tokens: Annotated[int, Field(ge=1, le=2**40)] | None = None
     inputs: tuple[NetworkInput, ...] = Field(max_length=1024, strict=False)
-    layers: tuple[Layer, ...] = Field(min_length=1, max_length=4096, strict=False)
+    layers: tuple[Layer, ...] = Field(min_length=1, max_length=MAX_LAYERS, strict=False)
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -128,5 +134,10 @@ class Network(FileModel):
 
     @property
     def weights(self) -> int:
-        """Weight elements of the whole network."""
-        return sum(layer.weights for layer in self.layers)
+        """Weight elements of the whole network, without those of caches."""
+        return sum(layer.weights for layer in self.layers if not layer.cache)
+
+    @property
+    def cached(self) -> int:
+        """Keys and values that lie in the banks as weights do, in elements."""
+        return sum(layer.weights for layer in self.layers if layer.cache)

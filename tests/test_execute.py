@@ -18,9 +18,11 @@ from hypothesis import strategies as st
 from cli.main import run
 from hw.hardware import Hardware
 from hw.library import load_hardware
-from models import build, transformer
-from models.library import NETWORKS, SEQUENCES
+from models import build
+from models.decoder import GPT2, forward
+from models.library import NETWORKS
 from models.network import Network, NetworkInput
+from models.transformer import Encoder, Heads, encode
 from overlapim_files import InputError, dump
 from solver.execute import size
 from solver.execute.check import check_execution
@@ -145,18 +147,18 @@ def small(name: str, monkeypatch: pytest.MonkeyPatch) -> Network:
     """Return a built-in network with its own layers and connections, but a small image and few channels."""
     if name == "toy":
         return NETWORKS[name]()
-    if name in SEQUENCES:
-        sizes = {"BLOCKS": 2, "WIDTH": 24, "HEADS": 3, "HEAD": 8, "INNER": 32, "VOCABULARY": 20}
-        for constant, value in sizes.items():
-            monkeypatch.setattr(transformer, constant, value)
-        return SEQUENCES[name].build(name, 8)
+    if name == "bert-base":
+        return encode(Encoder(2, 24, 32, Heads(3, 1, 8)), name, 8)
+    if name == "gpt2":
+        model = replace(GPT2, blocks=2, width=24, inner=32, heads=Heads(3, 1, 8), vocabulary=20)
+        return forward(model, name, 8)
     pixels = 80 if name == "alexnet" else 32
     module = importlib.import_module(NETWORKS[name].__module__)
     monkeypatch.setattr(module, "image", lambda channels, _: build.image(channels, pixels))
     return narrow(NETWORKS[name](), 8)
 
 
-@pytest.mark.parametrize("name", [*NETWORKS, *SEQUENCES])
+@pytest.mark.parametrize("name", [*NETWORKS, "bert-base", "gpt2"])
 def test_built_in(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The mappings of a solution, first as it is, then with every layer as early as its data allows."""
     network = small(name, monkeypatch)

@@ -10,6 +10,7 @@ import itertools
 import random
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
@@ -21,9 +22,10 @@ from hypothesis import strategies as st
 
 from hw.hardware import Hardware, Weights
 from hw.library import load_hardware
-from models import transformer
+from models.decoder import GPT2, forward
 from models.library import load_network
 from models.network import Layer, Network
+from models.transformer import Heads
 from overlapim_files import InputError
 from solver.bench.small import draw_small
 from solver.mapspace.enumeration import mappings
@@ -306,13 +308,9 @@ def test_every_method_begins_with_a_packing(method: str) -> None:
     check_by_simulation(result)
 
 
-def test_a_language_model_of_a_billion_and_a_half_parameters_fits_on_a_stack(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    sizes = {"BLOCKS": 48, "WIDTH": 1600, "HEADS": 25, "HEAD": 64, "INNER": 6400}
-    for name, value in sizes.items():
-        monkeypatch.setattr(transformer, name, value)
-    network, chip = transformer.gpt2("gpt2-xl", 16), load_hardware("hbm2-bitsimd")
+def test_a_language_model_of_a_billion_and_a_half_parameters_fits_on_a_stack() -> None:
+    gpt2_xl = replace(GPT2, blocks=48, width=1600, inner=6400, heads=Heads(25, 1, 64))
+    network, chip = forward(gpt2_xl, "gpt2-xl", 16), load_hardware("hbm2-bitsimd")
     assert sum(layer.weights for layer in network.layers) > 1.5e9
     result = solve(network, chip, method="sequential", stop=Stop(iterations=1))
     assert len(set().union(*(own.tolist() for own in result.plan.banks))) == chip.banks

@@ -9,15 +9,18 @@ import pytest
 
 from cli.commands.bench.validate import sheet
 from cli.main import run
+from hw.library import load_hardware
 from overlapim_files import digest, load, load_json
 from solver.account.cycles import spent
 from solver.bench.validation import (
+    Decoding,
     Gemv,
     Operation,
     Simulator,
     ValidationResults,
     energy_split,
     figures,
+    measure_decoding,
     measure_gemv,
     own_plan,
     parts,
@@ -32,6 +35,7 @@ from solver.timing.timeline import LayerTimes
 DOCS = Path(__file__).parents[1] / "docs"
 TOLERANCE = 0.1
 GEMVS = {f"{s.name} {g.name}": (s, g) for s in figures() for g in s.gemvs}
+DECODINGS = {f"{s.name} {d.name}": (s, d) for s in figures() for d in s.decodings}
 OPERATIONS = {f"{s.name} {o.work}": (s, o) for s in figures() for o in s.operations}
 
 
@@ -55,6 +59,14 @@ def test_operations_cost_what_the_simulators_say(simulator: Simulator, operation
     result = case.measure(Stop().interrupt)
     assert result is not None
     assert result.own == pytest.approx(operation.cycles, rel=0.001)
+
+
+@pytest.mark.parametrize(("system", "decoding"), DECODINGS.values(), ids=DECODINGS)
+def test_decoding_takes_up_to_a_third_more_than_published(system: Simulator, decoding: Decoding) -> None:
+    measured = measure_decoding(decoding, load_hardware(system.chip), Stop.deterministic(1.0))
+    assert measured is not None and measured.post is not None
+    assert 1 < measured.best / decoding.cycles < 4 / 3
+    assert measured.best - measured.post < 1.1 * decoding.cycles
 
 
 def test_the_multiply_accumulate_of_bitsimd_is_exact() -> None:

@@ -32,11 +32,13 @@ class ShownNetwork:
 def list_networks() -> None:
     """List the networks that come with the program.
 
-    BERT and GPT-2 have 128 tokens unless their name says how many, in every command that takes a network.
+    BERT and language models have 128 tokens unless their name says how many, in every command that takes a
+    network. A language model reads a text with `:prefill@N` and writes one more token with `:decode@N`.
 
-    Example:
+    Examples:
 
       overlapim models show bert-base:512
+      overlapim models show llama-3.2-1b:decode@512
     """
     from cli.records.catalogue import network_summary
     from models.library import load_network, network_names

@@ -30,12 +30,22 @@ class ChipSummary:
 
 @dataclass(frozen=True)
 class NetworkSummary:
-    """What a network adds up to; inputs and outputs with their shapes, and notes on nodes of an ONNX file."""
+    """What a network adds up to.
+
+    Attributes
+    ----------
+    cached : keys and values of a language model that lie in the banks beside the `weights`.
+    tokens : of one run of a language model; None of other networks.
+    inputs, outputs : their shapes.
+    notes : on nodes of an ONNX file.
+    """
 
     name: str
     layers: int
     macs: int
     weights: int
+    cached: int
+    tokens: int | None
     inputs: dict[str, tuple[int, ...]]
     outputs: dict[str, tuple[int, ...]]
     notes: tuple[Note, ...] = ()
@@ -76,6 +86,8 @@ def network_summary(network: Network) -> NetworkSummary:
         layers=len(network.layers),
         macs=network.macs,
         weights=network.weights,
+        cached=network.cached,
+        tokens=network.tokens,
         inputs={x.name: x.shape for x in network.inputs},
         outputs={layer.name: layer.shape for layer, consumers in layers if not consumers},
     )

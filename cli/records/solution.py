@@ -102,6 +102,8 @@ class RunRecord:
     inferences_per_s: float
     energy_pj: float | None
     standby_pj: float | None
+    tokens_per_s: float | None
+    energy_per_token_pj: float | None
     utilisation: float
     layers: tuple[LayerLine, ...]
     trace: tuple[tuple[float, Value, Value], ...]
@@ -137,6 +139,8 @@ def run_record(result: Result, account: Account, wall_s: float, interrupted: boo
         inferences_per_s=account.inferences_per_second,
         energy_pj=account.energy.total if account.energy else None,
         standby_pj=account.energy.standby if account.energy else None,
+        tokens_per_s=account.tokens_per_second,
+        energy_per_token_pj=account.energy_per_token,
         utilisation=account.utilisation,
         layers=layer_lines(account),
         trace=tuple((step.seconds, step.value, step.bound) for step in result.trace),
@@ -164,6 +168,8 @@ class FileRecord:
     inferences_per_s: float
     energy_pj: float | None
     standby_pj: float | None
+    tokens_per_s: float | None
+    energy_per_token_pj: float | None
     utilisation: float
     layers: tuple[LayerLine, ...]
     differences: tuple[str, ...]
@@ -186,6 +192,8 @@ def file_record(solution: Solution, account: Account, differences: Sequence[str]
         inferences_per_s=account.inferences_per_second,
         energy_pj=account.energy.total if account.energy else None,
         standby_pj=account.energy.standby if account.energy else None,
+        tokens_per_s=account.tokens_per_second,
+        energy_per_token_pj=account.energy_per_token,
         utilisation=account.utilisation,
         layers=layer_lines(account),
         differences=tuple(differences),

@@ -85,6 +85,8 @@ def network_facts(network: NetworkSummary) -> list[Fact]:
         ("layers", f"{network.layers:,}"),
         ("MACs", f"{network.macs:,}"),
         ("weights", f"{network.weights:,}"),
+        *([("cached", f"{network.cached:,} keys and values")] if network.cached else []),
+        *([("tokens", f"{network.tokens:,}")] if network.tokens is not None else []),
         ("inputs", tensors(network.inputs)),
         ("outputs", tensors(network.outputs)),
     ]

@@ -51,8 +51,12 @@ def follow(account: Account) -> str:
 
 def rate(account: Account) -> str:
     """Return how many inferences a second follow each other, in words."""
-    count = account.inferences_per_second
-    return f"{count:,.0f} inferences a second" if count >= 1000 else f"{count:.4g} inferences a second"
+    return f"{per_second(account.inferences_per_second)} inferences a second"
+
+
+def per_second(count: float) -> str:
+    """Return how many a second, without a fraction or with four digits."""
+    return f"{count:,.0f}" if count >= 1000 else f"{count:.4g}"
 
 
 PARTS = {
@@ -87,6 +91,16 @@ def energy_facts(account: Account, most: int = 3) -> list[Fact]:
     largest = sorted(parts, key=lambda name: -parts[name])[:most]
     shares = [f"{parts[name] / energy.total:.1%} {name}" for name in largest if parts[name]]
     return [("energy", f"{joules(energy.total)} an inference: {', '.join(shares)}")]
+
+
+def token_facts(account: Account) -> list[Fact]:
+    """Return how fast a language model is and what a token takes; nothing of other networks."""
+    pace, tokens = account.tokens_per_second, account.problem.network.tokens
+    if pace is None or tokens is None:
+        return []
+    energy = account.energy_per_token
+    each = "" if energy is None else f", {joules(energy)} each"
+    return [("tokens", f"{number(tokens)} in the latency: {per_second(pace)} a second{each}")]
 
 
 def layer_table(account: Account) -> Table:
@@ -148,6 +162,7 @@ def summary(account: Account, hardware: Hardware, known: Sequence[Fact], faster:
         *known,
         ("interval", follow(account)),
         *energy_facts(account),
+        *token_facts(account),
         ("utilisation", f"{account.utilisation:.2%} of all lanes' time is multiply-accumulates"),
     )
     return fact_lines(facts)

@@ -151,6 +151,18 @@ class Account:
         return 1e9 / self.hardware.nanoseconds(self.interval)
 
     @property
+    def tokens_per_second(self) -> float | None:
+        """Tokens of one run over its latency; None if the network is no language model."""
+        tokens = self.problem.network.tokens
+        return None if tokens is None else tokens * 1e9 / self.hardware.nanoseconds(self.latency)
+
+    @property
+    def energy_per_token(self) -> float | None:
+        """Picojoules of one run by its tokens; None without figures, or if it is no language model."""
+        tokens = self.problem.network.tokens
+        return None if tokens is None or self.energy is None else self.energy.total / tokens
+
+    @property
     def utilisation(self) -> float:
         """Share of all lanes' time up to the latency that goes into multiply-accumulates."""
         work = self.problem.network.macs * self.hardware.mac_cycles

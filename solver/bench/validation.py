@@ -15,6 +15,7 @@ from pydantic import Field
 from hw.hardware import Hardware
 from hw.library import load_hardware
 from models.layer import Axes, AxisAccess, Layer, Operand
+from models.library import load_network
 from models.network import Network, NetworkInput
 from overlapim_files import FileModel, digest, parse
 from solver.account.cycles import spent
@@ -95,6 +96,25 @@ class Operation(FileModel):
     costs: tuple[SplitCost, ...] = Field(strict=False)
 
 
+class Decoding(FileModel):
+    """A block of a language model for one token, with so many keys and values: its cycles elsewhere."""
+
+    network: str
+    cached: Positive
+    cycles: Positive
+
+    @property
+    def name(self) -> str:
+        """How reports call it."""
+        return f"block of {self.network}, {self.cached} keys"
+
+    def block(self) -> Network:
+        """Return the network of the first block."""
+        whole = load_network(f"{self.network}:decode@{self.cached}")
+        layers = tuple(layer for layer in whole.layers if layer.name.startswith("block0."))
+        return Network(format=whole.format, name=self.name, inputs=whole.inputs, layers=layers)
+
+
 class Simulator(FileModel):
     """A simulator, how it was run, and which chip it is that it simulates."""
 
@@ -106,6 +126,7 @@ class Simulator(FileModel):
     left_out: str
     gemvs: tuple[Gemv, ...] = Field(default=(), strict=False)
     operations: tuple[Operation, ...] = Field(default=(), strict=False)
+    decodings: tuple[Decoding, ...] = Field(default=(), strict=False)
 
     def hardware(self, gemv: Gemv) -> Hardware:
         """Return the chip with as many channels as the simulator had."""
@@ -126,7 +147,7 @@ def figures() -> tuple[Simulator, ...]:
 
 
 class ValidationCase(Record):
-    """A row of the table: a GEMV on a chip, or an operation of it.
+    """A row of a table: a GEMV on a chip, an operation of it, or decoding.
 
     Attributes
     ----------
@@ -150,16 +171,24 @@ class ValidationCase(Record):
 
 
 class Validated(Record):
-    """Our cycles, with refreshes: of the simulator's own mapping, by parts, and of the best one found."""
+    """Our cycles, with refreshes: of the simulator's own mapping, by parts, and of the best one found.
 
-    own: float
+    Attributes
+    ----------
+    own : None where that mapping is not known.
+    post : cycles of post-operations in the best mappings of all layers; None of a GEMV or an operation.
+    """
+
+    own: float | None
     best: float
     parts: Parts
     energy: EnergySplit | None = None
+    post: int | None = None
 
     def __str__(self) -> str:
         """Return it as a line of progress names it."""
-        return f"{self.own:,.0f}, best {self.best:,.0f} cycles"
+        own = "" if self.own is None else f"{self.own:,.0f}, "
+        return f"{own}best {self.best:,.0f} cycles"
 
 
 MeasuredWork = Measured[ValidationCase, Validated]
@@ -202,6 +231,8 @@ def validation_cases(seconds: float) -> Iterator[Case[ValidationCase, Validated]
             yield _gemv_case(simulator, gemv, seconds)
         for operation in simulator.operations:
             yield _operation_case(simulator, operation)
+        for decoding in simulator.decodings:
+            yield _decoding_case(simulator, decoding, seconds)
 
 
 def _gemv_case(simulator: Simulator, gemv: Gemv, seconds: float) -> Case[ValidationCase, Validated]:
@@ -269,3 +300,30 @@ def _operation_case(simulator: Simulator, operation: Operation) -> Case[Validati
         seconds=0.0,
     )
     return Case(what, lambda interrupt: Validated(own=cycles, best=cycles, parts=Parts()))
+
+
+def _decoding_case(
+    simulator: Simulator, decoding: Decoding, seconds: float
+) -> Case[ValidationCase, Validated]:
+    chip = load_hardware(simulator.chip)
+    what = ValidationCase(
+        simulator=simulator.name,
+        chip=simulator.chip,
+        hardware_sha256=digest(chip),
+        work=decoding.name,
+        simulated=decoding.cycles,
+        parts=Parts(),
+        seconds=seconds,
+    )
+    return Case(
+        what, lambda interrupt: measure_decoding(decoding, chip, Stop(seconds=seconds, interrupt=interrupt))
+    )
+
+
+def measure_decoding(decoding: Decoding, chip: Hardware, stop: Stop) -> Validated | None:
+    """Return our cycles of a block; None if interrupted."""
+    plan = solve(decoding.block(), chip, method=METHOD, stop=stop).plan
+    if stop.interrupt.is_set():
+        return None
+    post = sum(spent(times, chip).post for times in plan.timeline.layers)
+    return Validated(own=None, best=with_refresh(plan.latency, chip), parts=Parts(), post=post)

@@ -13,7 +13,7 @@ from cli.records.catalogue import network_summary
 from cli.show.facts import Fact, chip_facts, cost_facts, network_facts
 from cli.show.html import figures
 from cli.show.html.text import bank_list, full_name, loops
-from cli.show.tables import SCOPES, aim, dims, duration, joules, measured, number, rate
+from cli.show.tables import SCOPES, aim, dims, duration, joules, measured, number, per_second, rate
 from solver.account.plan import Account, LayerAccount
 from solver.export.nest import loop_nest
 from solver.run import gap
@@ -204,6 +204,10 @@ def _tiles(account: Account, solution: Solution, found: Found | None) -> list[Ti
     tiles.append(Tile("interval", number(account.interval), f"cycles from one to the next: {rate(account)}"))
     if account.energy is not None:
         tiles.append(Tile("energy", joules(account.energy.total), "an inference, with standby"))
+    if (pace := account.tokens_per_second) is not None:
+        each = account.energy_per_token
+        energy = "" if each is None else f", {joules(each)} each"
+        tiles.append(Tile("tokens", per_second(pace), f"a second, from the latency{energy}"))
     return tiles
 
 
