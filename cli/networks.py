@@ -10,7 +10,7 @@ import typer
 
 if TYPE_CHECKING:
     from models.network import Network
-    from models.onnx.build import Note
+    from models.notes import Note
 
 SHOWN_NOTES = 12
 """Rows of the table of notes beside an answer; `models check` has all of them."""

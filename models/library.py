@@ -14,12 +14,12 @@ from models.mobilenet import mobilenetv2
 from models.network import Network
 from models.resnet import resnet18, resnet50
 from models.squeezenet import squeezenet
-from models.timeloop.chain import chained, layer_name, load_directory
-from models.timeloop.problem import ProblemFile
+from models.timeloop.chain import Chained
+from models.timeloop.load import Given, layer_name, load_directory, network_of, problem, read_document
 from models.toy import toy
 from models.transformer import bert_base, gpt2
 from models.vgg import vgg16, vgg19
-from overlapim_files import InputError, load_either, looks_like_path, shorten, unknown
+from overlapim_files import InputError, looks_like_path, shorten, unknown
 
 NETWORKS: dict[str, Callable[[], Network]] = {
     "toy": toy,
@@ -81,20 +81,29 @@ def load_network(name_or_path: str) -> Network:
         from models.onnx.load import import_onnx
 
         return import_onnx(name_or_path).network
-    if looks_like_path(name_or_path):
-        return _from_path(Path(name_or_path))
-    raise unknown("network", name_or_path, network_names())
+    return import_file(name_or_path, Given()).network
 
 
-def _from_path(path: Path) -> Network:
-    """Read a network file, a Timeloop problem, or a directory of such problems."""
+def import_file(name_or_path: str, given: Given) -> Chained:
+    """Read a network file, Timeloop's problems or other programs' layers; with what is to be said of them.
+
+    Raises
+    ------
+    InputError
+        if there is no such file, it is not a valid network, or nothing in it is open that is given.
+    """
+    if not looks_like_path(name_or_path):
+        raise unknown("network", name_or_path, network_names())
+    path = Path(name_or_path)
     if _is_directory(path):
-        return load_directory(path)
-    found = load_either(path, ProblemFile, Network)
-    if isinstance(found, ProblemFile):
+        return load_directory(path, given)
+    document = read_document(path, given)
+    if "problem" in document.data:
         name = layer_name(path)
-        return chained(name, [(name, found)], str(path))
-    return found
+        return network_of(name, {name: problem(document, given)}, name_or_path, given, given.edges)
+    if option := given.option():
+        raise InputError(f"--{option}: not for a network file such as {name_or_path}")
+    return Chained(document.record(Network), ())
 
 
 def _is_directory(path: Path) -> bool:

@@ -8,10 +8,12 @@ what is wrong, with `errors`. `dumping` makes text of a record, and `disk` write
 from overlapim_files.disk import looks_like_path, write_bytes, write_parts, write_text
 from overlapim_files.dumping import digest, dump
 from overlapim_files.errors import InputError, nearest, shorten, unknown
-from overlapim_files.loading import load, load_either, load_json, parse
+from overlapim_files.loading import LIST, Document, load, load_document, load_json, parse
 from overlapim_files.model import FileModel, Step, fault
 
 __all__ = [
+    "LIST",
+    "Document",
     "FileModel",
     "InputError",
     "Step",
@@ -19,7 +21,7 @@ __all__ = [
     "dump",
     "fault",
     "load",
-    "load_either",
+    "load_document",
     "load_json",
     "looks_like_path",
     "nearest",

@@ -132,7 +132,7 @@ def test_what_else_stands_in_a_file_is_passed_over() -> None:
 
 WRONG = {
     "misspelt coefficient": (
-        "{C: 3, K: 1, N: 1, P: 9, Q: 9, R: 3, S: 3, HStride: 2}",
+        "{C: 3, K: 1, N: 1, P: 9, Q: 9, R: 3, S: 3, Hstrid: 2}",
         "did you mean 'Hstride'",
     ),
     "misspelt instance": ("{shape: cnn_layer, instanse: {C: 3}}", "did you mean 'instance'"),

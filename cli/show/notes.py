@@ -8,7 +8,7 @@ from typing import TextIO
 
 from cli.show.console import console, printable
 from cli.show.tables import table
-from models.onnx.build import Note
+from models.notes import Note
 
 
 def show_notes(notes: Sequence[Note], file: TextIO | None = None) -> None:

@@ -1,152 +1,241 @@
-"""Timeloop problems one after the other as a network: which layer reads which, told by their extents.
+"""Layers without producers as a network: which reads which, as edges say or as their extents tell.
 
-A problem says nothing of padding, of pooling, or of where its inputs come from. The rules by which these are
-found are in docs/timeloop.md.
+The rules are in docs/timeloop.md.
 """
 
 from __future__ import annotations
 
-import re
-from bisect import bisect_left
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import accumulate, pairwise
 
 from pydantic import ValidationError
 
-from models.layer import AXES, AxisName, Dim, Flatten
-from models.network import FORMAT, Axes, AxisAccess, Layer, Network, NetworkInput, Operand, Window
+from models.layer import AXES, REDUCTION_DIMS, Axes, AxisAccess, AxisName, Dim, Terms
+from models.network import FORMAT, Layer, Network, NetworkInput, Operand
+from models.notes import Note
 from models.timeloop.contraction import Contraction
-from models.timeloop.problem import ProblemFile
-from overlapim_files import InputError, load
-
-SUFFIXES = (".yaml", ".yml")
-MOST_FILES = 4096
-MOST_CHARACTERS = 150
+from models.timeloop.edges import Edges, Sources
+from models.timeloop.fit import Shape, exact, fitted
+from overlapim_files import InputError, nearest, shorten
 
 
-def load_directory(path: Path) -> Network:
-    """Return the network of the problem files in a directory, in the order of their names (2 before 10).
+@dataclass(frozen=True)
+class Chained:
+    """A network, and what had to be guessed or cannot be known of it."""
+
+    network: Network
+    notes: tuple[Note, ...]
+
+
+@dataclass
+class _Chain:
+    """A network on its way: what each layer computes, and what it reads as far as that is known.
+
+    `guessed` has, of each layer whose producer was told by extents, that producer; `latest` of each shape the
+    last layer so far whose output has it, in their order.
+    """
+
+    made: Mapping[str, Contraction]
+    edges: Edges
+    source: str
+    shapes: dict[str, Shape]
+    inputs: dict[str, Shape] = field(default_factory=dict)
+    operands: dict[str, tuple[Operand, ...]] = field(default_factory=dict)
+    guessed: dict[str, str] = field(default_factory=dict)
+    latest: dict[Shape, str] = field(default_factory=dict)
+
+
+def chained(name: str, made: Mapping[str, Contraction], source: str, edges: Edges) -> Chained:
+    """Return layers as a network.
+
+    A layer reads what its edges say; else the nearest one before it that fits, or an input of its own.
+
+    Parameters
+    ----------
+    made : what each layer computes, in their order.
+    source : stands for the files in errors.
 
     Raises
     ------
     InputError
-        if there are none, or one of them is not a problem that can be imported.
+        if an edge joins what does not go together, or the layers make no network.
     """
+    chain = _Chain(made, edges, source, {layer: x.shape for layer, x in made.items()})
+    _check_names(chain)
+    for layer, sources in ((layer, edges.reads.get(layer, Sources())) for layer in made):
+        reads = _given(chain, layer, sources) or _nearest(chain, layer)
+        chain.operands[layer] = (*reads, *(_added(chain, layer, other) for other in sources.add))
+        chain.latest.pop(chain.shapes[layer], None)
+        chain.latest[chain.shapes[layer]] = layer
+    notes = (*_residuals(chain), *_unread(chain), *_ambiguous(chain))
+    layers = [Layer(name=x, dims=made[x].dims, operands=chain.operands[x]) for x in made]
+    inputs = [NetworkInput(name=x, shape=shape) for x, shape in chain.inputs.items()]
     try:
-        files = [file for file in path.iterdir() if file.suffix in SUFFIXES]
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {(error.strerror or 'unknown reason').lower()}") from None
-    if not 0 < len(files) <= MOST_FILES:
-        text = (
-            f"has {len(files)} {' or '.join(SUFFIXES)} files; 1 to {MOST_FILES} Timeloop problems are needed"
-        )
-        raise InputError(f"{path}: the directory {text}")
-    files.sort(key=lambda file: [int(x) if x.isdecimal() else x for x in re.split(r"(\d+)", file.name)])
-    problems = [(layer_name(file), load(file, ProblemFile)) for file in files]
-    return chained(layer_name(path.resolve()) or "network", problems, str(path))
-
-
-def layer_name(path: Path) -> str:
-    """Return what a file is called, fit for the name of a layer and, with more to it, of an input."""
-    return path.stem.encode("utf-8", "replace").decode()[:MOST_CHARACTERS]
-
-
-def chained(name: str, problems: Sequence[tuple[str, ProblemFile]], source: str) -> Network:
-    """Return problems as a network; each reads the nearest one before it that fits, or an input of its own.
-
-    Parameters
-    ----------
-    problems : the name of each layer, and its problem.
-    source : stands for the files in errors.
-    """
-    layers: list[Layer] = []
-    inputs: list[NetworkInput] = []
-    for layer, file in problems:
-        made = file.problem.contraction
-        operand = _nearest(made, layers)
-        if operand is None:
-            operand = Operand(producer=f"{layer}.input", axes=_axes(made, {}))
-            inputs.append(NetworkInput(name=operand.producer, shape=made.extents))
-        layers.append(Layer(name=layer, dims=made.dims, operands=(operand,)))
-    try:
-        return Network(format=FORMAT, name=name, inputs=tuple(inputs), layers=tuple(layers))
+        found = Network(format=FORMAT, name=name, inputs=tuple(inputs), layers=tuple(layers))
     except ValidationError as error:
         raise InputError(f"{source}: {error.errors()[0]['msg']}") from None
+    return Chained(found, notes)
 
 
-def _nearest(made: Contraction, layers: Sequence[Layer]) -> Operand | None:
-    operands = (_fitted(made, layer) for layer in reversed(layers))
-    return next((operand for operand in operands if operand is not None), None)
+def _check_names(chain: _Chain) -> None:
+    """Check that the edges speak of layers and inputs that there are."""
+    for layer, sources in chain.edges.reads.items():
+        known = [*chain.made, *chain.edges.inputs]
+        if layer not in chain.made:
+            raise _fault(chain, layer, f"there is no such layer{nearest(layer, chain.made)}")
+        for other in sources.names:
+            if other not in known:
+                raise _fault(chain, layer, f"there is no layer or input {other!r}{nearest(other, known)}")
+            if other in chain.edges.inputs and sources.names != (other,):
+                raise _fault(chain, layer, f"input {other!r} can only be read by itself")
 
 
-def _fitted(made: Contraction, producer: Layer) -> Operand | None:
-    """Return how a layer reads another one's output; None if the extents do not go together."""
-    batch, channels, height, width = made.extents
-    if batch != producer.shape[0]:
-        return None
-    if channels == producer.shape[1]:
-        return _over_image(made, producer)
-    if (height, width) == (1, 1) and made.forms.get("ch") == {"C": 1}:
-        return _flattened(made, producer)
-    return None
+def _fault(chain: _Chain, layer: str, text: str) -> InputError:
+    return InputError(f"{chain.source}: reads.{shorten(layer)}: {text}")
 
 
-def _over_image(made: Contraction, producer: Layer) -> Operand | None:
-    accesses = {}
-    for axis, extent in zip(AXES[2:], producer.shape[2:], strict=True):
-        access = _along(made, axis, extent)
-        if access is None:
-            return None
-        accesses[axis] = access
-    return Operand(producer=producer.name, axes=_axes(made, accesses))
+# What edges say
 
 
-def _pooled(extent: int, factor: int) -> tuple[int, tuple[Window, ...]]:
-    """Return the extent that pooling by a factor leaves, and its window, which covers all that is pooled."""
-    left = max(extent // factor, 1)
-    if left == extent:
-        return extent, ()
-    covering = Window(scale=factor, shift=0, width=extent - factor * (left - 1))
-    return left, (Window(all=True) if left == 1 else covering,)
+def _given(chain: _Chain, layer: str, sources: Sources) -> tuple[Operand, ...]:
+    """Return the operands of the producers that a layer is said to read; none if it is not said."""
+    if sources.concat:
+        return _concatenated(chain, layer, sources.concat)
+    if sources.sum and sources.sum[0] in chain.edges.inputs:
+        return (_input(chain, layer, sources.sum[0]),)
+    together = "sum" if len(sources.sum) > 1 else None
+    return tuple(_read(chain, layer, other, together) for other in sources.sum)
 
 
-def _along(made: Contraction, axis: AxisName, extent: int) -> AxisAccess | None:
-    """Return the access on an image axis: pooling if need be, then a sliding kernel with padding.
+def _read(chain: _Chain, layer: str, other: str, together: str | None) -> Operand:
+    fit = fitted(chain.made[layer], chain.shapes[other])
+    if fit is None:
+        raise _misfit(chain, layer, other, chain.shapes[other])
+    return fit.operand(other, together)
 
-    Padding is at most the kernel's reach on each side; less than a stride may be left over at the end.
+
+def _misfit(chain: _Chain, layer: str, what: str, shape: Shape) -> InputError:
+    needed = _shown(chain.made[layer].extents)
+    return _fault(chain, layer, f"it reads {needed}, which {what} of {_shown(shape)} does not go with")
+
+
+def _shown(shape: Shape) -> str:
+    return " x ".join(map(str, shape))
+
+
+def _concatenated(chain: _Chain, layer: str, names: Sequence[str]) -> tuple[Operand, ...]:
+    """Return the operands of outputs behind each other along the channels."""
+    shapes = [chain.shapes[name] for name in names]
+    batch, _, height, width = shapes[0]
+    whole = (batch, sum(shape[1] for shape in shapes), height, width)
+    fit = fitted(chain.made[layer], whole)
+    if fit is None or fit.flatten or any((*x[:1], *x[2:]) != (batch, height, width) for x in shapes):
+        raise _misfit(chain, layer, f"the concatenation of {', '.join(names)}", whole)
+    firsts = accumulate((shape[1] for shape in shapes[:-1]), initial=0)
+    return tuple(fit.part(name, first) for name, first in zip(names, firsts, strict=True))
+
+
+def _input(chain: _Chain, layer: str, name: str) -> Operand:
+    """Return how a layer reads an input, which is as large as its largest reader needs."""
+    needed = chain.made[layer].extents
+    known = chain.inputs.get(name, needed)
+    if known[:2] != needed[:2]:
+        raise _misfit(chain, layer, f"input {name}", known)
+    n, ch, *image = (max(pair) for pair in zip(known, needed, strict=True))
+    chain.inputs[name] = (n, ch, image[0], image[1])
+    return exact(chain.made[layer]).operand(name)
+
+
+def _added(chain: _Chain, layer: str, other: str) -> Operand:
+    """Return the operand by which the output of another layer is added to the results of a layer."""
+    made, shape = chain.made[layer], chain.shapes[layer]
+    if chain.shapes.get(other) != shape:
+        raise _fault(chain, layer, f"{other} is not {_shown(shape)} as its results, so it cannot be added")
+    if not _adds_up(made):
+        raise _fault(chain, layer, "it adds nothing up, so nothing can be added to its results")
+    channels: dict[Dim, int] = {"G": made.dims.get("K", 1), "K": 1}
+    terms: dict[AxisName, Terms] = {"n": {"N": 1}, "ch": channels, "h": {"P": 1}, "w": {"Q": 1}}
+    kept = {axis: {d: c for d, c in terms[axis].items() if d in made.dims} for axis in AXES}
+    return Operand(producer=other, axes=Axes(**{axis: AxisAccess(terms=kept[axis]) for axis in AXES}))
+
+
+def _adds_up(made: Contraction) -> bool:
+    return any(dim in made.dims for dim in REDUCTION_DIMS)
+
+
+# What extents tell
+
+
+def _nearest(chain: _Chain, layer: str) -> tuple[Operand]:
+    made = chain.made[layer]
+    for shape, other in reversed(chain.latest.items()):
+        if fit := fitted(made, shape):
+            chain.guessed[layer] = other
+            return (fit.operand(other),)
+    name = f"{layer}.input"
+    chain.inputs[name] = made.extents
+    return (exact(made).operand(name),)
+
+
+def _readers(chain: _Chain) -> dict[str, list[str]]:
+    """Return of each layer those that read it."""
+    readers: dict[str, list[str]] = {layer: [] for layer in chain.made}
+    for layer, operands in chain.operands.items():
+        for operand in operands:
+            if operand.producer in readers:
+                readers[operand.producer].append(layer)
+    return readers
+
+
+def _alike(chain: _Chain) -> dict[Shape, list[str]]:
+    """Return the layers whose outputs have one shape, of each shape."""
+    alike: dict[Shape, list[str]] = {}
+    for layer in chain.made:
+        alike.setdefault(chain.shapes[layer], []).append(layer)
+    return alike
+
+
+def _residuals(chain: _Chain) -> list[Note]:
+    """Add outputs that nobody reads to the output that is read instead of them, where that is one way only.
+
+    A layer reads the nearest output that fits. If the one just before that, of the same shape, has no other
+    reader, their sum is what remains; unless there are more such, which may as well be something else.
     """
-    terms = made.forms.get(axis, {})
-    kernel = sum(c * (made.dims[dim] - 1) for dim, c in terms.items() if dim in ("R", "S"))
-    stride = next((c for dim, c in terms.items() if dim in ("P", "Q")), 1)
-    needed = made.extents[AXES.index(axis)]
-    left, windows = _pooled(extent, extent // (needed + stride) + 1)
-    padding = max(needed - left, 0)
-    if padding > 2 * kernel:
-        return None
-    over = left if windows else None
-    return AxisAccess(terms=terms, offset=-((padding + 1) // 2), extent=over, windows=windows)
+    notes, readers = [], _readers(chain)
+    for layers in _alike(chain).values():
+        for place in range(1, len(layers)):
+            before, other, layer = layers[max(place - 2, 0) : place - 1], layers[place - 1], layers[place]
+            taken = any(chain.guessed.get(reader) == layer for reader in readers[layer])
+            several = any(not readers[x] for x in before)
+            if readers[other] or several or not taken or not _adds_up(chain.made[layer]):
+                continue
+            if layer in chain.edges.reads or other in chain.edges.reads:
+                continue
+            chain.operands[layer] += (_added(chain, layer, other),)
+            text = f"is added to what {shorten(layer)} computes: outputs alike, and no other reader fits"
+            notes.append(Note(other, "residual", text))
+    return notes
 
 
-def _flattened(made: Contraction, producer: Layer) -> Operand | None:
-    """Return how a fully connected layer reads an image, which may be pooled by one factor on both axes."""
-    _, channels, height, width = producer.shape
-
-    def elements(factor: int) -> int:
-        return channels * _pooled(height, factor)[0] * _pooled(width, factor)[0]
-
-    factors = range(1, max(height, width) + 1)
-    place = bisect_left(factors, -made.dims["C"], key=lambda factor: -elements(factor))
-    if place == len(factors) or elements(factors[place]) != made.dims["C"]:
-        return None
-    (rows, row_windows), (columns, column_windows) = (_pooled(x, factors[place]) for x in (height, width))
-    flatten = Flatten(terms=made.forms["ch"], shape=(channels, rows, columns))
-    given = {"h": AxisAccess(windows=row_windows), "w": AxisAccess(windows=column_windows)}
-    axes = Axes(n=AxisAccess(terms=made.forms.get("n", {})), **given)
-    return Operand(producer=producer.name, axes=axes, flatten=flatten)
+def _unread(chain: _Chain) -> list[Note]:
+    """Say which layers nobody reads, but for the last one, which is an output of the network."""
+    readers, last = _readers(chain), next(reversed(chain.made))
+    text = "nobody reads it, as far as shapes tell; --edges can say who does"
+    return [Note(layer, "unread", text) for layer in chain.made if not readers[layer] and layer != last]
 
 
-def _axes(made: Contraction, given: dict[AxisName, AxisAccess]) -> Axes:
-    """Return the accesses, those of an input that is exactly as large as needed where none are given."""
-    empty: dict[Dim, int] = {}
-    accesses = {axis: AxisAccess(terms=made.forms.get(axis, empty)) for axis in AXES} | given
-    return Axes(**accesses)
+def _ambiguous(chain: _Chain) -> list[Note]:
+    """Say in one note how many layers may as well read something else than the nearest that fits."""
+    before = {x: other for layers in _alike(chain).values() for other, x in pairwise(layers)}
+    inputs = {shape: name for name, shape in chain.inputs.items()}
+    found = []
+    for layer, producer in chain.guessed.items():
+        if other := before.get(producer) or inputs.get(chain.shapes[producer]):
+            found.append((layer, producer, other))
+    if not found:
+        return []
+    layer, producer, other = found[0]
+    more = f"; so can {len(found) - 1} more layers, each another" if len(found) > 1 else ""
+    text = f"reads {shorten(producer)}, the nearest, but can as well read {shorten(other)}{more}"
+    return [Note(layer, "ambiguous", text)]

@@ -1,0 +1,145 @@
+"""Timeloop's problems, alone or in a directory, as a network."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from models.layer import Dim
+from models.notes import Note
+from models.timeloop.chain import Chained, chained
+from models.timeloop.edges import Edges
+from models.timeloop.problem import ProblemFile, TimeloopProblem
+from overlapim_files import Document, InputError, load, load_document, nearest
+
+SUFFIXES = (".yaml", ".yml")
+EXPORTED = ".problem.yaml"
+"""How the problems among the files of an export end."""
+
+EDGES = "edges.yaml"
+"""The file of a directory that says which of its layers reads which."""
+
+FOREIGN = ("problem", "problem_base_ignore", "workload")
+"""Keys at the top of other programs' files, which may have anchors and merge keys."""
+
+NAMED_VALUES = ("BATCH_SIZE", "ENCODED_INPUT_BITS", "ENCODED_WEIGHT_BITS", "ENCODED_OUTPUT_BITS")
+"""Bounds that CiMLoop's workloads leave open; one image, and values that are not cut into slices of bits."""
+
+MOST_FILES = 4096
+MOST_CHARACTERS = 150
+
+
+@dataclass(frozen=True)
+class Given:
+    """What is said beside a file.
+
+    Attributes
+    ----------
+    dims : which of our dims a dimension is.
+    values : what a name among the bounds stands for.
+    edges : a file that says which layer reads which.
+    """
+
+    dims: Mapping[str, Dim] = field(default_factory=dict)
+    values: Mapping[str, int] = field(default_factory=dict)
+    edges: Path | None = None
+
+    def option(self) -> str | None:
+        """Return the name of an option by which something was given, None if nothing was."""
+        options = {"dims": self.dims, "dim": self.values, "edges": self.edges}
+        return next((name for name, value in options.items() if value), None)
+
+
+def read_document(path: Path, given: Given) -> Document:
+    """Read a file that may be another program's. Raises InputError."""
+    return load_document(path, {**dict.fromkeys(NAMED_VALUES, 1), **given.values}, FOREIGN)
+
+
+def load_directory(path: Path, given: Given) -> Chained:
+    """Return the network of the problem files in a directory, in the order of their names (2 before 10).
+
+    Raises
+    ------
+    InputError
+        if there are none, or one of them is not a problem that can be imported.
+    """
+    problems = {}
+    for file in _files(path, given):
+        name = layer_name(file)
+        if name in problems:
+            raise InputError(f"{file}: there are two layers called {name!r}")
+        problems[name] = problem(read_document(file, given), given)
+    default = path / EDGES
+    edges = given.edges or (default if default.exists() else None)
+    return network_of(layer_name(path.resolve()) or "network", problems, str(path), given, edges)
+
+
+def _files(path: Path, given: Given) -> list[Path]:
+    """Return the files of a directory that are problems: those of an export, else all but its edges."""
+    try:
+        files = [file for file in path.iterdir() if file.suffix in SUFFIXES]
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {(error.strerror or 'unknown reason').lower()}") from None
+    exported = [file for file in files if file.name.endswith(EXPORTED)]
+    others = [file for file in files if file.name != EDGES and file != given.edges]
+    files = exported or others
+    if not 0 < len(files) <= MOST_FILES:
+        text = (
+            f"has {len(files)} {' or '.join(SUFFIXES)} files; 1 to {MOST_FILES} Timeloop problems are needed"
+        )
+        raise InputError(f"{path}: the directory {text}")
+    return sorted(files, key=lambda file: [_number(x) for x in re.split(r"(\d+)", file.name)])
+
+
+def _number(text: str) -> int | str:
+    return int(text) if text.isdecimal() else text
+
+
+def layer_name(path: Path) -> str:
+    """Return what a file is called, fit for the name of a layer and, with more to it, of an input."""
+    stem = path.name.removesuffix(EXPORTED) if path.name.endswith(EXPORTED) else path.stem
+    return stem.encode("utf-8", "replace").decode()[:MOST_CHARACTERS]
+
+
+def problem(document: Document, given: Given) -> TimeloopProblem:
+    """Return the problem of a file, its named bounds and its dims as given. Raises InputError."""
+    data = document.data.get("problem")
+    if not isinstance(data, dict):
+        return document.record(ProblemFile).problem
+    filled: dict[str, Any] = dict(data)
+    variables = document.data.get("variables")
+    known = {**dict.fromkeys(NAMED_VALUES, 1), **(variables if isinstance(variables, dict) else {})}
+    if isinstance(data.get("instance"), dict):
+        values = {**known, **given.values}
+        filled["instance"] = {
+            key: values.get(value, value) if isinstance(value, str) else value
+            for key, value in data["instance"].items()
+        }
+    if given.dims:
+        filled["dims"] = {**dict(data.get("dims") or {}), **given.dims}
+    return document.record(ProblemFile, problem=filled).problem
+
+
+def network_of(
+    name: str, problems: Mapping[str, TimeloopProblem], source: str, given: Given, edges: Path | None
+) -> Chained:
+    """Return problems as a network, with what is to be said of them. Raises InputError."""
+    known = {dimension for x in problems.values() for dimension in x.shape.dimensions}
+    if unknown := next((x for x in given.dims if x not in known), None):
+        raise InputError(f"--dims: no problem has a dimension {unknown!r}{nearest(unknown, known)}")
+    said = load(edges, Edges) if edges else Edges()
+    made = {layer: x.contraction for layer, x in problems.items()}
+    found = chained(name, made, str(edges or source), said)
+    return Chained(found.network, (*_spellings(problems), *found.notes))
+
+
+def _spellings(problems: Mapping[str, TimeloopProblem]) -> Iterable[Note]:
+    """Say where a coefficient is spelt otherwise."""
+    found = [(layer, key, name) for layer, x in problems.items() for key, name in x.respelt.items()]
+    for key, name in dict.fromkeys((key, name) for _, key, name in found):
+        layers = [layer for layer, *pair in found if pair == [key, name]]
+        more = f", as in {len(layers) - 1} more layers" if len(layers) > 1 else ""
+        yield Note(layers[0], "spelling", f"{key} is taken for {name}, which Timeloop itself would not do{more}")
