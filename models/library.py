@@ -16,10 +16,11 @@ from models.resnet import resnet18, resnet50
 from models.squeezenet import squeezenet
 from models.timeloop.chain import Chained
 from models.timeloop.load import Given, layer_name, load_directory, network_of, problem, read_document
+from models.timeloop.zigzag import network_of_layers
 from models.toy import toy
 from models.transformer import bert_base, gpt2
 from models.vgg import vgg16, vgg19
-from overlapim_files import InputError, looks_like_path, shorten, unknown
+from overlapim_files import LIST, InputError, looks_like_path, shorten, unknown
 
 NETWORKS: dict[str, Callable[[], Network]] = {
     "toy": toy,
@@ -55,6 +56,12 @@ def network_names() -> list[str]:
 def is_onnx(name_or_path: str) -> bool:
     """Return whether a network's name is that of an ONNX file."""
     return name_or_path.lower().endswith(".onnx")
+
+
+def is_file(name_or_path: str) -> bool:
+    """Return whether a network's name is that of a file or a directory, since none built in is called so."""
+    built_in = name_or_path.partition(":")[0] in network_names()
+    return not built_in and looks_like_path(name_or_path)
 
 
 def load_network(name_or_path: str) -> Network:
@@ -101,8 +108,12 @@ def import_file(name_or_path: str, given: Given) -> Chained:
     if "problem" in document.data:
         name = layer_name(path)
         return network_of(name, {name: problem(document, given)}, name_or_path, given, given.edges)
+    if LIST in document.data:
+        return network_of_layers(layer_name(path), document)
     if option := given.option():
-        raise InputError(f"--{option}: not for a network file such as {name_or_path}")
+        raise InputError(
+            f"--{option}: only for ONNX files and those of Timeloop's kind, not for {name_or_path}"
+        )
     return Chained(document.record(Network), ())
 
 

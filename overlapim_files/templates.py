@@ -1,9 +1,10 @@
 """YAML with anchors, merge keys, inclusions and values to be filled in, made plain within bounds.
 
-This is what other programs' files have and ours have not. Of a template's language three forms are filled in and
-nothing is run: ``{{include_text('FILE')}}`` on a line of its own, ``{{NAME}}``, and ``{% set NAME = NAME |
-default(VALUE) %}``. The merge key ``<<`` takes over keys as YAML defines it, ``<<<`` does so in mappings within
-mappings, too; keys that are given go before those that are taken over.
+This is what other programs' files have and ours have not. Of a template's language three forms are filled
+in and nothing is run: ``{{include_text('FILE')}}`` on a line of its own, ``{{NAME}}``, and
+``{% set NAME = NAME | default(VALUE) %}``. The merge key ``<<`` takes over keys as YAML defines it, ``<<<``
+does so in mappings
+within mappings, too; keys that are given go before those that are taken over.
 """
 
 from __future__ import annotations

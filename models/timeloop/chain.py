@@ -87,7 +87,7 @@ def _check_names(chain: _Chain) -> None:
         for other in sources.names:
             if other not in known:
                 raise _fault(chain, layer, f"there is no layer or input {other!r}{nearest(other, known)}")
-            if other in chain.edges.inputs and sources.names != (other,):
+            if other in chain.edges.inputs and (*sources.sum, *sources.concat) != (other,):
                 raise _fault(chain, layer, f"input {other!r} can only be read by itself")
 
 
@@ -152,7 +152,7 @@ def _added(chain: _Chain, layer: str, other: str) -> Operand:
     made, shape = chain.made[layer], chain.shapes[layer]
     if chain.shapes.get(other) != shape:
         raise _fault(chain, layer, f"{other} is not {_shown(shape)} as its results, so it cannot be added")
-    if not _adds_up(made):
+    if not adds_up(made):
         raise _fault(chain, layer, "it adds nothing up, so nothing can be added to its results")
     channels: dict[Dim, int] = {"G": made.dims.get("K", 1), "K": 1}
     terms: dict[AxisName, Terms] = {"n": {"N": 1}, "ch": channels, "h": {"P": 1}, "w": {"Q": 1}}
@@ -160,7 +160,8 @@ def _added(chain: _Chain, layer: str, other: str) -> Operand:
     return Operand(producer=other, axes=Axes(**{axis: AxisAccess(terms=kept[axis]) for axis in AXES}))
 
 
-def _adds_up(made: Contraction) -> bool:
+def adds_up(made: Contraction) -> bool:
+    """Return whether a layer has results to which something can be added at the end."""
     return any(dim in made.dims for dim in REDUCTION_DIMS)
 
 
@@ -208,7 +209,7 @@ def _residuals(chain: _Chain) -> list[Note]:
             before, other, layer = layers[max(place - 2, 0) : place - 1], layers[place - 1], layers[place]
             taken = any(chain.guessed.get(reader) == layer for reader in readers[layer])
             several = any(not readers[x] for x in before)
-            if readers[other] or several or not taken or not _adds_up(chain.made[layer]):
+            if readers[other] or several or not taken or not adds_up(chain.made[layer]):
                 continue
             if layer in chain.edges.reads or other in chain.edges.reads:
                 continue
@@ -220,22 +221,33 @@ def _residuals(chain: _Chain) -> list[Note]:
 
 def _unread(chain: _Chain) -> list[Note]:
     """Say which layers nobody reads, but for the last one, which is an output of the network."""
-    readers, last = _readers(chain), next(reversed(chain.made))
+    readers, last = _readers(chain), [*chain.made][-1]
     text = "nobody reads it, as far as shapes tell; --edges can say who does"
     return [Note(layer, "unread", text) for layer in chain.made if not readers[layer] and layer != last]
 
 
 def _ambiguous(chain: _Chain) -> list[Note]:
-    """Say in one note how many layers may as well read something else than the nearest that fits."""
+    """Say in one note how many layers may as well read something else than the nearest that fits.
+
+    Of convolutions only those are counted that may pass over an output without leaving it unread; of
+    products of matrices all, since projections of the same tokens often stand in a row.
+    """
     before = {x: other for layers in _alike(chain).values() for other, x in pairwise(layers)}
     inputs = {shape: name for name, shape in chain.inputs.items()}
     found = []
     for layer, producer in chain.guessed.items():
-        if other := before.get(producer) or inputs.get(chain.shapes[producer]):
+        other = before.get(producer) or inputs.get(chain.shapes[producer])
+        first, *added = (x.producer for x in chain.operands[producer])
+        if other and other not in added and (other != first or _is_of_tokens(chain.made[layer])):
             found.append((layer, producer, other))
     if not found:
         return []
     layer, producer, other = found[0]
-    more = f"; so can {len(found) - 1} more layers, each another" if len(found) > 1 else ""
+    more = f"; so can {len(found) - 1} more, each another" if len(found) > 1 else ""
     text = f"reads {shorten(producer)}, the nearest, but can as well read {shorten(other)}{more}"
     return [Note(layer, "ambiguous", text)]
+
+
+def _is_of_tokens(made: Contraction) -> bool:
+    """Return whether a layer is a product of matrices, of which one has rows."""
+    return "P" in made.dims and not {"Q", "R", "S"} & made.dims.keys()

@@ -211,7 +211,7 @@ def _assign(
 
 
 def _proposal(names: Sequence[str], wanted: Mapping[str, Dim], free: Sequence[Dim]) -> str:
-    """Return the dims that dimensions could be given: the wanted ones, and the others in turn for the rest."""
+    """Return the dims that dimensions could be given: the wanted ones, and the others in turn."""
     claimed = {wanted[name] for name in names if name in wanted}
     others = cycle([slot for slot in free if slot not in claimed] or free)
     return ",".join(f"{name}={wanted[name] if name in wanted else next(others)}" for name in names)

@@ -142,4 +142,6 @@ def _spellings(problems: Mapping[str, TimeloopProblem]) -> Iterable[Note]:
     for key, name in dict.fromkeys((key, name) for _, key, name in found):
         layers = [layer for layer, *pair in found if pair == [key, name]]
         more = f", as in {len(layers) - 1} more layers" if len(layers) > 1 else ""
-        yield Note(layers[0], "spelling", f"{key} is taken for {name}, which Timeloop itself would not do{more}")
+        yield Note(
+            layers[0], "spelling", f"{key} is taken for {name}, which Timeloop itself would not do{more}"
+        )

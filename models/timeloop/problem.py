@@ -22,12 +22,11 @@ SYMBOLS = 64
 IGNORED = ("densities", "commonDensity", "H", "W", "Hpad", "Wpad", "Padding")
 """Keys of an instance that say nothing about the loops: densities, and extents that are derived here."""
 
-DESCRIPTIVE = frozenset(
-    (
-        "name names layer layer_name layer_type type operator operator_type dnn dnn_name network network_name "
-        "model model_name note notes comment comments description attribution author authors source reference "
-        "references citation license licence copyright url date histograms densities"
-    ).split()
+DESCRIPTIVE = (
+    *("name", "names", "layer", "layer_name", "layer_type", "type", "operator", "operator_type"),
+    *("dnn", "dnn_name", "network", "network_name", "model", "model_name", "histograms", "densities"),
+    *("note", "notes", "comment", "comments", "description", "attribution", "author", "authors", "source"),
+    *("reference", "references", "citation", "license", "licence", "copyright", "url", "date"),
 )
 """Keys of a problem and of its shape that describe it to people or to models of energy."""
 
@@ -153,7 +152,7 @@ class TimeloopProblem(FileModel):
     version: Any = None
     shape: ProblemShape
     instance: Annotated[dict[str, Any], Field(max_length=1024)]
-    dims: dict[str, Dim] = {}
+    dims: dict[str, Dim] = Field(default={})
 
     @model_validator(mode="before")
     @classmethod
@@ -217,7 +216,8 @@ class TimeloopProblem(FileModel):
 
     def _expressions(self, space: DataSpace | None) -> tuple[Expression, ...]:
         """Return the axes of a data-space in numbers, dimensions of bound 1 left out."""
-        values: dict[str | None, int] = {**self.coefficients, None: 1}
+        values: dict[str | None, int] = {None: 1}
+        values |= dict(self.coefficients.items())
         found = tuple(
             tuple((name, values[coefficient]) for name, coefficient in terms if self.instance[name] > 1)
             for terms in (space.expressions if space else ())
