@@ -14,6 +14,7 @@ from models.mobilenet import mobilenetv2
 from models.network import Network
 from models.resnet import resnet18, resnet50
 from models.squeezenet import squeezenet
+from models.timeloop.accelforge import network_of_workload
 from models.timeloop.chain import Chained
 from models.timeloop.load import Given, layer_name, load_directory, network_of, problem, read_document
 from models.timeloop.zigzag import network_of_layers
@@ -108,6 +109,8 @@ def import_file(name_or_path: str, given: Given) -> Chained:
     if "problem" in document.data:
         name = layer_name(path)
         return network_of(name, {name: problem(document, given)}, name_or_path, given, given.edges)
+    if "workload" in document.data:
+        return network_of_workload(layer_name(path), document)
     if LIST in document.data:
         return network_of_layers(layer_name(path), document)
     if option := given.option():

@@ -100,6 +100,20 @@ def contraction(
     return found
 
 
+def joined_by_default(bounds: Mapping[str, int], spaces: DataSpaces) -> dict[str, Dim]:
+    """Return which dims dimensions are if all of a sort that can be one dim are: groups, channels, sums.
+
+    Sums beside an image stay what slides over it.
+    """
+    slots: dict[str, Dim] = {"group": "G", "channel": "K", "reduction": "C"}
+    single = {x[0][0] for x in (*spaces.inputs, *spaces.weights, *spaces.outputs) if len(x) == 1}
+    summed = {name for x in spaces.inputs if len(x) > 1 for name, _ in x}
+    alone = [name for name in bounds if name in single - summed]
+    found = {name: slots[kind] for name in alone if (kind := _kind(name, spaces)) in slots}
+    images = [name for name in alone if _kind(name, spaces) == "image"]
+    return found | {name: "N" for name in images if name.upper() in ("N", "B")}
+
+
 def _joined(
     bounds: Mapping[str, int], spaces: DataSpaces, given: Mapping[str, Dim]
 ) -> tuple[dict[str, int], DataSpaces, dict[str, Dim]]:
