@@ -1,7 +1,8 @@
 """AccelForge's workloads as networks: Einsums that read each other's tensors by name.
 
-An Einsum with one operand that is no tensor of another one is a layer with weights; one that only copies a
-tensor stands for it. Where no Einsum reads another one's tensor, shapes tell which layer reads which.
+An Einsum of two operands is a layer, with weights unless both are tensors of other Einsums; one that only
+copies a tensor stands for it. Where no Einsum reads another one's tensor, shapes tell which layer reads
+which.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from models.layer import MAX_EXTENT, Dim, Name
+from models.layer import AXES, MAX_EXTENT, Dim, Name
+from models.network import Network
 from models.timeloop.chain import Chained, chained
 from models.timeloop.contraction import (
     AXIS_OF,
@@ -25,7 +27,7 @@ from models.timeloop.contraction import (
     contraction,
     joined_by_default,
 )
-from models.timeloop.edges import Edges, Sources
+from models.timeloop.edges import EDGES_FORMAT, Edges, Sources
 from overlapim_files import Document, FileModel, InputError, fault, shorten
 
 _ACCESS = re.compile(r"([A-Za-z_]\w*)\s*\[([^\[\]]*)\]")
@@ -223,7 +225,8 @@ class WorkloadFile(BaseModel):
 class _Cascade:
     """A network on its way.
 
-    `stands` is the layer or input that each tensor so far is, `axes` the axis that each rank of it is on.
+    `stands` is the layer or input that each tensor so far is, `axes` the axis that each rank of it is on;
+    `factors` has the second operand of each layer, and the dim that each rank variable is there.
     """
 
     workload: Workload
@@ -233,6 +236,7 @@ class _Cascade:
     stands: dict[str, str] = field(default_factory=dict)
     axes: dict[str, list[str | None]] = field(default_factory=dict)
     reads: dict[str, Sources] = field(default_factory=dict)
+    factors: dict[str, tuple[TensorAccess, Mapping[str, Dim]]] = field(default_factory=dict)
     inputs: dict[str, None] = field(default_factory=dict)
 
 
@@ -242,7 +246,7 @@ def network_of_workload(name: str, document: Document) -> Chained:
     Raises
     ------
     InputError
-        if an Einsum is neither a product of a tensor with weights nor a copy.
+        if an Einsum is neither a product of two tensors nor a copy.
     """
     workload = document.record(WorkloadFile).workload
     read = {access.name for einsum in workload.einsums for access in einsum.read}
@@ -255,8 +259,10 @@ def network_of_workload(name: str, document: Document) -> Chained:
             _layer(cascade, einsum)
     if not cascade.made:
         raise InputError(f"{document.name}: there are copies only")
-    edges = Edges(inputs=tuple(cascade.inputs), reads=cascade.reads)
-    return chained(name, cascade.made, document.name, edges)
+    edges = Edges(format=EDGES_FORMAT, inputs=tuple(cascade.inputs), reads=cascade.reads)
+    found = chained(name, cascade.made, document.name, edges)
+    _check_factors(cascade, found.network)
+    return found
 
 
 def _refusal(cascade: _Cascade, einsum: Einsum, text: str) -> InputError:
@@ -291,12 +297,14 @@ def _layer(cascade: _Cascade, einsum: Einsum) -> None:
     roles = {name: dim for dim, names in made.names.items() for name in names.split("*")}
     _check_axes(cascade, einsum, moving, roles)
     producer = cascade.stands.get(moving.name, moving.name)
+    factor = cascade.stands.get(weights.name)
     if cascade.is_connected:
-        cascade.reads[einsum.name] = Sources(sum=(producer,))
+        cascade.reads[einsum.name] = Sources(sum=(producer,), times=factor)
         if producer not in cascade.made:
             cascade.inputs[producer] = None
     cascade.made[einsum.name] = made
     written = einsum.written
+    cascade.factors[einsum.name] = weights, roles
     cascade.stands[written.name] = einsum.name
     cascade.axes[written.name] = [_axis(x, roles, OUT_AXIS) for _, x in written.ranks]
 
@@ -307,9 +315,6 @@ def _sides(cascade: _Cascade, einsum: Einsum) -> tuple[TensorAccess, TensorAcces
         raise _refusal(cascade, einsum, "is neither a copy nor a product of two tensors")
     first, second = einsum.read
     inner = [x.name in cascade.stands for x in (first, second)]
-    if all(inner):
-        text = "multiplies two tensors that other Einsums compute; only products with weights are read"
-        raise _refusal(cascade, einsum, text)
     if any(inner):
         return (first, second) if inner[0] else (second, first)
     return (second, first) if einsum.weights == first.name else (first, second)
@@ -327,6 +332,19 @@ def _check_axes(cascade: _Cascade, einsum: Einsum, moving: TensorAccess, roles: 
         if None not in (reads, axis) and reads != axis:
             text = f"reads rank {shorten(rank)} of {shorten(moving.name)} on axis {reads}; it is on {axis}"
             raise _refusal(cascade, einsum, text)
+
+
+def _check_factors(cascade: _Cascade, network: Network) -> None:
+    """Check that each rank of a second operand is read on the axis on which it was computed."""
+    for layer in network.layers:
+        access, roles = cascade.factors[layer.name]
+        operand = next((x for x in layer.operands if x.producer == cascade.stands.get(access.name)), None)
+        known = cascade.axes.get(access.name, [])
+        for (rank, ((name, _), *_)), axis in zip(access.ranks, known if operand else (), strict=False):
+            found = [x for x in AXES if operand and roles.get(name) in operand.axes[x].terms]
+            if axis and found and found != [axis]:
+                text = f"reads rank {rank} of {access.name}, of whose size there is another one"
+                raise InputError(f"{cascade.source}: Einsum {shorten(layer.name)} {text}")
 
 
 def _axis(index: Expression, roles: Mapping[str, Dim], axes: Mapping[Dim, str]) -> str | None:

@@ -6,17 +6,17 @@ The rules are in docs/timeloop.md.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import accumulate, pairwise
 
 from pydantic import ValidationError
 
-from models.layer import AXES, REDUCTION_DIMS, Axes, AxisAccess, AxisName, Dim, Terms
+from models.layer import REDUCTION_DIMS, AxisName, Dim, Terms
 from models.network import FORMAT, Layer, Network, NetworkInput, Operand
 from models.notes import Note
 from models.timeloop.contraction import Contraction
 from models.timeloop.edges import Edges, Sources
-from models.timeloop.fit import Shape, exact, fitted
+from models.timeloop.fit import Fit, Shape, exact, fitted, fitted_factor, reach
 from overlapim_files import InputError, nearest, shorten
 
 
@@ -65,6 +65,7 @@ def chained(name: str, made: Mapping[str, Contraction], source: str, edges: Edge
     _check_names(chain)
     for layer, sources in ((layer, edges.reads.get(layer, Sources())) for layer in made):
         reads = _given(chain, layer, sources) or _nearest(chain, layer)
+        reads += _times(chain, layer, sources)
         chain.operands[layer] = (*reads, *(_added(chain, layer, other) for other in sources.add))
         chain.latest.pop(chain.shapes[layer], None)
         chain.latest[chain.shapes[layer]] = layer
@@ -80,15 +81,16 @@ def chained(name: str, made: Mapping[str, Contraction], source: str, edges: Edge
 
 def _check_names(chain: _Chain) -> None:
     """Check that the edges speak of layers and inputs that there are."""
+    known = dict.fromkeys((*chain.made, *chain.edges.inputs))
     for layer, sources in chain.edges.reads.items():
-        known = [*chain.made, *chain.edges.inputs]
         if layer not in chain.made:
             raise _fault(chain, layer, f"there is no such layer{nearest(layer, chain.made)}")
         for other in sources.names:
             if other not in known:
                 raise _fault(chain, layer, f"there is no layer or input {other!r}{nearest(other, known)}")
-            if other in chain.edges.inputs and (*sources.sum, *sources.concat) != (other,):
-                raise _fault(chain, layer, f"input {other!r} can only be read by itself")
+        if inner := next((x for x in (*sources.concat, sources.times) if x in chain.edges.inputs), None):
+            text = f"input {inner!r} can be read or added, but be no part of a concatenation and no weights"
+            raise _fault(chain, layer, text)
 
 
 def _fault(chain: _Chain, layer: str, text: str) -> InputError:
@@ -102,22 +104,39 @@ def _given(chain: _Chain, layer: str, sources: Sources) -> tuple[Operand, ...]:
     """Return the operands of the producers that a layer is said to read; none if it is not said."""
     if sources.concat:
         return _concatenated(chain, layer, sources.concat)
-    if sources.sum and sources.sum[0] in chain.edges.inputs:
-        return (_input(chain, layer, sources.sum[0]),)
     together = "sum" if len(sources.sum) > 1 else None
-    return tuple(_read(chain, layer, other, together) for other in sources.sum)
+    return tuple(
+        _read(chain, layer, chain.made[layer], other).operand(other, together) for other in sources.sum
+    )
 
 
-def _read(chain: _Chain, layer: str, other: str, together: str | None) -> Operand:
-    fit = fitted(chain.made[layer], chain.shapes[other])
+def _read(chain: _Chain, layer: str, made: Contraction, other: str) -> Fit:
+    """Return how what a layer makes of its operands, or its results, goes with an output or an input."""
+    if other in chain.edges.inputs:
+        return _input(chain, layer, made, other)
+    fit = fitted(made, chain.shapes[other])
     if fit is None:
-        raise _misfit(chain, layer, other, chain.shapes[other])
-    return fit.operand(other, together)
+        raise _misfit(chain, layer, made, f"{other} of {_shown(chain.shapes[other])}")
+    return fit
 
 
-def _misfit(chain: _Chain, layer: str, what: str, shape: Shape) -> InputError:
-    needed = _shown(chain.made[layer].extents)
-    return _fault(chain, layer, f"it reads {needed}, which {what} of {_shown(shape)} does not go with")
+def _times(chain: _Chain, layer: str, sources: Sources) -> tuple[Operand, ...]:
+    """Return the operand that stands for the weights of a layer, if it is said that one does."""
+    other = sources.times
+    if other is None:
+        return ()
+    made, shape = chain.made[layer], chain.shapes[other]
+    fit = fitted_factor(made, shape)
+    if fit is None or not any(dim in form for form in made.weights for dim in REDUCTION_DIMS):
+        sizes = " x ".join(str(reach(made, form)) for form in made.weights)
+        text = f"its weights are {sizes}, which {other} of {_shown(shape)} does not go with"
+        raise _fault(chain, layer, text)
+    return (fit.operand(other),)
+
+
+def _misfit(chain: _Chain, layer: str, made: Contraction, what: str) -> InputError:
+    needed = _shown(made.extents)
+    return _fault(chain, layer, f"what goes with {needed} is needed, which {what} does not")
 
 
 def _shown(shape: Shape) -> str:
@@ -131,33 +150,32 @@ def _concatenated(chain: _Chain, layer: str, names: Sequence[str]) -> tuple[Oper
     whole = (batch, sum(shape[1] for shape in shapes), height, width)
     fit = fitted(chain.made[layer], whole)
     if fit is None or fit.flatten or any((*x[:1], *x[2:]) != (batch, height, width) for x in shapes):
-        raise _misfit(chain, layer, f"the concatenation of {', '.join(names)}", whole)
+        what = f"the concatenation of {shorten(', '.join(names))} of {_shown(whole)}"
+        raise _misfit(chain, layer, chain.made[layer], what)
     firsts = accumulate((shape[1] for shape in shapes[:-1]), initial=0)
     return tuple(fit.part(name, first) for name, first in zip(names, firsts, strict=True))
 
 
-def _input(chain: _Chain, layer: str, name: str) -> Operand:
+def _input(chain: _Chain, layer: str, made: Contraction, name: str) -> Fit:
     """Return how a layer reads an input, which is as large as its largest reader needs."""
-    needed = chain.made[layer].extents
+    needed = made.extents
     known = chain.inputs.get(name, needed)
     if known[:2] != needed[:2]:
-        raise _misfit(chain, layer, f"input {name}", known)
+        raise _misfit(chain, layer, made, f"input {name} of {_shown(known)}")
     n, ch, *image = (max(pair) for pair in zip(known, needed, strict=True))
     chain.inputs[name] = (n, ch, image[0], image[1])
-    return exact(chain.made[layer]).operand(name)
+    return exact(made)
 
 
 def _added(chain: _Chain, layer: str, other: str) -> Operand:
-    """Return the operand by which the output of another layer is added to the results of a layer."""
-    made, shape = chain.made[layer], chain.shapes[layer]
-    if chain.shapes.get(other) != shape:
-        raise _fault(chain, layer, f"{other} is not {_shown(shape)} as its results, so it cannot be added")
+    """Return the operand by which an output or an input is added to the results of a layer."""
+    made = chain.made[layer]
     if not adds_up(made):
         raise _fault(chain, layer, "it adds nothing up, so nothing can be added to its results")
     channels: dict[Dim, int] = {"G": made.dims.get("K", 1), "K": 1}
-    terms: dict[AxisName, Terms] = {"n": {"N": 1}, "ch": channels, "h": {"P": 1}, "w": {"Q": 1}}
-    kept = {axis: {d: c for d, c in terms[axis].items() if d in made.dims} for axis in AXES}
-    return Operand(producer=other, axes=Axes(**{axis: AxisAccess(terms=kept[axis]) for axis in AXES}))
+    forms: dict[AxisName, Terms] = {"n": {"N": 1}, "ch": channels, "h": {"P": 1}, "w": {"Q": 1}}
+    kept = {axis: {d: c for d, c in form.items() if d in made.dims} for axis, form in forms.items()}
+    return _read(chain, layer, replace(made, forms=kept), other).operand(other)
 
 
 def adds_up(made: Contraction) -> bool:
@@ -168,7 +186,7 @@ def adds_up(made: Contraction) -> bool:
 # What extents tell
 
 
-def _nearest(chain: _Chain, layer: str) -> tuple[Operand]:
+def _nearest(chain: _Chain, layer: str) -> tuple[Operand, ...]:
     made = chain.made[layer]
     for shape, other in reversed(chain.latest.items()):
         if fit := fitted(made, shape):

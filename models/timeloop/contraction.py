@@ -51,11 +51,13 @@ class Contraction:
     names : the dimension of the problem that each dim stands for.
     dims : loop bounds.
     forms : coefficients of the form of each axis of the input.
+    weights : coefficients of the form of each axis of the weights that has more than one value.
     """
 
     names: dict[Dim, str]
     dims: dict[Dim, int]
     forms: dict[AxisName, dict[Dim, int]]
+    weights: tuple[dict[Dim, int], ...] = ()
 
     @cached_property
     def extents(self) -> tuple[int, int, int, int]:
@@ -93,7 +95,8 @@ def contraction(
     dims = {dim: bounds[name] for name, dim in roles.items()}
     _check_outputs(spaces.outputs, roles, dims)
     names = {dim: name for name, dim in roles.items()}
-    found = Contraction(names, dims, _forms(spaces.inputs, roles, dims))
+    weights = tuple({roles[name]: c for name, c in axis} for axis in spaces.weights if axis)
+    found = Contraction(names, dims, _forms(spaces.inputs, roles, dims), weights)
     if max(found.extents) > MAX_EXTENT:
         text = f"an axis of the inputs has {max(found.extents)} coordinates; the limit is {MAX_EXTENT}"
         raise fault(text, "instance")

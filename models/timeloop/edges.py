@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, Self
+from typing import Any, Final, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -10,16 +10,20 @@ from models.layer import Name
 from overlapim_files import FileModel, fault
 
 Names = tuple[Name, ...]
+EDGES_FORMAT: Final = "overlapim/edges/1"
 
 
 class Sources(FileModel):
     """What a layer reads: the sum or the concatenation of outputs, or one; and what is added to its results.
+
+    With `times` it has no weights but multiplies what it reads with one more output.
 
     In a file the name of one output, or a list of those that are added up, may stand for it.
     """
 
     sum: Names = Field(default=(), strict=False, max_length=1024)
     concat: Names = Field(default=(), strict=False, max_length=1024)
+    times: Name | None = None
     add: Names = Field(default=(), strict=False, max_length=1024)
 
     @model_validator(mode="before")
@@ -42,12 +46,12 @@ class Sources(FileModel):
     @property
     def names(self) -> Names:
         """All outputs that are read."""
-        return (*self.sum, *self.concat, *self.add)
+        return (*self.sum, *self.concat, *((self.times,) if self.times else ()), *self.add)
 
 
 class Edges(FileModel):
     """What layers read; for those that are not listed shapes decide. `inputs` are tensors from outside."""
 
-    format: Literal["overlapim/edges/1"] = "overlapim/edges/1"
+    format: Literal["overlapim/edges/1"]
     inputs: Names = Field(default=(), strict=False, max_length=1024)
     reads: dict[Name, Sources] = Field(default={}, max_length=4096)

@@ -7,7 +7,9 @@ found are in docs/timeloop.md.
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import permutations
 
 from models.layer import AXES, Axes, AxisAccess, AxisName, Dim, Flatten, Operand, Window
 from models.timeloop.contraction import Contraction
@@ -43,6 +45,34 @@ def fitted(made: Contraction, shape: Shape) -> Fit | None:
     if (height, width) == (1, 1) and made.forms.get("ch") == {"C": 1}:
         return _flattened(made, shape)
     return None
+
+
+def fitted_factor(made: Contraction, shape: Shape) -> Fit | None:
+    """Return how a layer reads a tensor of a shape instead of weights; None if it does not.
+
+    Of several ways that with the axes in the order of the weights' own is taken.
+    """
+    for forms in (made.weights, *_beside_groups(made)):
+        places = sorted(permutations(range(4), len(forms)), key=lambda x: [*x] != sorted(x))
+        for place in places if len(forms) <= 4 else ():
+            given = {AXES[i]: form for i, form in zip(place, forms, strict=True)}
+            if all(reach(made, given.get(axis, {})) == size for axis, size in zip(AXES, shape, strict=True)):
+                return Fit(Axes(**{axis: AxisAccess(terms=form) for axis, form in given.items()}))
+    return None
+
+
+def _beside_groups(made: Contraction) -> Iterator[tuple[dict[Dim, int], ...]]:
+    """Yield the forms of the weights with groups and another dim on one axis."""
+    for form in made.weights:
+        if {"G": 1} in made.weights and form in ({"K": 1}, {"C": 1}):
+            (dim,) = form
+            rest = (x for x in made.weights if x not in (form, {"G": 1}))
+            yield ({"G": made.dims[dim], dim: 1}, *rest)
+
+
+def reach(made: Contraction, form: dict[Dim, int]) -> int:
+    """Return over how many coordinates a form reaches."""
+    return 1 + sum(c * (made.dims[dim] - 1) for dim, c in form.items())
 
 
 def exact(made: Contraction) -> Fit:

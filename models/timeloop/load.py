@@ -11,7 +11,7 @@ from typing import Any
 from models.layer import Dim
 from models.notes import Note
 from models.timeloop.chain import Chained, chained
-from models.timeloop.edges import Edges
+from models.timeloop.edges import EDGES_FORMAT, Edges
 from models.timeloop.problem import ProblemFile, TimeloopProblem
 from overlapim_files import Document, InputError, load, load_document, nearest
 
@@ -130,7 +130,7 @@ def network_of(
     known = {dimension for x in problems.values() for dimension in x.shape.dimensions}
     if unknown := next((x for x in given.dims if x not in known), None):
         raise InputError(f"--dims: no problem has a dimension {unknown!r}{nearest(unknown, known)}")
-    said = load(edges, Edges) if edges else Edges()
+    said = load(edges, Edges) if edges else Edges(format=EDGES_FORMAT)
     made = {layer: x.contraction for layer, x in problems.items()}
     found = chained(name, made, str(edges or source), said)
     return Chained(found.network, (*_spellings(problems), *found.notes))

@@ -17,7 +17,7 @@ from pydantic import Field, model_validator
 from models.layer import Dim, Extent, Name
 from models.timeloop.chain import Chained, adds_up, chained
 from models.timeloop.contraction import Contraction, DataSpaces, Expression, contraction
-from models.timeloop.edges import Edges, Sources
+from models.timeloop.edges import EDGES_FORMAT, Edges, Sources
 from overlapim_files import Document, FileModel, InputError, fault, shorten
 
 _OPERAND = r"\s*([A-Za-z]\w*)((?:\[\w+\])+)\s*"
@@ -175,7 +175,7 @@ def network_of_layers(name: str, document: Document) -> Chained:
             _put(graph, layer)
     if not graph.made:
         raise InputError(f"{document.name}: there are additions only")
-    edges = Edges(inputs=tuple(graph.inputs), reads=graph.reads)
+    edges = Edges(format=EDGES_FORMAT, inputs=tuple(graph.inputs), reads=graph.reads)
     return chained(name, graph.made, document.name, edges)
 
 
