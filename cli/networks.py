@@ -105,11 +105,11 @@ def network_with_notes(
 ) -> tuple[Network, Sequence[Note]]:
     """Return a network, and what was not taken over from its file as it stands there."""
     from models.library import import_file, is_file, is_onnx, load_network
-    from models.timeloop.load import Given
+    from models.timeloop.load import ImportOptions
     from overlapim_files import InputError
 
     values = {x.axis: x.value for x in extents or ()}
-    given = Given(dims or {}, values, edges)
+    given = ImportOptions(dims or {}, values, edges)
     if is_onnx(name) and not (dims or edges):
         from models.onnx.load import import_onnx
 

@@ -16,7 +16,7 @@ from models.resnet import resnet18, resnet50
 from models.squeezenet import squeezenet
 from models.timeloop.accelforge import network_of_workload
 from models.timeloop.chain import Chained
-from models.timeloop.load import Given, layer_name, load_directory, network_of, problem, read_document
+from models.timeloop.load import ImportOptions, layer_name, load_directory, network_of, problem, read_document
 from models.timeloop.zigzag import network_of_layers
 from models.toy import toy
 from models.transformer import bert_base, gpt2
@@ -89,10 +89,10 @@ def load_network(name_or_path: str) -> Network:
         from models.onnx.load import import_onnx
 
         return import_onnx(name_or_path).network
-    return import_file(name_or_path, Given()).network
+    return import_file(name_or_path, ImportOptions()).network
 
 
-def import_file(name_or_path: str, given: Given) -> Chained:
+def import_file(name_or_path: str, given: ImportOptions) -> Chained:
     """Read a network file, Timeloop's problems or other programs' layers; with what is to be said of them.
 
     Raises

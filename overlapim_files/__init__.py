@@ -2,7 +2,8 @@
 
 A file is checked in steps, each of which can trust the one before. `disk` reads its text, `plain_yaml` makes
 plain data of it, and `loading` has pydantic make a record of that, of a class as in `model`. `wording` says
-what is wrong, with `errors`. `dumping` makes text of a record, and `disk` writes it.
+what is wrong, with `errors`. `dumping` makes text of a record, and `disk` writes it. `templates` is for other
+programs' files, which may include each other.
 """
 
 from overlapim_files.disk import looks_like_path, write_bytes, write_parts, write_text

@@ -34,17 +34,18 @@ def parse_yaml(text: str, name: str) -> tuple[yaml.Node, Any]:
     if text.lstrip().startswith(("{{", "{%")):
         raise InputError(f"{name}: a template, not YAML; what it is filled in to can be read")
     with yaml_errors(name):
-        root = compose(text, name, _reference)
+        check_events(text, name, _reference)
+        root = compose(text, name)
         return root, plain(root, name)
 
 
 @contextmanager
-def yaml_errors(name: str) -> Iterator[None]:
-    """Say in one line what the YAML parser finds wrong."""
+def yaml_errors(name: str, before: int = 0) -> Iterator[None]:
+    """Say in one line what the YAML parser finds wrong; so many lines `before` are no lines of the file."""
     try:
         yield
     except yaml.MarkedYAMLError as error:
-        line = getattr(error.problem_mark or error.context_mark, "line", 0) + 1
+        line = getattr(error.problem_mark or error.context_mark, "line", 0) + 1 - before
         problem = str(error.problem or error.context)
         text = TOO_DEEP if TOO_DEEP_FOR_YAML in problem else f"not valid YAML: {problem}"
         raise InputError(f"{name}:{line}: {text}") from None
@@ -52,8 +53,8 @@ def yaml_errors(name: str) -> Iterator[None]:
         raise InputError(f"{name}: not valid YAML: {shorten(str(error), 200)}") from None
 
 
-def compose(text: str, name: str, refused: Callable[[yaml.Event], str]) -> yaml.Node:
-    """Return the root node, once the events show that there is nothing in it that could do harm.
+def check_events(text: str, name: str, refused: Callable[[yaml.Event], str]) -> None:
+    """Check that there is nothing in a text that could do harm when it is put together.
 
     Parameters
     ----------
@@ -69,6 +70,10 @@ def compose(text: str, name: str, refused: Callable[[yaml.Event], str]) -> yaml.
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if problem := _problem(event, depth, values, documents) or refused(event):
             raise InputError(f"{name}:{line_of(event)}: {problem}")
+
+
+def compose(text: str, name: str) -> yaml.Node:
+    """Return the root node of a text whose events have been checked."""
     node: yaml.Node | None = yaml.compose(text, Loader=_Loader)
     if node is None:
         raise InputError(f"{name}: the file is empty")

@@ -19,13 +19,13 @@ import yaml
 
 from overlapim_files.disk import read_text
 from overlapim_files.errors import InputError, shorten
-from overlapim_files.plain_yaml import MAX_DEPTH, TOO_DEEP, compose, line_of, plain, yaml_errors
+from overlapim_files.plain_yaml import MAX_DEPTH, TOO_DEEP, check_events, compose, line_of, plain, yaml_errors
 
 MOST_INCLUDED = 64
 MOST_CHARACTERS = 2**24
 """Characters that all inclusions of a file may have together."""
-MOST_NODES = 2**18
-"""Values that a file may have once its anchors are filled in."""
+MOST_COPIES = 2**15
+"""Values that anchors may add to a file once they are filled in."""
 SUFFIXES = (".yaml", ".yml")
 MERGES = ("<<", "<<<")
 Pairs = list[tuple[yaml.Node, yaml.Node]]
@@ -64,10 +64,12 @@ def parse_template(text: str, path: Path, values: Mapping[str, int]) -> tuple[ya
     filling = _Filling({key: str(value) for key, value in values.items()})
     own = _filled(text, path, filling, (path.resolve(),))
     before = "".join(filling.included)
-    with yaml_errors(name):
-        root = compose(before + own, name, lambda event: "")
-        expanded = _Expansion(name, before.count("\n")).expanded(root, 1, 0)
-        return expanded, plain(expanded, name)
+    lines = before.count("\n")
+    with yaml_errors(name, lines):
+        root = compose(before + own, name)
+    if before or re.search(r"[*<]", own):
+        root = _Expansion(name, lines).expanded(root, 1, 0)
+    return root, plain(root, name)
 
 
 def _filled(text: str, path: Path, filling: _Filling, inside: tuple[Path, ...]) -> str:
@@ -79,7 +81,10 @@ def _filled(text: str, path: Path, filling: _Filling, inside: tuple[Path, ...]) 
             lines.append("")
         else:
             lines.append(_line(line, f"{path}:{number}", filling))
-    return "\n".join(lines)
+    filled = "\n".join(lines)
+    with yaml_errors(str(path)):
+        check_events(filled, str(path), lambda event: "")
+    return filled
 
 
 def _include(given: str, where: str, path: Path, filling: _Filling, inside: tuple[Path, ...]) -> None:
@@ -120,15 +125,17 @@ class _Expansion:
 
     name: str
     shift: int
-    nodes: int = 0
+    seen: set[int] = field(default_factory=set)
+    copies: int = 0
 
     def expanded(self, node: yaml.Node, line: int, depth: int) -> yaml.Node:
         """Return a copy of a node without merge keys; what is included stands on `line`."""
-        self.nodes += 1
+        self.copies += id(node) in self.seen
+        self.seen.add(id(node))
         own = line_of(node) - self.shift
         line = max(own, 1) if own >= line else line
-        if depth > MAX_DEPTH or self.nodes > MOST_NODES:
-            problem = TOO_DEEP if depth > MAX_DEPTH else f"more than {MOST_NODES} values"
+        if depth > MAX_DEPTH or self.copies > MOST_COPIES:
+            problem = TOO_DEEP if depth > MAX_DEPTH else f"more than {MOST_COPIES} values more"
             raise InputError(f"{self.name}:{line}: {problem}, once anchors are filled in")
         mark = yaml.Mark(self.name, 0, line - 1, 0, None, 0)
         if isinstance(node, yaml.MappingNode):

@@ -11,12 +11,13 @@ from itertools import accumulate, pairwise
 
 from pydantic import ValidationError
 
+from models.checks import Shape
 from models.layer import REDUCTION_DIMS, AxisName, Dim, Terms
 from models.network import FORMAT, Layer, Network, NetworkInput, Operand
 from models.notes import Note
 from models.timeloop.contraction import Contraction
 from models.timeloop.edges import Edges, Sources
-from models.timeloop.fit import Fit, Shape, exact, fitted, fitted_factor, reach
+from models.timeloop.fit import Fit, exact, fitted, fitted_factor, reach
 from overlapim_files import InputError, nearest, shorten
 
 

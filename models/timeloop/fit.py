@@ -11,10 +11,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import permutations
 
+from models.checks import Shape
 from models.layer import AXES, Axes, AxisAccess, AxisName, Dim, Flatten, Operand, Window
 from models.timeloop.contraction import Contraction
-
-Shape = tuple[int, int, int, int]
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ MOST_CHARACTERS = 150
 
 
 @dataclass(frozen=True)
-class Given:
+class ImportOptions:
     """What is said beside a file.
 
     Attributes
@@ -53,12 +53,12 @@ class Given:
         return next((name for name, value in options.items() if value), None)
 
 
-def read_document(path: Path, given: Given) -> Document:
+def read_document(path: Path, given: ImportOptions) -> Document:
     """Read a file that may be another program's. Raises InputError."""
     return load_document(path, {**dict.fromkeys(NAMED_VALUES, 1), **given.values}, FOREIGN)
 
 
-def load_directory(path: Path, given: Given) -> Chained:
+def load_directory(path: Path, given: ImportOptions) -> Chained:
     """Return the network of the problem files in a directory, in the order of their names (2 before 10).
 
     Raises
@@ -77,7 +77,7 @@ def load_directory(path: Path, given: Given) -> Chained:
     return network_of(layer_name(path.resolve()) or "network", problems, str(path), given, edges)
 
 
-def _files(path: Path, given: Given) -> list[Path]:
+def _files(path: Path, given: ImportOptions) -> list[Path]:
     """Return the files of a directory that are problems: those of an export, else all but its edges."""
     try:
         files = [file for file in path.iterdir() if file.suffix in SUFFIXES]
@@ -104,7 +104,7 @@ def layer_name(path: Path) -> str:
     return stem.encode("utf-8", "replace").decode()[:MOST_CHARACTERS]
 
 
-def problem(document: Document, given: Given) -> TimeloopProblem:
+def problem(document: Document, given: ImportOptions) -> TimeloopProblem:
     """Return the problem of a file, its named bounds and its dims as given. Raises InputError."""
     data = document.data.get("problem")
     if not isinstance(data, dict):
@@ -124,7 +124,7 @@ def problem(document: Document, given: Given) -> TimeloopProblem:
 
 
 def network_of(
-    name: str, problems: Mapping[str, TimeloopProblem], source: str, given: Given, edges: Path | None
+    name: str, problems: Mapping[str, TimeloopProblem], source: str, given: ImportOptions, edges: Path | None
 ) -> Chained:
     """Return problems as a network, with what is to be said of them. Raises InputError."""
     known = {dimension for x in problems.values() for dimension in x.shape.dimensions}
