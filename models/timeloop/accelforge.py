@@ -9,15 +9,14 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from models.layer import AXES, MAX_EXTENT, Dim, Name
-from models.network import Network
+from models.layer import AXES, MAX_EXTENT, Axes, AxisAccess, Dim, Name
 from models.timeloop.chain import Chained, chained
 from models.timeloop.contraction import (
     AXIS_OF,
@@ -226,7 +225,7 @@ class _Cascade:
     """A network on its way.
 
     `stands` is the layer or input that each tensor so far is, `axes` the axis that each rank of it is on;
-    `factors` has the second operand of each layer, and the dim that each rank variable is there.
+    `factors` says how each layer without weights reads its second operand.
     """
 
     workload: Workload
@@ -236,7 +235,7 @@ class _Cascade:
     stands: dict[str, str] = field(default_factory=dict)
     axes: dict[str, list[str | None]] = field(default_factory=dict)
     reads: dict[str, Sources] = field(default_factory=dict)
-    factors: dict[str, tuple[TensorAccess, Mapping[str, Dim]]] = field(default_factory=dict)
+    factors: dict[str, Axes] = field(default_factory=dict)
     inputs: dict[str, None] = field(default_factory=dict)
 
 
@@ -260,9 +259,7 @@ def network_of_workload(name: str, document: Document) -> Chained:
     if not cascade.made:
         raise InputError(f"{document.name}: there are copies only")
     edges = Edges(format=EDGES_FORMAT, inputs=tuple(cascade.inputs), reads=cascade.reads)
-    found = chained(name, cascade.made, document.name, edges)
-    _check_factors(cascade, found.network)
-    return found
+    return chained(name, cascade.made, document.name, edges, cascade.factors)
 
 
 def _refusal(cascade: _Cascade, einsum: Einsum, text: str) -> InputError:
@@ -298,13 +295,14 @@ def _layer(cascade: _Cascade, einsum: Einsum) -> None:
     _check_axes(cascade, einsum, moving, roles)
     producer = cascade.stands.get(moving.name, moving.name)
     factor = cascade.stands.get(weights.name)
+    if weights.name in cascade.axes:
+        cascade.factors[einsum.name] = _factor_axes(cascade, einsum, weights, made, roles)
     if cascade.is_connected:
         cascade.reads[einsum.name] = Sources(sum=(producer,), times=factor)
         if producer not in cascade.made:
             cascade.inputs[producer] = None
     cascade.made[einsum.name] = made
     written = einsum.written
-    cascade.factors[einsum.name] = weights, roles
     cascade.stands[written.name] = einsum.name
     cascade.axes[written.name] = [_axis(x, roles, OUT_AXIS) for _, x in written.ranks]
 
@@ -334,17 +332,24 @@ def _check_axes(cascade: _Cascade, einsum: Einsum, moving: TensorAccess, roles: 
             raise _refusal(cascade, einsum, text)
 
 
-def _check_factors(cascade: _Cascade, network: Network) -> None:
-    """Check that each rank of a second operand is read on the axis on which it was computed."""
-    for layer in network.layers:
-        access, roles = cascade.factors[layer.name]
-        operand = next((x for x in layer.operands if x.producer == cascade.stands.get(access.name)), None)
-        known = cascade.axes.get(access.name, [])
-        for (rank, ((name, _), *_)), axis in zip(access.ranks, known if operand else (), strict=False):
-            found = [x for x in AXES if operand and roles.get(name) in operand.axes[x].terms]
-            if axis and found and found != [axis]:
-                text = f"reads rank {rank} of {access.name}, of whose size there is another one"
-                raise InputError(f"{cascade.source}: Einsum {shorten(layer.name)} {text}")
+def _factor_axes(
+    cascade: _Cascade, einsum: Einsum, access: TensorAccess, made: Contraction, roles: Mapping[str, Dim]
+) -> Axes:
+    """Return how a layer reads its second operand, each rank on the axis on which it was computed."""
+    dims: dict[str, list[Dim]] = {axis: [] for axis in AXES}
+    for (rank, index), axis in zip(access.ranks, cascade.axes[access.name], strict=False):
+        found = [roles[name] for name, _ in index if name in roles]
+        if len(index) > 1 or (found and axis is None):
+            raise _refusal(cascade, einsum, f"reads rank {shorten(rank)} of {shorten(access.name)} in steps")
+        if axis and found and found[0] not in dims[axis]:
+            dims[axis] += found
+    accesses = {axis: AxisAccess(terms=_terms(dims[axis], made)) for axis in AXES}
+    return Axes(**accesses)
+
+
+def _terms(dims: Sequence[Dim], made: Contraction) -> dict[Dim, int]:
+    """Return the form in which the last of several dims is the fastest."""
+    return {dim: math.prod(made.dims[x] for x in dims[i + 1 :]) for i, dim in enumerate(dims)}
 
 
 def _axis(index: Expression, roles: Mapping[str, Dim], axes: Mapping[Dim, str]) -> str | None:

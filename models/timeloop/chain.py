@@ -12,7 +12,7 @@ from itertools import accumulate, pairwise
 from pydantic import ValidationError
 
 from models.checks import Shape
-from models.layer import REDUCTION_DIMS, AxisName, Dim, Terms
+from models.layer import REDUCTION_DIMS, Axes, AxisName, Dim, Terms
 from models.network import FORMAT, Layer, Network, NetworkInput, Operand
 from models.notes import Note
 from models.timeloop.contraction import Contraction
@@ -41,13 +41,20 @@ class _Chain:
     edges: Edges
     source: str
     shapes: dict[str, Shape]
+    factors: Mapping[str, Axes]
     inputs: dict[str, Shape] = field(default_factory=dict)
     operands: dict[str, tuple[Operand, ...]] = field(default_factory=dict)
     guessed: dict[str, str] = field(default_factory=dict)
     latest: dict[Shape, str] = field(default_factory=dict)
 
 
-def chained(name: str, made: Mapping[str, Contraction], source: str, edges: Edges) -> Chained:
+def chained(
+    name: str,
+    made: Mapping[str, Contraction],
+    source: str,
+    edges: Edges,
+    factors: Mapping[str, Axes] | None = None,
+) -> Chained:
     """Return layers as a network.
 
     A layer reads what its edges say; else the nearest one before it that fits, or an input of its own.
@@ -56,13 +63,15 @@ def chained(name: str, made: Mapping[str, Contraction], source: str, edges: Edge
     ----------
     made : what each layer computes, in their order.
     source : stands for the files in errors.
+    factors : how layers read what stands for their weights, of those of which extents need not tell.
 
     Raises
     ------
     InputError
         if an edge joins what does not go together, or the layers make no network.
     """
-    chain = _Chain(made, edges, source, {layer: x.shape for layer, x in made.items()})
+    shapes = {layer: x.shape for layer, x in made.items()}
+    chain = _Chain(made, edges, source, shapes, factors or {})
     _check_names(chain)
     for layer, sources in ((layer, edges.reads.get(layer, Sources())) for layer in made):
         reads = _given(chain, layer, sources) or _nearest(chain, layer)
@@ -126,6 +135,8 @@ def _times(chain: _Chain, layer: str, sources: Sources) -> tuple[Operand, ...]:
     other = sources.times
     if other is None:
         return ()
+    if layer in chain.factors:
+        return (Fit(chain.factors[layer]).operand(other),)
     made, shape = chain.made[layer], chain.shapes[other]
     fit = fitted_factor(made, shape)
     if fit is None or not any(dim in form for form in made.weights for dim in REDUCTION_DIMS):

@@ -140,10 +140,15 @@ class ProblemShape(FileModel):
             raise fault(text, "shape", "data_spaces")
         if len(read) < 2:
             return read[0], None
-        named = [space.name.lower().startswith(("weight", "filter", "kernel")) for space in read]
+        named = [_is_weights(space.name.lower()) for space in read]
         sums = [any(len(terms) > 1 for terms in space.expressions) for space in read]
         first = named == [True, False] or (named == [False, False] and sums == [False, True])
         return (read[1], read[0]) if first else (read[0], read[1])
+
+
+def _is_weights(name: str) -> bool:
+    """Return whether a data-space is called weights, in small letters."""
+    return name == "w" or name.startswith(("weight", "filter", "kernel"))
 
 
 class TimeloopProblem(FileModel):
