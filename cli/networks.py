@@ -104,13 +104,14 @@ def network_with_notes(
     edges: Path | None = None,
 ) -> tuple[Network, Sequence[Note]]:
     """Return a network, and what was not taken over from its file as it stands there."""
-    from models.library import import_file, is_file, is_onnx, load_network
+    from models.library import OPEN, import_file, is_file, is_onnx, load_network
     from models.timeloop.load import ImportOptions
     from overlapim_files import InputError
 
     values = {x.axis: x.value for x in extents or ()}
     given = ImportOptions(dims or {}, values, edges)
-    if is_onnx(name) and not (dims or edges):
+    if is_onnx(name):
+        given.refuse_beside(("dim",), name, "Timeloop's problems")
         from models.onnx.load import import_onnx
 
         imported = import_onnx(name, values)
@@ -120,8 +121,7 @@ def network_with_notes(
     if is_file(name):
         found = import_file(name, given)
         return found.network, found.notes
-    if option := given.option():
-        raise InputError(f"--{option}: only for ONNX files and those of Timeloop's kind, not for {name}")
+    given.refuse_beside((), name, OPEN)
     return load_network(name), ()
 
 

@@ -14,10 +14,15 @@ from models.mobilenet import mobilenetv2
 from models.network import Network
 from models.resnet import resnet18, resnet50
 from models.squeezenet import squeezenet
-from models.timeloop.accelforge import network_of_workload
 from models.timeloop.chain import Chained
-from models.timeloop.load import ImportOptions, layer_name, load_directory, network_of, problem, read_document
-from models.timeloop.zigzag import network_of_layers
+from models.timeloop.load import (
+    ImportOptions,
+    check_values,
+    layer_name,
+    load_directory,
+    network_of,
+    read_document,
+)
 from models.toy import toy
 from models.transformer import bert_base, gpt2
 from models.vgg import vgg16, vgg19
@@ -45,6 +50,9 @@ class Sequence:
 
 
 SEQUENCES = {"bert-base": Sequence(bert_base, 512), "gpt2": Sequence(gpt2, 1024)}
+OPEN = "ONNX files and those of Timeloop and its kind"
+"""Networks of which something may be left to say."""
+
 TOKENS = 128
 """Length of a sequence unless the name says otherwise, as in `bert-base:512`."""
 
@@ -106,17 +114,20 @@ def import_file(name_or_path: str, given: ImportOptions) -> Chained:
     if _is_directory(path):
         return load_directory(path, given)
     document = read_document(path, given)
+    name = layer_name(path)
     if "problem" in document.data:
-        name = layer_name(path)
-        return network_of(name, {name: problem(document, given)}, name_or_path, given, given.edges)
+        return network_of(name, {name: document}, name_or_path, given)
+    check_values([document], given)
     if "workload" in document.data:
-        return network_of_workload(layer_name(path), document)
+        from models.timeloop.accelforge import network_of_workload
+
+        given.refuse_beside(("dim", "edges"), name_or_path, "Timeloop's problems")
+        return network_of_workload(name, document, given)
+    given.refuse_beside((), name_or_path, OPEN)
     if LIST in document.data:
-        return network_of_layers(layer_name(path), document)
-    if option := given.option():
-        raise InputError(
-            f"--{option}: only for ONNX files and those of Timeloop's kind, not for {name_or_path}"
-        )
+        from models.timeloop.zigzag import network_of_layers
+
+        return network_of_layers(name, document)
     return Chained(document.record(Network), ())
 
 

@@ -34,11 +34,15 @@ def load(path: str | Path, model: type[M]) -> M:
 
 @dataclass(frozen=True)
 class Document:
-    """A YAML file as plain data, which knows on which line everything stands; a list is in `LIST`."""
+    """A YAML file as plain data, which knows on which line everything stands.
+
+    A list is in `LIST`; `used` are the names of values that were filled in.
+    """
 
     name: str
     root: yaml.Node
     data: dict[str, Any]
+    used: frozenset[str]
 
     def record(self, model: type[M], **given: Any) -> M:
         """Return the record of the data, with keys that are `given` besides. Raises InputError."""
@@ -66,15 +70,15 @@ def load_document(path: str | Path, values: Mapping[str, int], foreign: Collecti
     text, name = read_text(Path(path)), str(path)
     keys = "|".join(map(re.escape, foreign))
     if re.search(rf"^(({keys})[ \t]*:|\{{[{{%])", text, re.MULTILINE):
-        root, data = parse_template(text, Path(path), values)
+        root, data, used = parse_template(text, Path(path), values)
     else:
-        root, data = parse_yaml(text, name)
+        (root, data), used = parse_yaml(text, name), set()
     if isinstance(data, list):
         root = yaml.MappingNode("", [(yaml.ScalarNode("", LIST, root.start_mark), root)], root.start_mark)
         data = {LIST: data}
     if not isinstance(data, dict):
         check_format(data, root, BaseModel, name)
-    return Document(name, root, data)
+    return Document(name, root, data, frozenset(used))
 
 
 def parse(text: str, model: type[M], name: str) -> M:

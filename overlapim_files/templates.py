@@ -43,12 +43,14 @@ class _Filling:
     values: dict[str, str]
     included: list[str] = field(default_factory=list)
     count: int = 0
+    used: set[str] = field(default_factory=set)
 
 
-def parse_template(text: str, path: Path, values: Mapping[str, int]) -> tuple[yaml.Node, Any]:
+def parse_template(text: str, path: Path, values: Mapping[str, int]) -> tuple[yaml.Node, Any, set[str]]:
     """Return the root node and the plain data of a text with anchors, inclusions and names of values.
 
-    What is included, or taken over by a merge key, counts as standing on the line that says so.
+    The names that were filled in come third. What is included, or taken over by a merge key, counts as
+    standing on the line that says so.
 
     Parameters
     ----------
@@ -69,7 +71,7 @@ def parse_template(text: str, path: Path, values: Mapping[str, int]) -> tuple[ya
         root = compose(before + own, name)
     if before or re.search(r"[*<]", own):
         root = _Expansion(name, lines).expanded(root, 1, 0)
-    return root, plain(root, name)
+    return root, plain(root, name), filling.used
 
 
 def _filled(text: str, path: Path, filling: _Filling, inside: tuple[Path, ...]) -> str:
@@ -112,6 +114,7 @@ def _line(line: str, where: str, filling: _Filling) -> str:
     for name in _VALUE.findall(line):
         if name not in filling.values:
             raise InputError(f"{where}: {name} has no value; give it with --dim {name}=1")
+    filling.used.update(_VALUE.findall(line))
     line = _VALUE.sub(lambda found: filling.values[found[1]], line)
     if found := re.search(r"\{[{%].*", line):
         text = "of templates only {{include_text('FILE')}} on a line of its own and {{NAME}} are filled in"

@@ -58,6 +58,11 @@ def failure(directory: Path, text: str) -> str:
     return str(error.value)
 
 
+def rejected(directory: Path, *options: str) -> bool:
+    """Return whether options are refused for the network that was read last."""
+    return run(["models", "check", str(directory / "net.yaml"), *options], time.monotonic()) == 2
+
+
 def reads(network: Network) -> dict[str, list[str]]:
     return {layer.name: [x.producer for x in layer.operands] for layer in network.layers}
 
@@ -173,6 +178,13 @@ def test_layers_that_name_nothing_of_each_other_are_told_by_their_shapes(
     arguments = ["models", "show", str(tmp_path / "net.yaml"), "--dim", "BATCH_SIZE=3"]
     assert run(arguments, time.monotonic()) == 0
     assert "3 x 4 x 8 x 8" in capsys.readouterr().out
+    (tmp_path / "edges.yaml").write_text("format: overlapim/edges/1\ninputs: [x]\nreads: {B: x}\n")
+    assert not rejected(tmp_path, "--edges", str(tmp_path / "edges.yaml"))
+    assert "B.input" not in (printed := capsys.readouterr().out)
+    assert "x 1 x 4 x 10 x 10" in printed
+    assert rejected(tmp_path, "--dims", "p=Q")
+    assert rejected(tmp_path, "--dim", "BATCH=3")
+    assert "--dim: the name BATCH has no place in what is read; known: BATCH_SIZE" in capsys.readouterr().err
 
 
 ATTENTION = """workload:

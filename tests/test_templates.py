@@ -52,7 +52,7 @@ def test_lines_are_those_of_the_file_not_of_what_it_includes(file: Path) -> None
     text = "{{include_text('../base.yaml')}}\nown:\n  count: [\n"
     assert failure(text, file).startswith(f"{file}:4: not valid YAML")
     assert failure("{{include_text('../base.yaml')}}\nown: *other\n", file).startswith(f"{file}:2: not valid")
-    root, data = parse_template("{{include_text('../base.yaml')}}\n\nown: {<<<: *shared}\n", file, {})
+    root, data, _ = parse_template("{{include_text('../base.yaml')}}\n\nown: {<<<: *shared}\n", file, {})
     assert data["own"]["count"] == 2
     taken = next(value for key, value in root.value if key.value == "own")
     assert {key.start_mark.line for key, _ in taken.value} == {2}

@@ -27,6 +27,7 @@ from models.timeloop.contraction import (
     joined_by_default,
 )
 from models.timeloop.edges import EDGES_FORMAT, Edges, Sources
+from models.timeloop.load import ImportOptions
 from overlapim_files import Document, FileModel, InputError, fault, shorten
 
 _ACCESS = re.compile(r"([A-Za-z_]\w*)\s*\[([^\[\]]*)\]")
@@ -239,7 +240,7 @@ class _Cascade:
     inputs: dict[str, None] = field(default_factory=dict)
 
 
-def network_of_workload(name: str, document: Document) -> Chained:
+def network_of_workload(name: str, document: Document, given: ImportOptions) -> Chained:
     """Return the network of a workload.
 
     Raises
@@ -258,6 +259,9 @@ def network_of_workload(name: str, document: Document) -> Chained:
             _layer(cascade, einsum)
     if not cascade.made:
         raise InputError(f"{document.name}: there are copies only")
+    if not cascade.is_connected:
+        return chained(name, cascade.made, str(given.edges or document.name), given.said_edges())
+    given.refuse_beside(("dim",), document.name, "layers that name no tensor of each other")
     edges = Edges(format=EDGES_FORMAT, inputs=tuple(cascade.inputs), reads=cascade.reads)
     return chained(name, cascade.made, document.name, edges, cascade.factors)
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from models.notes import Note
 from models.timeloop.chain import Chained, chained
 from models.timeloop.edges import EDGES_FORMAT, Edges
 from models.timeloop.problem import ProblemFile, TimeloopProblem
-from overlapim_files import Document, InputError, load, load_document, nearest
+from overlapim_files import Document, InputError, load, load_document, nearest, shorten
 
 SUFFIXES = (".yaml", ".yml")
 EXPORTED = ".problem.yaml"
@@ -47,10 +47,15 @@ class ImportOptions:
     values: Mapping[str, int] = field(default_factory=dict)
     edges: Path | None = None
 
-    def option(self) -> str | None:
-        """Return the name of an option by which something was given, None if nothing was."""
+    def refuse_beside(self, taken: Collection[str], name: str, takers: str) -> None:
+        """Check that nothing is given but what is taken of a network. Raises InputError."""
         options = {"dims": self.dims, "dim": self.values, "edges": self.edges}
-        return next((name for name, value in options.items() if value), None)
+        if option := next((key for key, value in options.items() if value and key not in taken), None):
+            raise InputError(f"--{option}: only for {takers}, not for {shorten(name)}")
+
+    def said_edges(self) -> Edges:
+        """Return the edges of the file that is given; none without one. Raises InputError."""
+        return load(self.edges, Edges) if self.edges else Edges(format=EDGES_FORMAT)
 
 
 def read_document(path: Path, given: ImportOptions) -> Document:
@@ -66,15 +71,16 @@ def load_directory(path: Path, given: ImportOptions) -> Chained:
     InputError
         if there are none, or one of them is not a problem that can be imported.
     """
-    problems = {}
+    documents = {}
     for file in _files(path, given):
         name = layer_name(file)
-        if name in problems:
+        if name in documents:
             raise InputError(f"{file}: there are two layers called {name!r}")
-        problems[name] = problem(read_document(file, given), given)
+        documents[name] = read_document(file, given)
     default = path / EDGES
-    edges = given.edges or (default if default.exists() else None)
-    return network_of(layer_name(path.resolve()) or "network", problems, str(path), given, edges)
+    if given.edges is None and default.exists():
+        given = replace(given, edges=default)
+    return network_of(layer_name(path.resolve()) or "network", documents, str(path), given)
 
 
 def _files(path: Path, given: ImportOptions) -> list[Path]:
@@ -104,35 +110,47 @@ def layer_name(path: Path) -> str:
     return stem.encode("utf-8", "replace").decode()[:MOST_CHARACTERS]
 
 
-def problem(document: Document, given: ImportOptions) -> TimeloopProblem:
-    """Return the problem of a file, its named bounds and its dims as given. Raises InputError."""
+def check_values(documents: Iterable[Document], given: ImportOptions) -> None:
+    """Check that every value that is given is one of a name in a file. Raises InputError."""
+    used: set[str] = set()
+    for document in documents:
+        used |= document.used | {x for x in _instance(document).values() if isinstance(x, str)}
+    if unknown := next((name for name in given.values if name not in used), None):
+        known = f"; known: {', '.join(sorted(used))}" if used else ", nor any other name"
+        raise InputError(f"--dim: the name {shorten(unknown)} has no place in what is read{known}")
+
+
+def _instance(document: Document) -> dict[str, Any]:
+    """Return the bounds of a problem as they stand in its file."""
     data = document.data.get("problem")
-    if not isinstance(data, dict):
+    bounds = data.get("instance", data) if isinstance(data, dict) else {}
+    return bounds if isinstance(bounds, dict) else {}
+
+
+def _problem(document: Document, given: ImportOptions) -> TimeloopProblem:
+    """Return the problem of a file, its named bounds and its dims as given."""
+    data, bounds = document.data.get("problem"), _instance(document)
+    if not isinstance(data, dict) or not bounds:
         return document.record(ProblemFile).problem
-    filled: dict[str, Any] = dict(data)
     variables = document.data.get("variables")
     known = {**dict.fromkeys(NAMED_VALUES, 1), **(variables if isinstance(variables, dict) else {})}
-    if isinstance(data.get("instance"), dict):
-        values = {**known, **given.values}
-        filled["instance"] = {
-            key: values.get(value, value) if isinstance(value, str) else value
-            for key, value in data["instance"].items()
-        }
+    values = {**known, **given.values}
+    named = {key: values[x] for key, x in bounds.items() if isinstance(x, str) and x in values}
+    filled = {**data, "instance": {**bounds, **named}} if bounds is not data else {**data, **named}
     if given.dims:
         filled["dims"] = {**dict(data.get("dims") or {}), **given.dims}
     return document.record(ProblemFile, problem=filled).problem
 
 
-def network_of(
-    name: str, problems: Mapping[str, TimeloopProblem], source: str, given: ImportOptions, edges: Path | None
-) -> Chained:
+def network_of(name: str, documents: Mapping[str, Document], source: str, given: ImportOptions) -> Chained:
     """Return problems as a network, with what is to be said of them. Raises InputError."""
+    check_values(documents.values(), given)
+    problems = {layer: _problem(document, given) for layer, document in documents.items()}
     known = {dimension for x in problems.values() for dimension in x.shape.dimensions}
     if unknown := next((x for x in given.dims if x not in known), None):
         raise InputError(f"--dims: no problem has a dimension {unknown!r}{nearest(unknown, known)}")
-    said = load(edges, Edges) if edges else Edges(format=EDGES_FORMAT)
     made = {layer: x.contraction for layer, x in problems.items()}
-    found = chained(name, made, str(edges or source), said)
+    found = chained(name, made, str(given.edges or source), given.said_edges())
     return Chained(found.network, (*_spellings(problems), *found.notes))
 
 
