@@ -7,9 +7,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Note:
-    """Something that was not taken over as it stands in the file; `widened` if more is read than in truth."""
+    """Something that was not taken over as it stands in the file.
+
+    `widened` says whether more is read than in truth; None if the file does not tell.
+    """
 
     node: str
     operator: str
     text: str
-    widened: bool = False
+    widened: bool | None = False

@@ -245,7 +245,7 @@ def _residuals(chain: _Chain) -> list[Note]:
                 continue
             chain.operands[layer] += (_added(chain, layer, other),)
             text = f"is added to what {shorten(layer)} computes: outputs alike, and no other reader fits"
-            notes.append(Note(other, "residual", text))
+            notes.append(Note(other, "residual", text, None))
     return notes
 
 
@@ -253,7 +253,7 @@ def _unread(chain: _Chain) -> list[Note]:
     """Say which layers nobody reads, but for the last one, which is an output of the network."""
     readers, last = _readers(chain), [*chain.made][-1]
     text = "nobody reads it, as far as shapes tell; --edges can say who does"
-    return [Note(layer, "unread", text) for layer in chain.made if not readers[layer] and layer != last]
+    return [Note(layer, "unread", text, None) for layer in chain.made if not readers[layer] and layer != last]
 
 
 def _ambiguous(chain: _Chain) -> list[Note]:
@@ -275,7 +275,7 @@ def _ambiguous(chain: _Chain) -> list[Note]:
     layer, producer, other = found[0]
     more = f"; so can {len(found) - 1} more, each another" if len(found) > 1 else ""
     text = f"reads {shorten(producer)}, the nearest, but can as well read {shorten(other)}{more}"
-    return [Note(layer, "ambiguous", text)]
+    return [Note(layer, "ambiguous", text, None)]
 
 
 def _is_of_tokens(made: Contraction) -> bool:
