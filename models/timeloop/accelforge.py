@@ -26,7 +26,7 @@ from models.timeloop.contraction import (
     contraction,
     joined_by_default,
 )
-from models.timeloop.edges import EDGES_FORMAT, Edges, Sources
+from models.timeloop.edges import LayerName, Sources, edges_of
 from models.timeloop.load import ImportOptions
 from overlapim_files import Document, FileModel, InputError, fault, shorten
 
@@ -93,7 +93,7 @@ def _projection(text: str) -> dict[str, str]:
 class Einsum(FileModel):
     """One Einsum, in one line or by its accesses."""
 
-    name: Name
+    name: LayerName
     tensor_accesses: tuple[TensorAccess, ...] = Field(strict=False, min_length=2, max_length=MOST_RANKS)
     iteration_space_shape: tuple[str, ...] = Field(default=(), strict=False, max_length=MOST_RANKS)
     rank_sizes: dict[str, Any] = Field(default={}, max_length=MOST_RANKS)
@@ -262,7 +262,7 @@ def network_of_workload(name: str, document: Document, given: ImportOptions) -> 
     if not cascade.is_connected:
         return chained(name, cascade.made, str(given.edges or document.name), given.said_edges())
     given.refuse_beside(("dim",), document.name, "layers that name no tensor of each other")
-    edges = Edges(format=EDGES_FORMAT, inputs=tuple(cascade.inputs), reads=cascade.reads)
+    edges = edges_of(document.name, cascade.inputs, cascade.reads)
     return chained(name, cascade.made, document.name, edges, cascade.factors)
 
 

@@ -80,9 +80,9 @@ def chained(
         chain.latest.pop(chain.shapes[layer], None)
         chain.latest[chain.shapes[layer]] = layer
     notes = (*_residuals(chain), *_unread(chain), *_ambiguous(chain))
-    layers = [Layer(name=x, dims=made[x].dims, operands=chain.operands[x]) for x in made]
-    inputs = [NetworkInput(name=x, shape=shape) for x, shape in chain.inputs.items()]
     try:
+        layers = [Layer(name=x, dims=made[x].dims, operands=chain.operands[x]) for x in made]
+        inputs = [NetworkInput(name=x, shape=shape) for x, shape in chain.inputs.items()]
         found = Network(format=FORMAT, name=name, inputs=tuple(inputs), layers=tuple(layers))
     except ValidationError as error:
         raise InputError(f"{source}: {error.errors()[0]['msg']}") from None

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, Final, Literal, Self
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from models.layer import Name
-from overlapim_files import FileModel, fault
+from overlapim_files import FileModel, InputError, fault
 
 Names = tuple[Name, ...]
+LayerName = Annotated[str, Field(min_length=1, max_length=150)]
+"""A name of a layer in another program's file, to which something may be added for its input."""
+
 EDGES_FORMAT: Final = "overlapim/edges/1"
 
 
@@ -55,3 +59,11 @@ class Edges(FileModel):
     format: Literal["overlapim/edges/1"]
     inputs: Names = Field(default=(), strict=False, max_length=1024)
     reads: dict[Name, Sources] = Field(default={}, max_length=4096)
+
+
+def edges_of(source: str, inputs: Iterable[str], reads: Mapping[str, Sources]) -> Edges:
+    """Return the edges that another program's file has. Raises InputError if there are too many."""
+    try:
+        return Edges(format=EDGES_FORMAT, inputs=tuple(inputs), reads=dict(reads))
+    except ValidationError as error:
+        raise InputError(f"{source}: {error.errors()[0]['msg']}") from None

@@ -77,6 +77,9 @@ def load_directory(path: Path, given: ImportOptions) -> Chained:
         if name in documents:
             raise InputError(f"{file}: there are two layers called {name!r}")
         documents[name] = read_document(file, given)
+        if "problem" not in documents[name].data:
+            text = "the key 'problem' is missing; each file of a directory must be a Timeloop problem"
+            raise InputError(f"{file}:1: {text}")
     default = path / EDGES
     if given.edges is None and default.exists():
         given = replace(given, edges=default)

@@ -17,7 +17,7 @@ from pydantic import Field, model_validator
 from models.layer import Dim, Extent, Name
 from models.timeloop.chain import Chained, adds_up, chained
 from models.timeloop.contraction import Contraction, DataSpaces, Expression, contraction
-from models.timeloop.edges import EDGES_FORMAT, Edges, Sources
+from models.timeloop.edges import LayerName, Sources, edges_of
 from overlapim_files import Document, FileModel, InputError, fault, shorten
 
 _OPERAND = r"\s*([A-Za-z]\w*)((?:\[\w+\])+)\s*"
@@ -25,6 +25,7 @@ _EQUATION = re.compile(rf"{_OPERAND}\+?={_OPERAND}([*+]){_OPERAND}")
 _RELATION = re.compile(r"\s*(\w+)\s*=(.+)")
 _TERM = re.compile(r"\s*(?:(\d{1,9})\s*\*)?\s*([A-Za-z]\w*)\s*")
 MOST_SYMBOLS = 64
+MOST_TERMS = 1024
 IMAGE_DIMS: dict[str, Dim] = {"oy": "P", "ox": "Q", "fy": "R", "fx": "S"}
 """ZigZag's names of rows and columns; those of a kernel stand alone where an image is one value."""
 
@@ -32,9 +33,9 @@ IMAGE_DIMS: dict[str, Dim] = {"oy": "P", "ox": "Q", "fy": "R", "fx": "S"}
 class ZigZagLayer(FileModel):
     """A layer of the list; precisions and sizes that follow from others are passed over."""
 
-    id: int = Field(ge=0)
-    name: Name | None = None
-    operator_type: str
+    id: int = Field(ge=0, lt=2**31)
+    name: LayerName | None = None
+    operator_type: LayerName
     equation: str = Field(max_length=1000)
     dimension_relations: tuple[str, ...] = Field(default=(), strict=False, max_length=MOST_SYMBOLS)
     loop_dims: tuple[Name, ...] = Field(strict=False, max_length=MOST_SYMBOLS)
@@ -175,7 +176,7 @@ def network_of_layers(name: str, document: Document) -> Chained:
             _put(graph, layer)
     if not graph.made:
         raise InputError(f"{document.name}: there are additions only")
-    edges = Edges(format=EDGES_FORMAT, inputs=tuple(graph.inputs), reads=graph.reads)
+    edges = edges_of(document.name, graph.inputs, graph.reads)
     return chained(name, graph.made, document.name, edges)
 
 
@@ -198,6 +199,8 @@ def _add(graph: _Graph, layer: ZigZagLayer, source: str) -> None:
     order = list(graph.made)
     other, main = sorted(sides, key=lambda side: order.index(side[-1]))
     graph.sums[layer.id] = tuple(dict.fromkeys((*other, *main)))
+    if len(graph.sums[layer.id]) > MOST_TERMS:
+        raise InputError(f"{source}: layer {layer.id} is a sum of more than {MOST_TERMS} layers")
     sole = all(graph.uses[x] == 1 for x in layer.producers if graph.sums[x] == main)
     if len(main) == 1 and main[0] not in other and sole and adds_up(graph.made[main[0]]):
         _attach(graph, main[0], other)
