@@ -76,9 +76,10 @@ def is_file(name_or_path: str) -> bool:
 def load_network(name_or_path: str) -> Network:
     """Return a built-in network, or read a network file; a built-in name goes before a file of that name.
 
-    A file may be a Timeloop problem, and a directory holds such problems, one for each layer. A network for a
-    sequence may be given the number of tokens after a colon: `bert-base:512`. Axes that an ONNX
-    file leaves open are an error; `import_onnx` takes their extents.
+    A file may be a Timeloop problem, and a directory holds such problems, one for each layer; or it is a
+    workload of AccelForge or a list of layers of ZigZag. A network for a sequence may be given the number of
+    tokens after a colon: `bert-base:512`. What a file leaves open is an error or has a default; `import_onnx`
+    and `import_file` take it.
 
     Raises
     ------

@@ -93,7 +93,8 @@ def _files(path: Path, given: ImportOptions) -> list[Path]:
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {(error.strerror or 'unknown reason').lower()}") from None
     exported = [file for file in files if file.name.endswith(EXPORTED)]
-    others = [file for file in files if file.name != EDGES and file != given.edges]
+    edges = given.edges.resolve() if given.edges else None
+    others = [file for file in files if file.name != EDGES and file.resolve() != edges]
     files = exported or others
     if not 0 < len(files) <= MOST_FILES:
         text = (
@@ -140,8 +141,9 @@ def _problem(document: Document, given: ImportOptions) -> TimeloopProblem:
     values = {**known, **given.values}
     named = {key: values[x] for key, x in bounds.items() if isinstance(x, str) and x in values}
     filled = {**data, "instance": {**bounds, **named}} if bounds is not data else {**data, **named}
-    if given.dims:
-        filled["dims"] = {**dict(data.get("dims") or {}), **given.dims}
+    own = data.get("dims", {})
+    if given.dims and isinstance(own, dict):
+        filled["dims"] = {**own, **given.dims}
     return document.record(ProblemFile, problem=filled).problem
 
 
