@@ -120,7 +120,7 @@ def import_file(name_or_path: str, given: ImportOptions) -> Chained:
         return network_of(name, {name: document}, name_or_path, given)
     check_values([document], given)
     if "workload" in document.data:
-        from models.timeloop.accelforge import network_of_workload
+        from models.timeloop.cascade import network_of_workload
 
         given.refuse_beside(("dim", "edges"), name_or_path, "Timeloop's problems")
         return network_of_workload(name, document, given)

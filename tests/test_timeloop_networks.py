@@ -141,7 +141,7 @@ def test_several_dimensions_can_be_one_dim(tmp_path: Path, capsys: pytest.Captur
     assert "must be NAME=DIM,.. with dims of N, G, K, P, Q, C, R, S, not 'b=Z'" in check("--dims", "b=Z")
     assert "'b' is given twice" in check("--dims", "b=G,b=N")
     (tmp_path / "one.yaml").write_text(f"{ATTENTION}  dims: {{b: G, h: G, m: Q}}\n")
-    assert "G6 K6 P5 Q4 C7" in check()
+    assert "G6 K6 Q4 P5 C7" in check()
     assert "G6 K6 P4 Q5 C7" in check("--dims", "m=P")
 
 

@@ -15,9 +15,10 @@ from typing import Any, Self
 from pydantic import Field, model_validator
 
 from models.layer import Dim, Extent, Name
-from models.timeloop.chain import Chained, adds_up, chained
+from models.timeloop.chain import Chained, chained
 from models.timeloop.contraction import Contraction, DataSpaces, Expression, contraction
 from models.timeloop.edges import LayerName, Sources, edges_of
+from models.timeloop.joining import adds_up
 from overlapim_files import Document, FileModel, InputError, fault, shorten
 
 _OPERAND = r"\s*([A-Za-z]\w*)((?:\[\w+\])+)\s*"
