@@ -30,7 +30,9 @@ SUFFIXES = (".yaml", ".yml")
 MERGES = ("<<", "<<<")
 Pairs = list[tuple[yaml.Node, yaml.Node]]
 
-_INCLUSION = re.compile(r"""[ \t]*\{\{-?\s*include_text\(\s*["']([^"'\n]{1,400})["']\s*\)\s*-?\}\}[ \t\r]*""")
+_INCLUSION = re.compile(
+    r"""[ \t]*\{\{-?\s*include_text\(\s*["']([^"'\n]{1,400})["']\s*\)\s*-?\}\}[ \t\r]*(#.*)?"""
+)
 _DEFAULT = re.compile(r"\{%-?\s*set\s+(\w+)\s*=\s*(\w+)\s*\|\s*default\(\s*(\w{1,40})\s*\)\s*-?%\}")
 _VALUE = re.compile(r"\{\{\s*([A-Za-z_]\w{0,99})\s*\}\}")
 _COMMENT = re.compile(r"(^|[ \t])#.*")

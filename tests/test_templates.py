@@ -41,7 +41,7 @@ def file(tmp_path: Path) -> Path:
 
 
 def test_what_is_included_can_be_taken_over_and_changed(file: Path) -> None:
-    text = "{{include_text('../base.yaml')}}\nown:\n  <<<: *shared\n  size: {rows: 9}\n"
+    text = "{{include_text('../base.yaml')}} # shared\nown:\n  <<<: *shared\n  size: {rows: 9}\n"
     assert filled(text, file)["own"] == {"size": {"rows": 9, "columns": 5}, "count": 2}
     assert filled(text.replace("<<<", "<<"), file)["own"] == {"size": {"rows": 9}, "count": 2}
 
