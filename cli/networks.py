@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cli.options import integer
+
 if TYPE_CHECKING:
     from models.network import Dim, Network
     from models.notes import Note
@@ -88,8 +90,7 @@ BatchSize = Annotated[
     int,
     typer.Option(
         "--batch",
-        min=1,
-        max=2**20,
+        parser=integer(1, 2**20),
         metavar="N",
         help="So many inferences at once, of a network that has no batch.",
     ),
@@ -104,14 +105,14 @@ def network_with_notes(
     edges: Path | None = None,
 ) -> tuple[Network, Sequence[Note]]:
     """Return a network, and what was not taken over from its file as it stands there."""
-    from models.library import OPEN, import_file, is_file, is_onnx, load_network
+    from models.library import import_file, is_file, is_onnx, load_network
     from models.timeloop.load import ImportOptions
     from overlapim_files import InputError
 
     values = {x.axis: x.value for x in extents or ()}
     given = ImportOptions(dims or {}, values, edges)
     if is_onnx(name):
-        given.refuse_beside(("dim",), name, "Timeloop's problems")
+        given.refuse_beside(("dim",), name)
         from models.onnx.load import import_onnx
 
         imported = import_onnx(name, values)
@@ -121,7 +122,7 @@ def network_with_notes(
     if is_file(name):
         found = import_file(name, given)
         return found.network, found.notes
-    given.refuse_beside((), name, OPEN)
+    given.refuse_beside((), name)
     return load_network(name), ()
 
 

@@ -50,9 +50,6 @@ class Sequence:
 
 
 SEQUENCES = {"bert-base": Sequence(bert_base, 512), "gpt2": Sequence(gpt2, 1024)}
-OPEN = "ONNX files and those of Timeloop and its kind"
-"""Networks of which something may be left to say."""
-
 TOKENS = 128
 """Length of a sequence unless the name says otherwise, as in `bert-base:512`."""
 
@@ -122,9 +119,9 @@ def import_file(name_or_path: str, given: ImportOptions) -> Chained:
     if "workload" in document.data:
         from models.timeloop.cascade import network_of_workload
 
-        given.refuse_beside(("dim", "edges"), name_or_path, "Timeloop's problems")
+        given.refuse_beside(("dim", "edges"), name_or_path)
         return network_of_workload(name, document, given)
-    given.refuse_beside((), name_or_path, OPEN)
+    given.refuse_beside((), name_or_path)
     if LIST in document.data:
         from models.timeloop.zigzag import network_of_layers
 

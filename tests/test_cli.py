@@ -254,6 +254,7 @@ MISTAKES = {
     "warm start is text": (["solve", *TOY, "--warm-start", "file.txt", "-o", "out"], "file.txt:1"),
     "too much to try": (["solve", *TOY, "-m", "exhaustive", "-o", "out"], "exhaustive"),
     "seed is text": (["solve", *TOY, "-s", "x", "-o", "out"], "--seed"),
+    "batch is text": (["solve", *TOY, "--batch", "x"], "must be an integer from 1 to 1048576, not 'x'"),
     "negative seed": (["solve", *TOY, "--seed", "-3", "-o", "out"], "--seed"),
     "does not fit": (["solve", "resnet18", "--hw", "toy", "-o", "out/deep"], "rows"),
     "out is empty": (["solve", *TOY, "--out", ""], "--out"),

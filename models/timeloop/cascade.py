@@ -70,7 +70,7 @@ def network_of_workload(name: str, document: Document, given: ImportOptions) -> 
         raise InputError(f"{document.name}: there are copies only")
     if not cascade.is_connected:
         return chained(name, cascade.made, str(given.edges or document.name), given.said_edges())
-    given.refuse_beside(("dim",), document.name, "layers that name no tensor of each other")
+    given.refuse_beside(("dim",), document.name)
     edges = edges_of(document.name, cascade.inputs, cascade.reads)
     return chained(name, cascade.made, document.name, edges, cascade.factors)
 

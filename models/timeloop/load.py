@@ -28,6 +28,13 @@ FOREIGN = ("problem", "problem_base_ignore", "workload")
 NAMED_VALUES = ("BATCH_SIZE", "ENCODED_INPUT_BITS", "ENCODED_WEIGHT_BITS", "ENCODED_OUTPUT_BITS")
 """Bounds that CiMLoop's workloads leave open; one image, and values that are not cut into slices of bits."""
 
+TAKERS = {
+    "dim": "ONNX files and those of Timeloop and its kind",
+    "dims": "Timeloop's problems",
+    "edges": "Timeloop's problems and others that name no tensor of each other",
+}
+"""The networks for which an option says something."""
+
 MOST_FILES = 4096
 MOST_CHARACTERS = 150
 
@@ -47,11 +54,11 @@ class ImportOptions:
     values: Mapping[str, int] = field(default_factory=dict)
     edges: Path | None = None
 
-    def refuse_beside(self, taken: Collection[str], name: str, takers: str) -> None:
+    def refuse_beside(self, taken: Collection[str], name: str) -> None:
         """Check that nothing is given but what is taken of a network. Raises InputError."""
         options = {"dims": self.dims, "dim": self.values, "edges": self.edges}
         if option := next((key for key, value in options.items() if value and key not in taken), None):
-            raise InputError(f"--{option}: only for {takers}, not for {shorten(name)}")
+            raise InputError(f"--{option}: only for {TAKERS[option]}, not for {shorten(name)}")
 
     def said_edges(self) -> Edges:
         """Return the edges of the file that is given; none without one. Raises InputError."""
@@ -151,7 +158,7 @@ def network_of(name: str, documents: Mapping[str, Document], source: str, given:
     """Return problems as a network, with what is to be said of them. Raises InputError."""
     check_values(documents.values(), given)
     problems = {layer: _problem(document, given) for layer, document in documents.items()}
-    known = {dimension for x in problems.values() for dimension in x.shape.dimensions}
+    known = dict.fromkeys(dimension for x in problems.values() for dimension in x.shape.dimensions)
     if unknown := next((x for x in given.dims if x not in known), None):
         raise InputError(f"--dims: no problem has a dimension {unknown!r}{nearest(unknown, known)}")
     made = {layer: x.contraction for layer, x in problems.items()}
