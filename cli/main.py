@@ -132,8 +132,10 @@ def _misused(error: Any) -> int:
     context = getattr(error, "ctx", None)
     path = context.command_path if context else NAME
     message = error.format_message().rstrip(".")
-    if message:  # none if all of the help has been shown instead
-        console.error(f"{message} (see {path} --help)")
+    commands = getattr(context and context.command, "commands", {})
+    if commands and "Did you mean" not in message and "command" in message:
+        message += f"; give one of {', '.join(commands)}"
+    console.error(f"{message} (see {path} --help)")
     return WRONG
 
 

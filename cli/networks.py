@@ -1,16 +1,19 @@
-"""Networks as commands take them: built in or from a file, which may be an ONNX file with open axes."""
+"""Networks as commands take them: built in, or from a file, with what else is to be said of it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cli.options import integer
+
 if TYPE_CHECKING:
-    from models.network import Network
-    from models.onnx.build import Note
+    from models.network import Dim, Network
+    from models.notes import Note
 
 SHOWN_NOTES = 12
 """Rows of the table of notes beside an answer; `models check` has all of them."""
@@ -38,7 +41,43 @@ Extents = Annotated[
         "--dim",
         parser=axis_extent,
         metavar="NAME=VALUE",
-        help="Extent of an axis that an ONNX file leaves open, such as batch=1; once for each axis.",
+        help="Extent of an axis that an ONNX file leaves open, such as batch=1, or value of a name among the "
+        "bounds of a Timeloop problem; once for each.",
+    ),
+]
+
+
+def dim_names(given: object) -> dict[str, str]:
+    """Return the dims that NAME=DIM,NAME=DIM gives to dimensions."""
+    from models.layer import DIMS
+
+    pairs = [pair.partition("=") for pair in str(given).split(",")]
+    for name, _, dim in pairs:
+        if not name or dim not in DIMS:
+            known = ", ".join(DIMS)
+            raise typer.BadParameter(
+                f"must be NAME=DIM,.. with dims of {known}, not {f'{name}={dim}'[:40]!r}"
+            )
+    if twice := next((name for name, *_ in pairs if [x for x, *_ in pairs].count(name) > 1), None):
+        raise typer.BadParameter(f"{twice[:40]!r} is given twice")
+    return {name: dim for name, _, dim in pairs}
+
+
+DimNames = Annotated[
+    Any,
+    typer.Option(
+        "--dims",
+        parser=dim_names,
+        metavar="NAME=DIM,..",
+        help="Which loop dims the dimensions of a Timeloop problem are, as in b=N,h=G; several may be one.",
+    ),
+]
+EdgesFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--edges",
+        metavar="FILE",
+        help="Which layer reads which in a directory of Timeloop problems, where shapes do not tell.",
     ),
 ]
 Strict = Annotated[
@@ -51,8 +90,7 @@ BatchSize = Annotated[
     int,
     typer.Option(
         "--batch",
-        min=1,
-        max=2**20,
+        parser=integer(1, 2**20),
         metavar="N",
         help="So many inferences at once, of a network that has no batch.",
     ),
@@ -60,31 +98,48 @@ BatchSize = Annotated[
 
 
 def network_with_notes(
-    name: str, extents: Sequence[AxisExtent] | None, strict: bool
+    name: str,
+    extents: Sequence[AxisExtent] | None,
+    strict: bool,
+    dims: Mapping[str, Dim] | None = None,
+    edges: Path | None = None,
 ) -> tuple[Network, Sequence[Note]]:
     """Return a network, and what was not taken over from its file as it stands there."""
-    from models.library import is_onnx, load_network
+    from models.library import import_file, is_file, is_onnx, load_network
+    from models.timeloop.load import ImportOptions
     from overlapim_files import InputError
 
-    if not is_onnx(name):
-        if extents or strict:
-            raise InputError(f"--{'dim' if extents else 'strict'}: only for ONNX files, not for {name}")
-        return load_network(name), ()
-    from models.onnx.load import import_onnx
+    values = {x.axis: x.value for x in extents or ()}
+    given = ImportOptions(dims or {}, values, edges)
+    if is_onnx(name):
+        given.refuse_beside(("dim",), name)
+        from models.onnx.load import import_onnx
 
-    imported = import_onnx(name, {x.axis: x.value for x in extents or ()})
-    return imported.exactly() if strict else imported.network, imported.notes
+        imported = import_onnx(name, values)
+        return imported.exactly() if strict else imported.network, imported.notes
+    if strict:
+        raise InputError(f"--strict: only for ONNX files, not for {name}")
+    if is_file(name):
+        found = import_file(name, given)
+        return found.network, found.notes
+    given.refuse_beside((), name)
+    return load_network(name), ()
 
 
 def given_network(
-    name: str, extents: Sequence[AxisExtent] | None = None, strict: bool = False, batch: int = 1
+    name: str,
+    extents: Sequence[AxisExtent] | None = None,
+    strict: bool = False,
+    batch: int = 1,
+    dims: Mapping[str, Dim] | None = None,
+    edges: Path | None = None,
 ) -> Network:
     """Return a network; say on standard error what was not taken over from its file as it stands there."""
     from cli.show.console import QUIET, say
     from cli.show.notes import show_notes
     from models.batch import batched
 
-    network, notes = network_with_notes(name, extents, strict)
+    network, notes = network_with_notes(name, extents, strict, dims, edges)
     if not QUIET.get():
         show_notes(notes[:SHOWN_NOTES])
     if len(notes) > SHOWN_NOTES:

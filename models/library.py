@@ -25,12 +25,19 @@ from models.mobilenet import mobilenetv2
 from models.network import Network
 from models.resnet import resnet18, resnet50
 from models.squeezenet import squeezenet
-from models.timeloop.chain import chained, layer_name, load_directory
-from models.timeloop.problem import ProblemFile
+from models.timeloop.chain import Chained
+from models.timeloop.load import (
+    ImportOptions,
+    check_values,
+    layer_name,
+    load_directory,
+    network_of,
+    read_document,
+)
 from models.toy import toy
 from models.transformer import BERT_BASE, encode
 from models.vgg import vgg16, vgg19
-from overlapim_files import InputError, load_either, looks_like_path, shorten, unknown
+from overlapim_files import LIST, InputError, looks_like_path, shorten, unknown
 
 NETWORKS: dict[str, Callable[[], Network]] = {
     "toy": toy,
@@ -90,13 +97,20 @@ def is_onnx(name_or_path: str) -> bool:
     return name_or_path.lower().endswith(".onnx")
 
 
+def is_file(name_or_path: str) -> bool:
+    """Return whether a network's name is that of a file or a directory, since none built in is called so."""
+    built_in = name_or_path.partition(":")[0] in network_names()
+    return not built_in and looks_like_path(name_or_path)
+
+
 def load_network(name_or_path: str) -> Network:
     """Return a built-in network, or read a network file; a built-in name goes before a file of that name.
 
-    A file may be a Timeloop problem, and a directory holds such problems, one for each layer. A network for a
-    sequence may be given the number of tokens after a colon, `bert-base:512`, and a language model a pass
-    with it: `gpt2:prefill@512`, `gpt2:decode@512`. Axes that an ONNX file leaves open are an error;
-    `import_onnx` takes their extents.
+    A file may be a Timeloop problem, and a directory holds such problems, one for each layer; or it is a
+    workload of AccelForge or a list of layers of ZigZag. A network for a sequence may be given the number of
+    tokens after a colon, `bert-base:512`, and a language model a pass with it: `gpt2:prefill@512`,
+    `gpt2:decode@512`. What a file leaves open is an error or has a default; `import_onnx` and `import_file`
+    take it.
 
     Raises
     ------
@@ -116,20 +130,38 @@ def load_network(name_or_path: str) -> Network:
         from models.onnx.load import import_onnx
 
         return import_onnx(name_or_path).network
-    if looks_like_path(name_or_path):
-        return _from_path(Path(name_or_path))
-    raise unknown("network", name_or_path, network_names())
+    return import_file(name_or_path, ImportOptions()).network
 
 
-def _from_path(path: Path) -> Network:
-    """Read a network file, a Timeloop problem, or a directory of such problems."""
+def import_file(name_or_path: str, given: ImportOptions) -> Chained:
+    """Read a network file, Timeloop's problems or other programs' layers; with what is to be said of them.
+
+    Raises
+    ------
+    InputError
+        if there is no such file, it is not a valid network, or nothing in it is open that is given.
+    """
+    if not looks_like_path(name_or_path):
+        raise unknown("network", name_or_path, network_names())
+    path = Path(name_or_path)
     if _is_directory(path):
-        return load_directory(path)
-    found = load_either(path, ProblemFile, Network)
-    if isinstance(found, ProblemFile):
-        name = layer_name(path)
-        return chained(name, [(name, found)], str(path))
-    return found
+        return load_directory(path, given)
+    document = read_document(path, given)
+    name = layer_name(path)
+    if "problem" in document.data:
+        return network_of(name, {name: document}, name_or_path, given)
+    check_values([document], given)
+    if "workload" in document.data:
+        from models.timeloop.cascade import network_of_workload
+
+        given.refuse_beside(("dim", "edges"), name_or_path)
+        return network_of_workload(name, document, given)
+    given.refuse_beside((), name_or_path)
+    if LIST in document.data:
+        from models.timeloop.zigzag import network_of_layers
+
+        return network_of_layers(name, document)
+    return Chained(document.record(Network), ())
 
 
 def _is_directory(path: Path) -> bool:

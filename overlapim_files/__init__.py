@@ -2,16 +2,19 @@
 
 A file is checked in steps, each of which can trust the one before. `disk` reads its text, `plain_yaml` makes
 plain data of it, and `loading` has pydantic make a record of that, of a class as in `model`. `wording` says
-what is wrong, with `errors`. `dumping` makes text of a record, and `disk` writes it.
+what is wrong, with `errors`. `dumping` makes text of a record, and `disk` writes it. `templates` is for other
+programs' files, which may include each other.
 """
 
 from overlapim_files.disk import looks_like_path, write_bytes, write_parts, write_text
 from overlapim_files.dumping import digest, dump
 from overlapim_files.errors import InputError, nearest, shorten, unknown
-from overlapim_files.loading import load, load_either, load_json, parse
+from overlapim_files.loading import LIST, Document, load, load_document, load_json, parse
 from overlapim_files.model import FileModel, Step, fault
 
 __all__ = [
+    "LIST",
+    "Document",
     "FileModel",
     "InputError",
     "Step",
@@ -19,7 +22,7 @@ __all__ = [
     "dump",
     "fault",
     "load",
-    "load_either",
+    "load_document",
     "load_json",
     "looks_like_path",
     "nearest",

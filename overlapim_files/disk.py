@@ -17,6 +17,8 @@ MAX_BYTES = 64 * 2**20
 
 def looks_like_path(name: str) -> bool:
     """Return whether a word names a file rather than something built in: by its looks, or as there is one."""
+    if not name:
+        return False
     if re.search(r"[/\\]|\.(ya?ml|json)$", name):
         return True
     with contextlib.suppress(OSError, ValueError):

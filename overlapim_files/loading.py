@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -12,10 +15,10 @@ from overlapim_files.disk import read_text
 from overlapim_files.errors import InputError, shorten
 from overlapim_files.model import FROM_FILE
 from overlapim_files.plain_yaml import parse_yaml
+from overlapim_files.templates import parse_template
 from overlapim_files.wording import check_format, dotted, explain, sentence
 
 M = TypeVar("M", bound=BaseModel)
-F = TypeVar("F", bound=BaseModel)
 
 
 def load(path: str | Path, model: type[M]) -> M:
@@ -29,13 +32,53 @@ def load(path: str | Path, model: type[M]) -> M:
     return parse(read_text(Path(path)), model, str(path))
 
 
-def load_either(path: str | Path, foreign: type[F], model: type[M]) -> F | M:
-    """Read a file into `foreign`, a record of one field, if the file has that key, else into `model`."""
-    root, data = parse_yaml(read_text(Path(path)), str(path))
-    (key,) = foreign.model_fields
-    if isinstance(data, dict) and key in data:
-        return _record(root, data, foreign, str(path))
-    return _record(root, data, model, str(path))
+@dataclass(frozen=True)
+class Document:
+    """A YAML file as plain data, which knows on which line everything stands.
+
+    A list is in `LIST`; `used` are the names of values that were filled in.
+    """
+
+    name: str
+    root: yaml.Node
+    data: dict[str, Any]
+    used: frozenset[str]
+
+    def record(self, model: type[M], **given: Any) -> M:
+        """Return the record of the data, with keys that are `given` besides. Raises InputError."""
+        return _record(self.root, {**self.data, **given}, model, self.name)
+
+
+LIST = "list"
+"""The key under which a document has what stands in its file as a list."""
+
+
+def load_document(path: str | Path, values: Mapping[str, int], foreign: Collection[str]) -> Document:
+    """Read a file in which other programs' YAML may stand: templates, anchors and merge keys.
+
+    These are filled in if one of the `foreign` keys or a template begins a line; other files are plain.
+
+    Parameters
+    ----------
+    values : what names in a template stand for.
+
+    Raises
+    ------
+    InputError
+        if the file cannot be read or is not YAML of its kind.
+    """
+    text, name = read_text(Path(path)), str(path)
+    keys = "|".join(map(re.escape, foreign))
+    if re.search(rf"^(({keys})[ \t]*:|\{{[{{%])", text, re.MULTILINE):
+        root, data, used = parse_template(text, Path(path), values)
+    else:
+        (root, data), used = parse_yaml(text, name), set()
+    if isinstance(data, list):
+        root = yaml.MappingNode("", [(yaml.ScalarNode("", LIST, root.start_mark), root)], root.start_mark)
+        data = {LIST: data}
+    if not isinstance(data, dict):
+        check_format(data, root, BaseModel, name)
+    return Document(name, root, data, frozenset(used))
 
 
 def parse(text: str, model: type[M], name: str) -> M:

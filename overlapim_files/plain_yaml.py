@@ -7,7 +7,8 @@ document is put together. Then the nodes, which know on which line everything st
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import yaml
@@ -30,11 +31,21 @@ _INTEGER = re.compile(r"[-+]?(0|[1-9][0-9_]*)")
 
 def parse_yaml(text: str, name: str) -> tuple[yaml.Node, Any]:
     """Return the root node and the plain data of a YAML text."""
+    if text.lstrip().startswith(("{{", "{%")):
+        raise InputError(f"{name}: a template, not YAML; what it is filled in to can be read")
+    with yaml_errors(name):
+        check_events(text, name, _reference)
+        root = compose(text, name)
+        return root, plain(root, name)
+
+
+@contextmanager
+def yaml_errors(name: str, before: int = 0) -> Iterator[None]:
+    """Say in one line what the YAML parser finds wrong; so many lines `before` are no lines of the file."""
     try:
-        root = _compose(text, name)
-        return root, _plain(root, name)
+        yield
     except yaml.MarkedYAMLError as error:
-        line = getattr(error.problem_mark or error.context_mark, "line", 0) + 1
+        line = getattr(error.problem_mark or error.context_mark, "line", 0) + 1 - before
         problem = str(error.problem or error.context)
         text = TOO_DEEP if TOO_DEEP_FOR_YAML in problem else f"not valid YAML: {problem}"
         raise InputError(f"{name}:{line}: {text}") from None
@@ -42,24 +53,37 @@ def parse_yaml(text: str, name: str) -> tuple[yaml.Node, Any]:
         raise InputError(f"{name}: not valid YAML: {shorten(str(error), 200)}") from None
 
 
-def _compose(text: str, name: str) -> yaml.Node:
-    """Return the root node, once the events show that there is nothing in it that could do harm."""
+def check_events(text: str, name: str, refused: Callable[[yaml.Event], str]) -> None:
+    """Check that there is nothing in a text that could do harm when it is put together.
+
+    Parameters
+    ----------
+    refused : says what is wrong with an event, beyond size, depth and tags; empty if nothing is.
+    """
     if found := _NOT_TEXT.search(text):
         line = text.count("\n", 0, found.start()) + 1
         raise InputError(f"{name}:{line}: not a text file: it holds the character {found[0]!r}")
-    if text.lstrip().startswith(("{{", "{%")):
-        raise InputError(f"{name}: a template, not YAML; what it is filled in to can be read")
     depth = values = documents = 0
     for event in yaml.parse(text, Loader=_Loader):
         documents += isinstance(event, yaml.DocumentStartEvent)
         values += isinstance(event, yaml.NodeEvent)
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-        if problem := _problem(event, depth, values, documents):
+        if problem := _problem(event, depth, values, documents) or refused(event):
             raise InputError(f"{name}:{line_of(event)}: {problem}")
+
+
+def compose(text: str, name: str) -> yaml.Node:
+    """Return the root node of a text whose events have been checked."""
     node: yaml.Node | None = yaml.compose(text, Loader=_Loader)
     if node is None:
         raise InputError(f"{name}: the file is empty")
     return node
+
+
+def _reference(event: yaml.Event) -> str:
+    if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
+        return "anchors and aliases (& and *) are not read; write the value out, or quote the text"
+    return ""
 
 
 def _problem(event: yaml.Event, depth: int, values: int, documents: int) -> str:
@@ -69,14 +93,12 @@ def _problem(event: yaml.Event, depth: int, values: int, documents: int) -> str:
         return TOO_DEEP
     if values > MAX_VALUES:
         return f"more than {MAX_VALUES} values"
-    if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
-        return "anchors and aliases (& and *) are not read; write the value out, or quote the text"
     if tag := getattr(event, "tag", None):
         return f"tags such as {shorten(tag)} are not read; write the plain value, or quote the text"
     return ""
 
 
-def _plain(node: yaml.Node, name: str) -> Any:
+def plain(node: yaml.Node, name: str) -> Any:
     """Return the data that a node stands for, made of dict, list, str, int, float, bool and None only."""
     if isinstance(node, yaml.MappingNode):
         data: dict[str, Any] = {}
@@ -84,10 +106,10 @@ def _plain(node: yaml.Node, name: str) -> Any:
             key = _key(key_node, name)
             if key in data:
                 raise InputError(f"{name}:{line_of(key_node)}: the key {shorten(repr(key))} is given twice")
-            data[key] = _plain(value_node, name)
+            data[key] = plain(value_node, name)
         return data
     if isinstance(node, yaml.SequenceNode):
-        return [_plain(item, name) for item in node.value]
+        return [plain(item, name) for item in node.value]
     return _scalar(node, name)
 
 

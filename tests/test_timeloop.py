@@ -132,7 +132,7 @@ def test_what_else_stands_in_a_file_is_passed_over() -> None:
 
 WRONG = {
     "misspelt coefficient": (
-        "{C: 3, K: 1, N: 1, P: 9, Q: 9, R: 3, S: 3, HStride: 2}",
+        "{C: 3, K: 1, N: 1, P: 9, Q: 9, R: 3, S: 3, Hstrid: 2}",
         "did you mean 'Hstride'",
     ),
     "misspelt instance": ("{shape: cnn_layer, instanse: {C: 3}}", "did you mean 'instance'"),
@@ -455,7 +455,9 @@ def test_export(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
     files = tmp_path / "deep" / "files"
     assert call("export", solution, "--to", "timeloop", "-o", str(files)) == 0
-    assert len(list(files.iterdir())) == 4 * len(network.layers)
+    assert len(list(files.iterdir())) == 4 * len(network.layers) + 1
+    again = load_network(str(files))
+    assert (again.macs, again.weights, again.producers) == (network.macs, network.weights, network.producers)
     for i, (layer, mapping) in enumerate(zip(network.layers, mappings, strict=True), 1):
         assert read_mapping(files / f"{i}-{layer.name}.mapping.yaml", layer).loops == mapping.loops
         assert load(files / f"{i}-{layer.name}.problem.yaml", ProblemFile).problem.contraction.dims
@@ -491,4 +493,4 @@ def test_files_and_directories_on_the_command_line(
     assert "has 0 .yaml or .yml files" in capsys.readouterr().err
     (tmp_path / "template.yaml").write_text("{{include_text('base.yaml')}}\nproblem: {}\n")
     assert run(["solve", str(tmp_path / "template.yaml")], time.monotonic()) == 2
-    assert "a template, not YAML" in capsys.readouterr().err
+    assert "base.yaml: cannot be read: no such file" in capsys.readouterr().err

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 app = typer.Typer(
     help="Derive a hardware file from technology, bit widths and timing. Without options each command gives "
     "the costs of a built-in chip; docs/hardware.md explains the formulas.",
-    no_args_is_help=True,
 )
 
 _NS = quantity("nanoseconds", 0.001, 1_000_000)

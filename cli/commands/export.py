@@ -32,7 +32,8 @@ def export_command(solution: SolutionFile, to: ExportForm = "loops", out: OutDir
     """Write how each layer of a solution runs: as a loop nest to read, or as files for other programs.
 
     The nests are printed, or written to DIR/loops.txt. Timeloop gets a problem, a mapping and an architecture
-    for each layer, and the nest lies beside them. aim_simulator gets a trace of each layer and one of the
+    for each layer; the nest lies beside them, and a file of edges, by which the directory is a network
+    again. aim_simulator gets a trace of each layer and one of the
     network, of solutions on chips of AiM's kind. The solution is recomputed first.
 
     Examples:
@@ -83,13 +84,16 @@ def _loops(solution: Solution, plan: Plan) -> Iterator[tuple[str, Iterable[str]]
 
 def _timeloop(solution: Solution, plan: Plan) -> Iterator[tuple[str, Iterable[str]]]:
     """Yield the name and the parts of each file for Timeloop."""
-    from models.timeloop.write import problem_text
+    from models.timeloop.load import EDGES
+    from models.timeloop.write import edges_text, problem_text
     from solver.export.timeloop import architecture_text, mapping_text
 
     layers = _layers(solution, plan)
     nests = _nests(solution.hardware, layers)
-    starts = _starts([layer.name for layer, _ in layers])
-    for start, (layer, profile), nest in zip(starts, layers, nests, strict=True):
+    starts = dict(zip(solution.network.index, _starts(list(solution.network.index)), strict=True))
+    yield EDGES, [edges_text(solution.network, starts)]
+    for (layer, profile), nest in zip(layers, nests, strict=True):
+        start = starts[layer.name]
         mapping, bits = profile.mapping, solution.hardware.bits.activation
         yield f"{start}.problem.yaml", [problem_text(layer)]
         yield f"{start}.mapping.yaml", [mapping_text(layer, mapping)]

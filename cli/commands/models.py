@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from cli.answers import answer, answering
-from cli.networks import BatchSize, Extents, Strict, given_network, network_with_notes
+from cli.networks import BatchSize, DimNames, EdgesFile, Extents, Strict, given_network, network_with_notes
 from cli.options import AsFile, CatalogueName, CheckedFile
 
 if TYPE_CHECKING:
@@ -64,6 +64,8 @@ def show_network(
     dim: Extents = None,
     strict: Strict = False,
     batch: BatchSize = 1,
+    dims: DimNames = None,
+    edges: EdgesFile = None,
     as_file: AsFile = False,
 ) -> None:
     """Show the layers of a network and what each of them reads.
@@ -75,7 +77,7 @@ def show_network(
     from cli.records.catalogue import layer_summary, network_summary
     from overlapim_files import dump
 
-    network = given_network(name, dim, strict, batch)
+    network = given_network(name, dim, strict, batch, dims, edges)
     if as_file:
         answer(network, lambda: print(dump(network), end=""))
     else:
@@ -104,19 +106,27 @@ def _show_network(network: ShownNetwork) -> None:
 
 @app.command("check")
 @answering
-def check_network(file: CheckedFile, dim: Extents = None, strict: Strict = False) -> None:
+def check_network(
+    file: CheckedFile,
+    dim: Extents = None,
+    strict: Strict = False,
+    dims: DimNames = None,
+    edges: EdgesFile = None,
+) -> None:
     """Check a network file and print what it adds up to.
 
-    Of an ONNX file it lists the nodes that could not be taken over as they stand, and what happened to them.
+    Of an ONNX file it lists the nodes that could not be taken over as they stand, and what happened to them;
+    of a directory of Timeloop problems what had to be guessed.
 
     Examples:
 
       overlapim models check net.yaml
       overlapim models check net.onnx --dim batch=1
+      overlapim models check layers --edges edges.yaml
     """
     from cli.records.catalogue import network_summary
 
-    network, notes = network_with_notes(file, dim, strict)
+    network, notes = network_with_notes(file, dim, strict, dims, edges)
     summary = replace(network_summary(network), notes=tuple(notes))
     answer(summary, lambda: _show_check(summary))
 

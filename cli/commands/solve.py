@@ -15,7 +15,7 @@ from typer.core import TyperCommand
 from cli.amounts import Amount, cycles_or_time, picojoules
 from cli.answers import answer, answering
 from cli.interrupt import Interrupt, interruptible
-from cli.networks import BatchSize, Extents, Strict, given_network
+from cli.networks import BatchSize, DimNames, EdgesFile, Extents, Strict, given_network
 from cli.options import (
     ALL_CORES,
     DEFAULT_HARDWARE,
@@ -202,6 +202,8 @@ def solve_command(
     dim: Extents = None,
     strict: Strict = False,
     batch: BatchSize = 1,
+    dims: DimNames = None,
+    edges: EdgesFile = None,
     method: Method = None,
     strategy: StrategyOption = None,
     time_limit: TimeLimit = DEFAULT_SECONDS,
@@ -243,7 +245,7 @@ def solve_command(
         raise typer.BadParameter(f"--deterministic takes one process, not --workers {workers}")
     with interruptible() as interrupt:
         processes = workers or (1 if deterministic else ALL_CORES)
-        load = partial(given_network, network, dim, strict, batch)
+        load = partial(given_network, network, dim, strict, batch, dims, edges)
         wish = Wish(objective, inferences, latency_at_most, interval_at_most, energy_at_most)
         task = _task(load, hw, weights, method, strategy, warm_start, seed, processes, wish)
         stop = replace(

@@ -10,7 +10,7 @@ from models.layer import Dim
 from models.network import Layer, Network
 
 if TYPE_CHECKING:
-    from models.onnx.build import Note
+    from models.notes import Note
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from models.layer import AXES, DIMS, Axes, AxisAccess, AxisName, Dim, Layer, NetworkInput, Operand
+from models.notes import Note
 from models.onnx.access import (
     Concatenation,
     Digit,
@@ -35,16 +36,6 @@ MAX_PARTS = 256
 MAX_ALL_PARTS = 2**16
 MAX_WINDOWS = 64
 MAX_LAYERS = 4096
-
-
-@dataclass(frozen=True)
-class Note:
-    """Something that was not taken over as it stands in the file; `widened` if more is read than in truth."""
-
-    node: str
-    operator: str
-    text: str
-    widened: bool = False
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,10 @@ import numpy.typing as npt
 from pydantic import ValidationError
 
 from models.network import FORMAT, Network
+from models.notes import Note
 from models.onnx import elementwise, products, rows, sliding, views
 from models.onnx.access import Tensor, constant
-from models.onnx.build import Builder, Note
+from models.onnx.build import Builder
 from models.onnx.graph import MAX_VALUES, Graph, Node, check_shape, read_graph
 from models.onnx.operands import Handler, operators
 from models.onnx.origin import Placed, nodes_between, placed

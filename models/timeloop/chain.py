@@ -1,152 +1,90 @@
-"""Timeloop problems one after the other as a network: which layer reads which, told by their extents.
+"""Layers without producers as a network: which reads which, as edges say or as their extents tell.
 
-A problem says nothing of padding, of pooling, or of where its inputs come from. The rules by which these are
-found are in docs/timeloop.md.
+The rules are in docs/timeloop.md.
 """
 
 from __future__ import annotations
 
-import re
-from bisect import bisect_left
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 from pydantic import ValidationError
 
-from models.layer import AXES, AxisName, Dim, Flatten
-from models.network import FORMAT, Axes, AxisAccess, Layer, Network, NetworkInput, Operand, Window
+from models.layer import Axes
+from models.network import FORMAT, Layer, Network, NetworkInput
+from models.notes import Note
 from models.timeloop.contraction import Contraction
-from models.timeloop.problem import ProblemFile
-from overlapim_files import InputError, load
+from models.timeloop.edges import Edges, Sources
+from models.timeloop.guesses import add_residuals, ambiguous_notes, unread_notes
+from models.timeloop.joining import (
+    Joining,
+    added_operand,
+    factor_operand,
+    fault_of,
+    given_operands,
+    nearest_operand,
+)
+from overlapim_files import InputError, nearest
 
-SUFFIXES = (".yaml", ".yml")
-MOST_FILES = 4096
-MOST_CHARACTERS = 150
+
+@dataclass(frozen=True)
+class Chained:
+    """A network, and what had to be guessed or cannot be known of it."""
+
+    network: Network
+    notes: tuple[Note, ...]
 
 
-def load_directory(path: Path) -> Network:
-    """Return the network of the problem files in a directory, in the order of their names (2 before 10).
+def chained(
+    name: str,
+    made: Mapping[str, Contraction],
+    source: str,
+    edges: Edges,
+    factors: Mapping[str, Axes] | None = None,
+) -> Chained:
+    """Return layers as a network.
+
+    A layer reads what its edges say; else the nearest one before it that fits, or an input of its own.
+
+    Parameters
+    ----------
+    made : what each layer computes, in their order.
+    source : stands for the files in errors.
+    factors : how layers read what stands for their weights, of those of which extents need not tell.
 
     Raises
     ------
     InputError
-        if there are none, or one of them is not a problem that can be imported.
+        if an edge joins what does not go together, or the layers make no network.
     """
+    shapes = {layer: x.shape for layer, x in made.items()}
+    chain = Joining(made, edges, source, shapes, factors or {})
+    _check_names(chain)
+    for layer, sources in ((layer, edges.reads.get(layer, Sources())) for layer in made):
+        reads = given_operands(chain, layer, sources) or nearest_operand(chain, layer)
+        reads += factor_operand(chain, layer, sources)
+        chain.operands[layer] = (*reads, *(added_operand(chain, layer, other) for other in sources.add))
+        chain.latest.pop(chain.shapes[layer], None)
+        chain.latest[chain.shapes[layer]] = layer
+    notes = (*add_residuals(chain), *unread_notes(chain), *ambiguous_notes(chain))
     try:
-        files = [file for file in path.iterdir() if file.suffix in SUFFIXES]
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {(error.strerror or 'unknown reason').lower()}") from None
-    if not 0 < len(files) <= MOST_FILES:
-        text = (
-            f"has {len(files)} {' or '.join(SUFFIXES)} files; 1 to {MOST_FILES} Timeloop problems are needed"
-        )
-        raise InputError(f"{path}: the directory {text}")
-    files.sort(key=lambda file: [int(x) if x.isdecimal() else x for x in re.split(r"(\d+)", file.name)])
-    problems = [(layer_name(file), load(file, ProblemFile)) for file in files]
-    return chained(layer_name(path.resolve()) or "network", problems, str(path))
-
-
-def layer_name(path: Path) -> str:
-    """Return what a file is called, fit for the name of a layer and, with more to it, of an input."""
-    return path.stem.encode("utf-8", "replace").decode()[:MOST_CHARACTERS]
-
-
-def chained(name: str, problems: Sequence[tuple[str, ProblemFile]], source: str) -> Network:
-    """Return problems as a network; each reads the nearest one before it that fits, or an input of its own.
-
-    Parameters
-    ----------
-    problems : the name of each layer, and its problem.
-    source : stands for the files in errors.
-    """
-    layers: list[Layer] = []
-    inputs: list[NetworkInput] = []
-    for layer, file in problems:
-        made = file.problem.contraction
-        operand = _nearest(made, layers)
-        if operand is None:
-            operand = Operand(producer=f"{layer}.input", axes=_axes(made, {}))
-            inputs.append(NetworkInput(name=operand.producer, shape=made.extents))
-        layers.append(Layer(name=layer, dims=made.dims, operands=(operand,)))
-    try:
-        return Network(format=FORMAT, name=name, inputs=tuple(inputs), layers=tuple(layers))
+        layers = [Layer(name=x, dims=made[x].dims, operands=chain.operands[x]) for x in made]
+        inputs = [NetworkInput(name=x, shape=shape) for x, shape in chain.inputs.items()]
+        found = Network(format=FORMAT, name=name, inputs=tuple(inputs), layers=tuple(layers))
     except ValidationError as error:
         raise InputError(f"{source}: {error.errors()[0]['msg']}") from None
+    return Chained(found, notes)
 
 
-def _nearest(made: Contraction, layers: Sequence[Layer]) -> Operand | None:
-    operands = (_fitted(made, layer) for layer in reversed(layers))
-    return next((operand for operand in operands if operand is not None), None)
-
-
-def _fitted(made: Contraction, producer: Layer) -> Operand | None:
-    """Return how a layer reads another one's output; None if the extents do not go together."""
-    batch, channels, height, width = made.extents
-    if batch != producer.shape[0]:
-        return None
-    if channels == producer.shape[1]:
-        return _over_image(made, producer)
-    if (height, width) == (1, 1) and made.forms.get("ch") == {"C": 1}:
-        return _flattened(made, producer)
-    return None
-
-
-def _over_image(made: Contraction, producer: Layer) -> Operand | None:
-    accesses = {}
-    for axis, extent in zip(AXES[2:], producer.shape[2:], strict=True):
-        access = _along(made, axis, extent)
-        if access is None:
-            return None
-        accesses[axis] = access
-    return Operand(producer=producer.name, axes=_axes(made, accesses))
-
-
-def _pooled(extent: int, factor: int) -> tuple[int, tuple[Window, ...]]:
-    """Return the extent that pooling by a factor leaves, and its window, which covers all that is pooled."""
-    left = max(extent // factor, 1)
-    if left == extent:
-        return extent, ()
-    covering = Window(scale=factor, shift=0, width=extent - factor * (left - 1))
-    return left, (Window(all=True) if left == 1 else covering,)
-
-
-def _along(made: Contraction, axis: AxisName, extent: int) -> AxisAccess | None:
-    """Return the access on an image axis: pooling if need be, then a sliding kernel with padding.
-
-    Padding is at most the kernel's reach on each side; less than a stride may be left over at the end.
-    """
-    terms = made.forms.get(axis, {})
-    kernel = sum(c * (made.dims[dim] - 1) for dim, c in terms.items() if dim in ("R", "S"))
-    stride = next((c for dim, c in terms.items() if dim in ("P", "Q")), 1)
-    needed = made.extents[AXES.index(axis)]
-    left, windows = _pooled(extent, extent // (needed + stride) + 1)
-    padding = max(needed - left, 0)
-    if padding > 2 * kernel:
-        return None
-    over = left if windows else None
-    return AxisAccess(terms=terms, offset=-((padding + 1) // 2), extent=over, windows=windows)
-
-
-def _flattened(made: Contraction, producer: Layer) -> Operand | None:
-    """Return how a fully connected layer reads an image, which may be pooled by one factor on both axes."""
-    _, channels, height, width = producer.shape
-
-    def elements(factor: int) -> int:
-        return channels * _pooled(height, factor)[0] * _pooled(width, factor)[0]
-
-    factors = range(1, max(height, width) + 1)
-    place = bisect_left(factors, -made.dims["C"], key=lambda factor: -elements(factor))
-    if place == len(factors) or elements(factors[place]) != made.dims["C"]:
-        return None
-    (rows, row_windows), (columns, column_windows) = (_pooled(x, factors[place]) for x in (height, width))
-    flatten = Flatten(terms=made.forms["ch"], shape=(channels, rows, columns))
-    given = {"h": AxisAccess(windows=row_windows), "w": AxisAccess(windows=column_windows)}
-    axes = Axes(n=AxisAccess(terms=made.forms.get("n", {})), **given)
-    return Operand(producer=producer.name, axes=axes, flatten=flatten)
-
-
-def _axes(made: Contraction, given: dict[AxisName, AxisAccess]) -> Axes:
-    """Return the accesses, those of an input that is exactly as large as needed where none are given."""
-    empty: dict[Dim, int] = {}
-    accesses = {axis: AxisAccess(terms=made.forms.get(axis, empty)) for axis in AXES} | given
-    return Axes(**accesses)
+def _check_names(chain: Joining) -> None:
+    """Check that the edges speak of layers and inputs that there are."""
+    known = dict.fromkeys((*chain.made, *chain.edges.inputs))
+    for layer, sources in chain.edges.reads.items():
+        if layer not in chain.made:
+            raise fault_of(chain, layer, f"there is no such layer{nearest(layer, chain.made)}")
+        for other in sources.names:
+            if other not in known:
+                raise fault_of(chain, layer, f"there is no layer or input {other!r}{nearest(other, known)}")
+        if inner := next((x for x in (*sources.concat, sources.times) if x in chain.edges.inputs), None):
+            text = f"input {inner!r} can be read or added, but be no part of a concatenation and no weights"
+            raise fault_of(chain, layer, text)

@@ -5,11 +5,13 @@ Names decide only where projections leave a choice; docs/timeloop.md has the rul
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import cycle
 
-from models.layer import AXES, MAX_EXTENT, AxisName, Dim
+from models.layer import AXES, MAX_EXTENT, OUTPUT_DIMS, AxisName, Dim
 from overlapim_files import fault
 
 Expression = tuple[tuple[str, int], ...]
@@ -25,6 +27,10 @@ AXIS_OF: dict[Dim, AxisName] = {
     "S": "w",
 }
 """The axis of the input on which a dim stands; K stands on none."""
+
+
+SLIDE = "slide over the inputs"
+"""What image dims beside a kernel do, as errors say it."""
 
 
 @dataclass(frozen=True)
@@ -45,11 +51,13 @@ class Contraction:
     names : the dimension of the problem that each dim stands for.
     dims : loop bounds.
     forms : coefficients of the form of each axis of the input.
+    weights : coefficients of the form of each axis of the weights that has more than one value.
     """
 
     names: dict[Dim, str]
     dims: dict[Dim, int]
     forms: dict[AxisName, dict[Dim, int]]
+    weights: tuple[dict[Dim, int], ...] = ()
 
     @cached_property
     def extents(self) -> tuple[int, int, int, int]:
@@ -59,21 +67,97 @@ class Contraction:
         )
         return n, ch, h, w
 
+    @cached_property
+    def shape(self) -> tuple[int, int, int, int]:
+        """Extents (n, ch, h, w) of the output."""
+        n, g, k, p, q = (self.dims.get(dim, 1) for dim in OUTPUT_DIMS)
+        return n, g * k, p, q
 
-def contraction(bounds: Mapping[str, int], spaces: DataSpaces) -> Contraction:
-    """Return what a problem computes. Raises a fault if it is none of our layers."""
-    roles = _roles(list(bounds), spaces)
+
+def contraction(
+    bounds: Mapping[str, int], spaces: DataSpaces, given: Mapping[str, Dim] | None = None
+) -> Contraction:
+    """Return what a problem computes.
+
+    Parameters
+    ----------
+    given : which dim a dimension is, where the rules are not to choose. Several dimensions on one dim are
+        counted through together, the last one fastest.
+
+    Raises
+    ------
+    PydanticCustomError
+        if it is none of our layers.
+    """
+    given = {name: dim for name, dim in (given or {}).items() if name in bounds}
+    bounds, spaces, given = _joined(bounds, spaces, given)
+    roles = _roles(list(bounds), spaces, given)
     dims = {dim: bounds[name] for name, dim in roles.items()}
     _check_outputs(spaces.outputs, roles, dims)
     names = {dim: name for name, dim in roles.items()}
-    found = Contraction(names, dims, _forms(spaces.inputs, roles, dims))
+    weights = tuple({roles[name]: c for name, c in axis} for axis in spaces.weights if axis)
+    found = Contraction(names, dims, _forms(spaces.inputs, roles, dims), weights)
     if max(found.extents) > MAX_EXTENT:
         text = f"an axis of the inputs has {max(found.extents)} coordinates; the limit is {MAX_EXTENT}"
         raise fault(text, "instance")
     return found
 
 
-def _roles(names: Sequence[str], spaces: DataSpaces) -> dict[str, Dim]:
+def joined_by_default(bounds: Mapping[str, int], spaces: DataSpaces) -> dict[str, Dim]:
+    """Return which dims dimensions are if all of a sort that can be one dim are: groups, channels, sums.
+
+    Sums beside an image stay what slides over it.
+    """
+    slots: dict[str, Dim] = {"group": "G", "channel": "K", "reduction": "C"}
+    single = {x[0][0] for x in (*spaces.inputs, *spaces.weights, *spaces.outputs) if len(x) == 1}
+    summed = {name for x in spaces.inputs if len(x) > 1 for name, _ in x}
+    alone = [name for name in bounds if name in single - summed]
+    found = {name: slots[kind] for name in alone if (kind := _kind(name, spaces)) in slots}
+    images = [name for name in alone if _kind(name, spaces) == "image"]
+    return found | {name: "N" for name in images if name.upper() in ("N", "B")}
+
+
+def _joined(
+    bounds: Mapping[str, int], spaces: DataSpaces, given: Mapping[str, Dim]
+) -> tuple[dict[str, int], DataSpaces, dict[str, Dim]]:
+    """Return a problem in which the dimensions that are given one dim are one dimension."""
+    together: dict[Dim, list[str]] = {}
+    for name in bounds:
+        if name in given:
+            together.setdefault(given[name], []).append(name)
+    joined, dims = dict(bounds), {}
+    for dim, names in together.items():
+        one = "*".join(names)
+        dims[one] = dim
+        if len(names) > 1:
+            _check_joinable(names, spaces)
+            joined[one] = math.prod(joined.pop(name) for name in names)
+            each = (spaces.inputs, spaces.weights, spaces.outputs)
+            spaces = DataSpaces(*(_renamed(axes, names, one) for axes in each))
+        if joined[one] > MAX_EXTENT:
+            raise fault(f"{one} has {joined[one]} values; the limit is {MAX_EXTENT}", "instance")
+    return joined, spaces, dims
+
+
+def _check_joinable(names: Sequence[str], spaces: DataSpaces) -> None:
+    """Check that dimensions stand in the same data-spaces, each on an axis of its own."""
+    if len({_kind(name, spaces) for name in names}) > 1:
+        raise fault(f"{', '.join(names)} stand in different data-spaces, so they cannot be one dim", "dims")
+    for expression in (*spaces.inputs, *spaces.weights, *spaces.outputs):
+        plain = len(expression) == 1 and expression[0][1] == 1
+        if not plain and any(name in names for name, _ in expression):
+            text = f"an axis is {_shown(expression)}, so its dimensions cannot be one dim with others"
+            raise fault(text, "dims")
+
+
+def _renamed(axes: Sequence[Expression], names: Sequence[str], one: str) -> tuple[Expression, ...]:
+    """Return axes with one dimension instead of several, in the place of the first of them."""
+    first = next((axis for axis in axes if axis and axis[0][0] in names), None)
+    kept = (((one, 1),) if axis is first else axis for axis in axes)
+    return tuple(axis for axis in kept if not axis or axis[0][0] not in names)
+
+
+def _roles(names: Sequence[str], spaces: DataSpaces, given: Mapping[str, Dim]) -> dict[str, Dim]:
     """Return the dim that each dimension is."""
     kinds: dict[str, list[str]] = {"group": [], "channel": [], "image": [], "reduction": []}
     for name in names:
@@ -84,17 +168,21 @@ def _roles(names: Sequence[str], spaces: DataSpaces) -> dict[str, Dim]:
     }
     sliding = [x for x in kinds["image"] if any(y in kinds["reduction"] for y in partners[x])]
     roles: dict[str, Dim] = {}
-    _assign(roles, kinds["group"], {}, ("G",), "stand in all three data-spaces")
-    _assign(roles, kinds["channel"], {}, ("K",), "stand in weights and outputs only")
-    _assign(roles, sliding, {"P": "P", "Q": "Q"}, ("P", "Q"), "slide over the inputs")
+    _assign(roles, kinds["group"], given, ("G",), "stand in all three data-spaces")
+    _assign(roles, kinds["channel"], given, ("K",), "stand in weights and outputs only")
+    preferred: dict[str, Dim] = {"P": "P", "Q": "Q"}
+    _assign(roles, sliding, {**preferred, **given}, ("P", "Q"), SLIDE)
     still = [x for x in kinds["image"] if x not in sliding]
-    preferred: dict[str, Dim] = {"N": "N", "B": "N", "P": "P", "Q": "Q"}
-    _assign(roles, still, preferred, ("P", "Q", "N"), "stand in inputs and outputs only")
+    preferred |= {"N": "N", "B": "N"}
+    _assign(roles, still, {**preferred, **given}, ("P", "Q", "N"), "stand in inputs and outputs only")
     wanted: dict[str, Dim] = {"C": "C", "R": "R", "S": "S"}
     for name in kinds["reduction"]:
         with_rows = {roles.get(other) for other in partners[name]}
         wanted |= {name: "R"} if "P" in with_rows else {name: "S"} if "Q" in with_rows else {}
-    _assign(roles, kinds["reduction"], wanted, ("C", "R", "S"), "are summed over")
+    _assign(roles, kinds["reduction"], {**wanted, **given}, ("C", "R", "S"), "are summed over")
+    if wrong := next((name for name, dim in given.items() if roles[name] != dim), None):
+        text = f"dimension {wrong} cannot be {given[wrong]}: where it stands, {roles[wrong]} can"
+        raise fault(text, "dims", wrong)
     return roles
 
 
@@ -127,6 +215,8 @@ def _assign(
     given = [name for name in names if name not in roles]
     if len(given) > len(free):
         text = f"dimensions {', '.join(given)} {what}; there can be {len(free)} such"
+        if what != SLIDE:
+            text += f"; several can be one dim: --dims {_proposal(given, wanted, free)}"
         raise fault(text, "shape", "data_spaces")
     for name in given:
         if wanted.get(name) in free:
@@ -135,6 +225,13 @@ def _assign(
     for name in given:
         if name not in roles:
             roles[name] = free.pop(0)
+
+
+def _proposal(names: Sequence[str], wanted: Mapping[str, Dim], free: Sequence[Dim]) -> str:
+    """Return the dims that dimensions could be given: the wanted ones, and the others in turn."""
+    claimed = {wanted[name] for name in names if name in wanted}
+    others = cycle([slot for slot in free if slot not in claimed] or free)
+    return ",".join(f"{name}={wanted[name] if name in wanted else next(others)}" for name in names)
 
 
 def _forms(

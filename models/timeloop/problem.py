@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from functools import cached_property
 from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from models.layer import MAX_EXTENT, Extent, Name
+from models.layer import MAX_EXTENT, Dim, Extent, Name
 from models.timeloop.contraction import Contraction, DataSpaces, Expression, contraction
 from overlapim_files import FileModel, Step, fault, nearest, shorten
 
@@ -21,12 +22,25 @@ SYMBOLS = 64
 IGNORED = ("densities", "commonDensity", "H", "W", "Hpad", "Wpad", "Padding")
 """Keys of an instance that say nothing about the loops: densities, and extents that are derived here."""
 
+DESCRIPTIVE = (
+    *("name", "names", "layer", "layer_name", "layer_type", "type", "operator", "operator_type"),
+    *("dnn", "dnn_name", "network", "network_name", "model", "model_name", "histograms", "densities"),
+    *("note", "notes", "comment", "comments", "description", "attribution", "author", "authors", "source"),
+    *("reference", "references", "citation", "license", "licence", "copyright", "url", "date"),
+)
+"""Keys of a problem and of its shape that describe it to people or to models of energy."""
+
 
 def _underscores(data: Any) -> Any:
     """Return the keys of a mapping in the newer spelling: data-spaces is data_spaces."""
     if not isinstance(data, dict):
         return data
     return {key.replace("-", "_") if isinstance(key, str) else key: value for key, value in data.items()}
+
+
+def _told(data: dict[str, Any], known: Collection[str]) -> dict[str, Any]:
+    """Return a mapping without the keys that only describe it."""
+    return {key: value for key, value in data.items() if key in known or key not in DESCRIPTIVE}
 
 
 class Coefficient(FileModel):
@@ -86,9 +100,11 @@ class ProblemShape(FileModel):
     @model_validator(mode="before")
     @classmethod
     def _no_flattening(cls, data: Any) -> Any:
-        if isinstance(data, dict) and "flatten" in data:
+        if not isinstance(data, dict):
+            return data
+        if "flatten" in data:
             raise fault("flattened dimensions are not read; give the dimensions themselves", "flatten")
-        return data
+        return _told(data, cls.model_fields)
 
     @model_validator(mode="after")
     def _known_symbols(self) -> Self:
@@ -124,18 +140,24 @@ class ProblemShape(FileModel):
             raise fault(text, "shape", "data_spaces")
         if len(read) < 2:
             return read[0], None
-        named = [space.name.lower().startswith(("weight", "filter", "kernel")) for space in read]
+        named = [_is_weights(space.name.lower()) for space in read]
         sums = [any(len(terms) > 1 for terms in space.expressions) for space in read]
         first = named == [True, False] or (named == [False, False] and sums == [False, True])
         return (read[1], read[0]) if first else (read[0], read[1])
 
 
+def _is_weights(name: str) -> bool:
+    """Return whether a data-space is called weights, in small letters."""
+    return name == "w" or name.startswith(("weight", "filter", "kernel"))
+
+
 class TimeloopProblem(FileModel):
-    """A shape and its bounds."""
+    """A shape and its bounds, and which of our dims its dimensions are, where that is given."""
 
     version: Any = None
     shape: ProblemShape
     instance: Annotated[dict[str, Any], Field(max_length=1024)]
+    dims: dict[str, Dim] = Field(default={})
 
     @model_validator(mode="before")
     @classmethod
@@ -143,6 +165,7 @@ class TimeloopProblem(FileModel):
         """Bring the older form, in which bounds stand beside the shape or without one, into the newer."""
         if not isinstance(data, dict):
             return data
+        data = _told(data, cls.model_fields)
         if "instance" not in data:
             rest = {key: value for key, value in data.items() if key not in cls.model_fields}
             data = {key: value for key, value in data.items() if key in cls.model_fields}
@@ -156,7 +179,7 @@ class TimeloopProblem(FileModel):
     def _complete(self) -> Self:
         known = [*self.shape.dimensions, *(x.name for x in self.shape.coefficients)]
         for key, value in self.instance.items():
-            if key in known:
+            if key in known or key in self.respelt:
                 _check_count(key, value, least=1 if key in self.shape.dimensions else 0)
             elif key not in IGNORED and value != 1:
                 text = f"unknown key {shorten(repr(key))}{nearest(key, [*known, 'shape', 'instance'])}"
@@ -164,8 +187,29 @@ class TimeloopProblem(FileModel):
         for dimension in self.shape.dimensions:
             if dimension not in self.instance:
                 raise fault(f"the bound of dimension {dimension} is missing", "instance")
+        self._check_respelt()
         _ = self.contraction
         return self
+
+    def _check_respelt(self) -> None:
+        for key, name in self.respelt.items():
+            other = self.instance.get(name, 1)
+            if other not in (1, self.instance[key]):
+                raise fault(f"{key} is {self.instance[key]} and {name} is {other}; give one", "instance", key)
+
+    @cached_property
+    def respelt(self) -> dict[str, str]:
+        """The keys that are a coefficient but for upper and lower case, and which one."""
+        plain = {x.name.lower(): x.name for x in self.shape.coefficients}
+        exact = {*self.shape.dimensions, *plain.values(), *IGNORED}
+        return {key: plain[key.lower()] for key in self.instance if key not in exact and key.lower() in plain}
+
+    @cached_property
+    def coefficients(self) -> dict[str, int]:
+        """The value of each coefficient."""
+        values = {x.name: x.default for x in self.shape.coefficients}
+        values |= {name: self.instance[name] for name in values if name in self.instance}
+        return values | {name: self.instance[key] for key, name in self.respelt.items()}
 
     @cached_property
     def contraction(self) -> Contraction:
@@ -173,13 +217,12 @@ class TimeloopProblem(FileModel):
         bounds = {name: self.instance[name] for name in self.shape.dimensions if self.instance[name] > 1}
         outputs, (inputs, weights) = self.shape.outputs(), self.shape.operands()
         spaces = (inputs, weights, outputs)
-        return contraction(bounds, DataSpaces(*(self._expressions(space) for space in spaces)))
+        return contraction(bounds, DataSpaces(*(self._expressions(space) for space in spaces)), self.dims)
 
     def _expressions(self, space: DataSpace | None) -> tuple[Expression, ...]:
         """Return the axes of a data-space in numbers, dimensions of bound 1 left out."""
-        values: dict[str | None, int] = {x.name: x.default for x in self.shape.coefficients}
-        values |= {name: self.instance[name] for name in list(values) if name in self.instance}
-        values[None] = 1
+        values: dict[str | None, int] = {None: 1}
+        values |= dict(self.coefficients.items())
         found = tuple(
             tuple((name, values[coefficient]) for name, coefficient in terms if self.instance[name] > 1)
             for terms in (space.expressions if space else ())
@@ -200,6 +243,8 @@ class ProblemFile(BaseModel):
 def _check_count(key: str, value: Any, least: int) -> None:
     if type(value) is not int or not least <= value <= MAX_EXTENT:
         text = f"must be an integer from {least} to {MAX_EXTENT}, found {shorten(str(value))}"
+        if isinstance(value, str) and value.isidentifier():
+            text += f"; if that is a name, give its value with --dim {shorten(value)}=1"
         raise fault(text, "instance", key)
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from pydantic import BaseModel
 
 from models.layer import OUTPUT_DIMS, REDUCTION_DIMS, AxisName, Dim, Flatten, Layer
-from models.network import AxisAccess
+from models.network import AxisAccess, Network
+from models.timeloop.edges import EDGES_FORMAT, Edges, Sources
 from overlapim_files import dump
 
 WEIGHT_DIMS: tuple[Dim, ...] = ("G", "K", "C", "R", "S")
@@ -50,6 +52,27 @@ def problem_text(layer: Layer) -> str:
     }
     instance = {dim: layer.bound(dim) for dim in dims} | coefficients
     return dump(ProblemText(problem={"version": 0.4, "shape": shape, "instance": instance}))
+
+
+def edges_text(network: Network, names: Mapping[str, str]) -> str:
+    """Return the text of a file of edges, by which the problems of all layers can be read as a network.
+
+    Parameters
+    ----------
+    names : what each layer is called among the problems.
+    """
+    inputs = [x.name for x in network.inputs]
+    reads = {names[layer.name]: _sources(layer, names) for layer in network.layers}
+    return dump(Edges(format=EDGES_FORMAT, inputs=tuple(inputs), reads=reads))
+
+
+def _sources(layer: Layer, names: Mapping[str, str]) -> Sources:
+    """Return what a layer reads; of several operands in the second factor of a product the first."""
+    first, *others = [[names.get(x.producer, x.producer) for x in group] for group in layer.factors]
+    added = [names.get(x.producer, x.producer) for x in layer.operands if x in layer.residuals]
+    one = tuple(dict.fromkeys(first))
+    kinds = {"concat": one} if layer.factors[0][0].concat else {"sum": one}
+    return Sources(**kinds, times=others[0][0] if others else None, add=tuple(dict.fromkeys(added)))
 
 
 def _space(name: str, projection: list[Any]) -> dict[str, Any]:

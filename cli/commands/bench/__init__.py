@@ -15,7 +15,6 @@ from cli.commands.bench.speed import speed_command
 from cli.commands.bench.validate import validate_command
 
 app = typer.Typer(
-    no_args_is_help=True,
     help="Measure the program: raw results as JSON, tables on the screen. With --out a benchmark that was "
     "stopped goes on where it was.",
 )
