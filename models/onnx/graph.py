@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from models.layer import MAX_EXTENT
+from models.onnx.inputs import input_shapes
 from models.onnx.wire import graph_bytes
-from overlapim_files import InputError, nearest, shorten
+from overlapim_files import InputError, shorten
 
 if TYPE_CHECKING:
     import onnx
@@ -124,8 +124,10 @@ def _graph(model: onnx.ModelProto, dims: Mapping[str, int], stem: str) -> Graph:
     outputs = tuple(output.name for output in graph.output)
     nodes = _needed([_node(i, node, version) for i, node in enumerate(graph.node)], outputs)
     read = {name for node in nodes for name in node.inputs} | {*outputs}
-    declared = [x for x in graph.input if x.name not in weights and x.name in read]
-    inputs = _input_shapes(declared, dims)
+    shapes = input_shapes([x for x in graph.input if x.name not in weights], read, dims)
+    inputs = {name: shape for name, shape in shapes.items() if name in read}
+    for name, shape in inputs.items():
+        check_shape(f"input '{shorten(name)}'", shape)
     return Graph(stem, inputs, weights, _ordered(nodes, {*inputs, *weights}), outputs)
 
 
@@ -169,41 +171,6 @@ def check_shape(what: str, shape: tuple[int, ...]) -> None:
     if min(shape, default=1) < 0 or math.prod(shape) > MAX_ELEMENTS:
         shown = shorten(" x ".join(map(str, shape)))
         raise InputError(f"{what} has the shape {shown}; at most {MAX_ELEMENTS} elements are read")
-
-
-# Inputs
-
-
-def _input_shapes(declared: list[onnx.ValueInfoProto], dims: Mapping[str, int]) -> dict[str, tuple[int, ...]]:
-    shapes: dict[str, tuple[int, ...]] = {}
-    opened: dict[str, None] = {}
-    for value in declared:
-        if not value.type.HasField("tensor_type") or not value.type.tensor_type.HasField("shape"):
-            raise InputError(f"input '{shorten(value.name)}' is no tensor with a known number of axes")
-        shape = []
-        for axis, dim in enumerate(value.type.tensor_type.shape.dim):
-            name = dim.dim_param or f"{value.name}.{axis}"
-            known = dim.dim_value > 0
-            if not known:
-                opened[name] = None
-            shape.append(dim.dim_value if known else dims.get(name, 1))
-        check_shape(f"input '{shorten(value.name)}'", tuple(shape))
-        if max(shape, default=1) > MAX_EXTENT:
-            raise InputError(f"input '{shorten(value.name)}' has an extent of more than {MAX_EXTENT}")
-        shapes[value.name] = tuple(shape)
-    _check_dims(list(opened), dims)
-    return shapes
-
-
-def _check_dims(opened: list[str], dims: Mapping[str, int]) -> None:
-    """Check that the axes that are open are those that are given."""
-    for name in dims:
-        if name not in opened:
-            hint = nearest(name, opened) if opened else "; all axes have extents in the file"
-            raise InputError(f"--dim {shorten(name)}: the file leaves no axis of this name open{hint}")
-    if missing := [name for name in opened if name not in dims]:
-        options = " ".join(f"--dim {name}=1" for name in missing)
-        raise InputError(f"the file leaves axes open; give each an extent, such as {shorten(options, 400)}")
 
 
 # The order of the nodes

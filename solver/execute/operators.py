@@ -17,8 +17,11 @@ import numpy as np
 import numpy.typing as npt
 
 from models.network import Network
+from models.onnx.inputs import input_shapes
 from models.onnx.load import Imported, import_onnx
 from overlapim_files import InputError, shorten
+from solver.execute.missing import another, loses_missing
+from solver.execute.numbers import Numbers
 from solver.execute.reading import TimedTensor
 from solver.execute.run import Executed, in_time
 from solver.solution import difference
@@ -83,16 +86,12 @@ def draw_inputs(model: OnnxModel, seed: int) -> Values:
 
     rng = np.random.default_rng(seed)
     stored = {x.name for x in model.proto.graph.initializer}
+    declared = [x for x in model.proto.graph.input if x.name not in stored]
+    shapes = input_shapes(declared, (), model.dims)
     inputs: dict[str, npt.NDArray[Any]] = {}
-    for value in model.proto.graph.input:
-        if value.name in stored:
-            continue
-        tensor = value.type.tensor_type
-        names = [dim.dim_param or f"{value.name}.{i}" for i, dim in enumerate(tensor.shape.dim)]
-        shape = [
-            dim.dim_value or model.dims.get(x, 1) for x, dim in zip(names, tensor.shape.dim, strict=True)
-        ]
-        kind = np.dtype(helper.tensor_dtype_to_np_dtype(tensor.elem_type))
+    for value in declared:
+        kind = np.dtype(helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type))
+        shape = shapes[value.name]
         whole = rng.integers(0, 2, shape) if kind.kind in "iub" else rng.standard_normal(shape)
         inputs[value.name] = np.asarray(whole, kind)
     return inputs
@@ -107,12 +106,18 @@ def run_whole(model: OnnxModel, inputs: Values) -> Values:
     names = [place.tensor for place in model.imported.placed.values() if place.tensor not in inputs]
     made = {output.name for output in proto.graph.output}
     proto.graph.output.extend([onnx.ValueInfoProto(name=name) for name in names if name not in made])
-    values = dict(zip(names, _run(_session(model, proto, USUAL), inputs, names, model), strict=True))
+    level = NONE if any(_rounds(node.op_type) for node in proto.graph.node) else USUAL
+    values = dict(zip(names, _run(_session(model, proto, level), inputs, names, model), strict=True))
     for name in names:
         if not np.isfinite(values[name]).all():
             text = f"onnxruntime itself makes '{shorten(name)}' infinite or not-a-number"
             raise InputError(f"{model.path}: {text}; nothing can be told from that")
     return {**inputs, **values}
+
+
+def _rounds(operator: str) -> bool:
+    """Return whether an operator rounds to integers; a sum added up in another order may round otherwise."""
+    return "Quant" in operator or "Integer" in operator or operator.startswith("QLinear")
 
 
 def run_blocks(
@@ -175,10 +180,10 @@ class _Layer:
         self.order = np.argsort(block, kind="stable")
         self.ends = np.searchsorted(block[self.order], np.arange(len(executed.starts) + 1))
         self.result = np.full(self.positions.size, np.nan)
-        proto, read = _part(model, name, values)
+        proto, read, self.losing = _part(model, name, values)
         self.session = _session(model, proto, NONE)
         places = model.imported.placed
-        self.reads = [(tensors[x], places[x], values[places[x].tensor].dtype) for x in read]
+        self.reads = [(tensors[x], places[x], values[places[x].tensor]) for x in read]
         self.loaded = executed.loaded
 
     def block(self, position: int, start: int) -> None:
@@ -195,13 +200,22 @@ class _Layer:
         self.tensor.write(self.positions[own], self.result[own], self.ready[own])
 
     def _compute(self, start: int) -> None:
+        self.result = self._run(start, lambda true: np.full(true.shape, np.nan) if not self.losing else true)
+        if self.losing:
+            again = self._run(start, another)
+            self.result = np.where(self.result == again, self.result, np.nan)
+
+    def _run(self, start: int, stand_in: Callable[[npt.NDArray[Any]], npt.NDArray[Any]]) -> Numbers:
+        """Run the nodes; what is missing is what `stand_in` makes of the values that it will have."""
         feeds = {}
-        for tensor, place, kind in self.reads:
+        for tensor, place, true in self.reads:
             loaded = self.loaded.get(tensor.name, np.full(tensor.shape, INFINITY))
-            there = np.where((loaded <= start) & (tensor.ready <= loaded), tensor.values, np.nan)
-            feeds[place.tensor] = there.ravel()[place.positions()].astype(kind)
+            there = (loaded <= start) & (tensor.ready <= loaded)
+            spots = place.positions()
+            known, values = there.ravel()[spots], tensor.values.ravel()[spots]
+            feeds[place.tensor] = np.where(known, values, stand_in(true)).astype(true.dtype)
         (result,) = _run(self.session, feeds, [self.own], self.model)
-        self.result = result.ravel().astype(np.float64)
+        return result.ravel().astype(np.float64)
 
     def difference(self) -> float:
         """Return the largest difference to what is expected, as a part of the largest number."""
@@ -209,8 +223,10 @@ class _Layer:
         return float(np.abs(self.tensor.values.ravel()[self.positions] - self.expected).max()) / largest
 
 
-def _part(model: OnnxModel, layer: str, values: Values) -> tuple[onnx.ModelProto, list[str]]:
-    """Return the nodes of one layer as a model of its own, and the names of what it reads in the network."""
+def _part(model: OnnxModel, layer: str, values: Values) -> tuple[onnx.ModelProto, list[str], bool]:
+    """Return the nodes of one layer as a model of its own, the names of what it reads in the network, and
+    whether it may lose what is not-a-number.
+    """
     from onnx import TensorProto, helper, numpy_helper
 
     graph, imported = model.proto.graph, model.imported
@@ -250,7 +266,8 @@ def _part(model: OnnxModel, layer: str, values: Values) -> tuple[onnx.ModelProto
     )
     version = max(model.proto.ir_version, CONSTANTS_ALONE)
     proto = helper.make_model(part, opset_imports=model.proto.opset_import, ir_version=version)
-    return proto, [sources[name] for name in read]
+    integers = any(values[name].dtype.kind in "iub" for name in read)
+    return proto, [sources[name] for name in read], loses_missing(proto, nodes, read, integers)
 
 
 def _guarded(node: onnx.NodeProto, kind: int) -> list[onnx.NodeProto]:
