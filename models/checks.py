@@ -240,6 +240,12 @@ def _through(
     if window.block is not None:
         return low - low % window.block, high - high % window.block + window.block - 1
     if window.divide is not None:
-        return low // window.divide, high // window.divide
+        keep = window.keep or 1
+        fewer = low // (window.divide * keep) * keep, high // (window.divide * keep) * keep
+        together = low // keep == high // keep
+        return fewer[0] + low % keep * together, fewer[1] + np.where(together, high % keep, keep - 1)
+    if window.every is not None:
+        first = window.first or 0
+        return -((first - low) // window.every), (high - first) // window.every
     scale, shift, width = window.scale or 1, window.shift or 0, window.width or 1
     return low * scale + shift, high * scale + shift + width - 1

@@ -469,7 +469,14 @@ def _axis_reads(layer: Layer, operand: Operand, axis: Any, extent: int) -> Reads
         elif window.block:
             low, high = low // window.block * window.block, (high // window.block + 1) * window.block - 1
         elif window.divide:
-            low, high = low // window.divide, high // window.divide
+            keep, whole = window.keep or 1, window.divide * (window.keep or 1)
+            apart = low // keep != high // keep
+            low = low // whole * keep + np.where(apart, 0, low % keep)
+            high = high // whole * keep + np.where(apart, keep - 1, high % keep)
+        elif window.every:
+            assert window.first is not None
+            low, high = -((window.first - low) // window.every), (high - window.first) // window.every
+            alive = alive & (low <= high)
         else:
             assert window.scale and window.width and window.shift is not None
             low, high = (
