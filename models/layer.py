@@ -34,8 +34,8 @@ class Window(FileModel):
     (`block`), quotients (`divide`), as where every element stands several times in a row, or the place among
     every so many coordinates from the `first` on (`every`), as where tensors are interleaved.
 
-    With `keep`, quotients leave that many innermost values as they are and divide what counts them. `extent` is
-    what the window reads; the last window of an axis reads the producer's axis and needs none.
+    With `keep`, quotients leave that many innermost values as they are and divide what counts them. `extent`
+    is what the window reads; the last window of an axis reads the producer's axis and needs none.
     """
 
     scale: Extent | None = None

@@ -362,7 +362,10 @@ class _Builder:
                 window, extent = {"divide": factor}, max(extent * factor - self.rng.randint(0, 1), 1)
             elif kind == "keep":
                 factor, keep = self.rng.randint(1, 3), self.rng.randint(2, 3)
-                window, extent = {"divide": factor, "keep": keep}, max(extent * factor - self.rng.randint(0, 2), 1)
+                window, extent = (
+                    {"divide": factor, "keep": keep},
+                    max(extent * factor - self.rng.randint(0, 2), 1),
+                )
             elif kind == "every":
                 factor = self.rng.randint(2, 3)
                 window = {"every": factor, "first": self.rng.randrange(factor)}

@@ -107,7 +107,7 @@ def _ask(
             places = [axis.names[0] for axis in own if axis.extent is None and name in axis.names[1:]]
             if len(places) > 1:
                 apart = shorten(" ".join(f"--dim {place}=1" for place in places), 200)
-                return f"{text} ('{shorten(name)}' is more than one axis of an input: {apart} tell them apart)"
+                return f"{text} ('{shorten(name)}' is several axes of an input; {apart} tell them apart)"
     return text
 
 

@@ -1,0 +1,82 @@
+"""Which digits become one loop, where a layer has fewer loops than there are digits."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from models.onnx.access import Digit, Tensor, extent, without
+from models.onnx.merge import divided, merged_tensor
+
+Products = tuple[Tensor, ...]
+_Merge = Callable[[Tensor, tuple[Digit, ...], Digit], Tensor | None]
+
+
+@dataclass(frozen=True)
+class Group:
+    """Digits that one loop runs through, the outermost first, and the number in forms that they make."""
+
+    digits: tuple[Digit, ...]
+    number: Digit
+
+
+@dataclass(frozen=True)
+class Grouped:
+    """Groups of digits, what is read in terms of them, and whether something is read as a whole for it."""
+
+    groups: tuple[Group, ...]
+    products: Products
+    widened: bool = False
+
+
+def grouped(digits: Sequence[Digit], limit: int, products: Products) -> Grouped:
+    """Join digits into at most `limit` groups, at no loss where that is possible.
+
+    Best are digits that nothing reads, then such as are read like one number, then those of which a window
+    drops one, at last those for which a part becomes several.
+    """
+    state = Grouped(tuple(Group((digit,), digit) for digit in digits), products)
+    while len(state.groups) > limit:
+        state = _cheapest(state, merged_tensor) or _cheapest(state, divided) or _lost(state)
+    return state
+
+
+def _cheapest(state: Grouped, merge: _Merge) -> Grouped | None:
+    """Return the state after the best join of two groups, None if there is none."""
+    used = {digit for product in state.products for part in product.parts for digit in part.digits}
+    best: tuple[tuple[int, ...], Grouped] | None = None
+    for i, j in itertools.permutations(range(len(state.groups)), 2):
+        outer, inner = state.groups[i], state.groups[j]
+        number = Digit(extent((outer.number, inner.number)))
+        products = [merge(x, (outer.number, inner.number), number) for x in state.products]
+        found = tuple(x for x in products if x is not None)
+        if len(found) < len(products):
+            continue
+        reads = (outer.number in used) + (inner.number in used)
+        cost = (_size(found) - _size(state.products), reads, i > j, -i, -j)
+        if best is None or cost < best[0]:
+            best = cost, _joined(state, i, j, number, found)
+    return best[1] if best else None
+
+
+def _size(products: Products) -> int:
+    """Return how many parts and windows there are, a part counting for many windows."""
+    parts = [part for product in products for part in product.parts]
+    return 100 * len(parts) + sum(len(form.windows) for part in parts for form in part.forms)
+
+
+def _joined(state: Grouped, i: int, j: int, number: Digit, products: Products) -> Grouped:
+    groups = list(state.groups)
+    groups[i] = Group((*groups[i].digits, *groups[j].digits), number)
+    del groups[j]
+    return Grouped(tuple(groups), products, state.widened)
+
+
+def _lost(state: Grouped) -> Grouped:
+    """Join the last two groups; where one is used, the axis is read as a whole."""
+    last = len(state.groups) - 1
+    pair = state.groups[last - 1].number, state.groups[last].number
+    products = tuple(without(x, pair) for x in state.products)
+    joined = _joined(state, last - 1, last, Digit(extent(pair)), products)
+    return Grouped(joined.groups, joined.products, True)
