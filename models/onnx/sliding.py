@@ -20,10 +20,9 @@ from models.onnx.access import (
     fresh,
     repeat,
     slide,
-    substitute,
     without,
 )
-from models.onnx.align import with_axis
+from models.onnx.align import replaced_past_ends, with_axis
 from models.onnx.build import SUMMED, WEIGHTED, Body, Builder
 from models.onnx.graph import Node
 from models.onnx.operands import Handler, Inputs, first, optional, spatial
@@ -166,8 +165,8 @@ def _slid(build: Builder, x: Tensor, axis: int, kernel: Kernel, place: Digits) -
     x, tap = build.single(x, axis), fresh(kernel.width)
     terms = (*((d, kernel.stride) for d in place), *((d, kernel.dilation) for d in tap))
     for digit in x.axes[axis]:
-        slid = each_form(x, lambda form: substitute(form, digit, terms, -kernel.pad))  # noqa: B023
-        x = build.exact(slid, "padding between elements that are not neighbours is read as elements")
+        text = "padding between elements that are not neighbours is read as elements"
+        x = replaced_past_ends(build, x, digit, terms, -kernel.pad, text)
     return with_axis(_noted(build, x, axis, kernel), axis, ()), tap
 
 
