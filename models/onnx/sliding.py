@@ -26,6 +26,7 @@ from models.onnx.align import replaced_past_ends, with_axis
 from models.onnx.build import SUMMED, WEIGHTED, Body, Builder
 from models.onnx.graph import Node
 from models.onnx.operands import Handler, Inputs, first, optional, spatial
+from models.onnx.spans import reduced
 
 ROWS: tuple[tuple[Dim, Dim], ...] = (("P", "R"), ("Q", "S"))
 MAX_IMAGE_AXES = 2
@@ -287,14 +288,6 @@ def global_pool(node: Node, inputs: Inputs, build: Builder) -> tuple[Tensor, ...
     for axis in range(2, len(x.axes)):
         x = reduced(build, x, axis)
     return (replace(x, folds=False),)
-
-
-def reduced(build: Builder, x: Tensor, axis: int) -> Tensor:
-    """Return a tensor with one axis reduced to one element."""
-    for digit in x.axes[axis]:
-        change = each_form(x, lambda form: slide(form, digit, (), 1, 0, digit.extent))  # noqa: B023
-        x = build.exact(change, f"more is read than axis {axis} alone")
-    return with_axis(x, axis, ())
 
 
 HANDLERS: dict[str, Handler] = {
