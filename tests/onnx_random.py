@@ -300,8 +300,19 @@ def _resize(g: Graph, x: str) -> list[str]:
     shape = g.values[x].shape
     if len(shape) != 4:
         return []
-    factors = np.array([1, 1, *(g.rng.choice((1, 2, 3, 0.5)) for _ in range(2))], np.float32)
-    mode = g.rng.choice((("nearest", "asymmetric"), ("nearest", "half_pixel"), ("linear", "half_pixel")))
+    drawn = [g.rng.choice((1, 2, 3, 0.5, 1.5, 2.5)) for _ in range(2)]
+    even = [x if size * x % 1 == 0 else 1 for x, size in zip(drawn, shape[2:], strict=True)]
+    factors = np.array([1, 1, *even], np.float32)
+    mode = g.rng.choice(
+        (
+            ("nearest", "asymmetric"),
+            ("nearest", "half_pixel"),
+            ("linear", "half_pixel"),
+            ("linear", "align_corners"),
+            ("linear", "asymmetric"),
+            ("cubic", "half_pixel"),
+        )
+    )
     return g.add(
         "Resize",
         [x, "", g.weight(factors)],

@@ -37,6 +37,8 @@ from models.onnx.operands import Handler, Inputs, axes_in_order, first, integers
 Places = npt.NDArray[np.int64]
 NEAREST = {"floor": Fraction(0), "round_prefer_ceil": Fraction(1, 2)}
 """What is added to a coordinate before it is rounded down; other modes round up."""
+CUBIC = 1
+"""Elements beyond the two between which a new one lies, on either side, for cubic resizing."""
 MAX_DENOMINATOR = 4096
 """Of a factor that stands in a file as a floating-point number."""
 
@@ -117,6 +119,8 @@ def _resized(node: Node, build: Builder, x: Tensor, axis: int, new: int, scale: 
     if (high < 0).any() or (low >= old).any():
         reach = _over_the_ends(reach, int(max(-high.min(), 0)), int(max(low.max() - old + 1, 0)))
         build.widen("at the ends elements beside those that it is made of are read too")
+    if node.get("mode") == "cubic" and (high - low < 2 * CUBIC + 1).any():
+        build.widen("elements that count for nothing where it hits an old one are read too")
     places = fresh(new)
     for digit in x.axes[axis]:
         change = each_form(x, lambda form: _through(form, digit, places, reach.windows(old, new)))  # noqa: B023
@@ -165,7 +169,7 @@ def _reach(node: Node, old: int, new: int, scale: Fraction) -> Reach | None:
     mode = node.get("mode", "nearest")
     if mode == "nearest":
         return _nearest(node.get("nearest_mode", "floor" if early else "round_prefer_floor"), factor, shift)
-    margin = 1 if mode == "cubic" else 0
+    margin = CUBIC if mode == "cubic" else 0
     scaled, shifted, divisor = _whole_numbers(factor, shift)
     return Reach(scaled, shifted, divisor, divisor - 1, margin, margin)
 
