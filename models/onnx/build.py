@@ -52,7 +52,8 @@ class Note:
 class Body:
     """What a layer computes, in digits.
 
-    `outputs` are the axes of its result. Of its digits those in `weighted` choose a weight, those in
+    `outputs` are the axes of its result. Of its digits those in `weighted` choose a weight; they come in the
+    order in which they are put together. Those in
     `summed` are added over; `products` are multiplied with each other, or the only one with weights.
     `wanted` proposes dims.
     """
@@ -60,7 +61,7 @@ class Body:
     products: tuple[Tensor, ...]
     outputs: tuple[Digits, ...]
     summed: Digits = ()
-    weighted: frozenset[Digit] = frozenset()
+    weighted: Digits = ()
     wanted: tuple[tuple[Digit, Dim], ...] = ()
 
 
@@ -225,7 +226,7 @@ class Builder:
         classes: list[tuple[list[Digit], tuple[Dim, ...]]]
         if len(body.products) == 1:
             classes = [
-                ([d for d in out if d in body.weighted], WEIGHTED),
+                (list(body.weighted), WEIGHTED),
                 ([d for d in out if d not in body.weighted], FREE),
             ]
         else:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from pydantic import ValidationError
 
 from models.network import FORMAT, Network
-from models.onnx import elementwise, products, resizing, rows, sliding, views
+from models.onnx import elementwise, products, resizing, rows, sliding, transposed, views
 from models.onnx.access import Tensor, constant
 from models.onnx.build import Builder, Note
 from models.onnx.graph import MAX_VALUES, Graph, Node, check_shape, read_graph
@@ -25,6 +25,7 @@ HANDLERS: dict[str, Handler] = {
     **views.HANDLERS,
     **resizing.HANDLERS,
     **sliding.HANDLERS,
+    **transposed.HANDLERS,
     **products.HANDLERS,
     **elementwise.HANDLERS,
     **rows.HANDLERS,

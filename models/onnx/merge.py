@@ -13,7 +13,18 @@ from dataclasses import replace
 from itertools import pairwise
 
 from models.layer import MAX_EXTENT, Window
-from models.onnx.access import Checked, Digit, Digits, Form, Part, Tensor, extent, like_one, substitute
+from models.onnx.access import (
+    Checked,
+    Digit,
+    Digits,
+    DigitTerms,
+    Form,
+    Part,
+    Tensor,
+    extent,
+    like_one,
+    substitute,
+)
 
 MAX_VALUES_APART = 64
 """Parts that one part may become."""
@@ -86,8 +97,7 @@ def _like_one_number(form: Form, digits: Digits) -> bool:
 def _with_form(part: Part, axis: int, form: Form | None) -> Part | None:
     if form is None or not _small(form):
         return None
-    a, b, c, d = (form if i == axis else old for i, old in enumerate(part.forms))
-    return Part(part.producer, (a, b, c, d))
+    return Part(part.producer, sequence([form if i == axis else old for i, old in enumerate(part.forms)]))
 
 
 def _small(form: Form) -> bool:
@@ -190,8 +200,7 @@ def _fixed(part: Part, digits: Digits, value: int | None) -> Part:
     for digit in reversed(digits):
         value, own = divmod(value, digit.extent)
         forms = [substitute(form, digit, (), own)[0] for form in forms]
-    a, b, c, d = forms
-    return Part(part.producer, (a, b, c, d))
+    return Part(part.producer, sequence(forms))
 
 
 def _chosen(
@@ -236,7 +245,7 @@ def selected(form: Form, digit: Digit, value: int) -> Form:
     return replace(form, terms=((digit, far), *form.terms), offset=form.offset - far * value)
 
 
-def substituted(part: Part, digit: Digit, terms: tuple[tuple[Digit, int], ...], shift: int) -> list[Part]:
+def substituted(part: Part, digit: Digit, terms: DigitTerms, shift: int) -> list[Part]:
     """Return parts in which `sum(terms) + shift` stands for a digit; other values read nothing of it.
 
     Where a form has other digits, so that a value past the end would be one of theirs, there is a part for
@@ -246,22 +255,40 @@ def substituted(part: Part, digit: Digit, terms: tuple[tuple[Digit, int], ...], 
     inexact = [i for i, (_, exact) in enumerate(results) if not exact]
     forms = [form for form, _ in results]
     if not inexact:
-        a, b, c, d = forms
-        return [Part(part.producer, (a, b, c, d))]
+        return [Part(part.producer, sequence(forms))]
     axis, form = inexact[0], part.forms[inexact[0]]
-    others = tuple(d for d, _ in form.terms if d is not digit)
-    if len(inexact) > 1 or extent(others) > MAX_VALUES_APART:
+    run = form.coefficient(digit) * digit.extent
+    outer = tuple(d for d, c in form.terms if c >= run)
+    if len(inexact) > 1 or extent(outer) > MAX_VALUES_APART:
         return []
     parts = []
-    for values in itertools.product(*(range(d.extent) for d in others)):
-        own = form
-        for other, value in zip(others, values, strict=True):
-            own, _ = substitute(own, other, (), value)
-        own, _ = substitute(own, digit, terms, shift)
-        for other, value in zip(others, values, strict=True):
-            own = selected(own, other, value)
-        chosen = _with_form(Part(part.producer, (forms[0], forms[1], forms[2], forms[3])), axis, own)
+    for values in itertools.product(*(range(d.extent) for d in outer)):
+        own, exact = _on_run(form, digit, dict(zip(outer, values, strict=True)), terms, shift)
+        chosen = _with_form(Part(part.producer, sequence(forms)), axis, own) if exact else None
         if chosen is None:
             return []
         parts.append(chosen)
     return parts
+
+
+def _on_run(form: Form, digit: Digit, outer: dict[Digit, int], terms: DigitTerms, shift: int) -> Checked:
+    """Replace a digit where those outside it have these values, so that past its ends nothing is read."""
+    for other, value in outer.items():
+        form, _ = substitute(form, other, (), value)
+    c = form.coefficient(digit)
+    inner = sum(k * (d.extent - 1) for d, k in form.terms if d is not digit)
+    if inner >= c:
+        return form, False
+    if inner:
+        there = Window(scale=1, shift=form.offset, width=1, extent=form.extent)
+        form = Form(form.terms, 0, c * digit.extent, (there, *form.windows))
+    form, exact = substitute(form, digit, terms, shift)
+    for other, value in outer.items():
+        form = selected(form, other, value)
+    return form, exact
+
+
+def sequence(forms: Sequence[Form]) -> tuple[Form, Form, Form, Form]:
+    """Return forms as those of the four axes."""
+    a, b, c, d = forms
+    return a, b, c, d

@@ -57,11 +57,12 @@ def product(build: Builder, a: Tensor, b: Tensor, bias: bool) -> Tensor:
     left, right = aligned(build, [_few(build, rows), _few(build, columns)], (*stack, m, k, c))
     outputs, summed = left.axes[:-1], left.axes[-1]
     live = tuple(t for t in (left, right) if not t.constant)
-    weighted: frozenset[Digit] = frozenset()
+    weighted: Digits = ()
     if len(live) == 1:
         factor = rows if left.constant else columns
-        own = zip(reversed(outputs), reversed(factor.shape[:-1]), strict=False)
-        weighted = frozenset(digit for digits, size in own if size > 1 for digit in digits)
+        sizes = (1,) * (len(outputs) - len(factor.shape) + 1) + factor.shape[:-1]
+        own = zip(outputs, sizes, strict=True)
+        weighted = tuple(digit for digits, size in own if size > 1 for digit in digits)
     body = Body(live or (left,), outputs, summed, weighted, _wanted(outputs, summed))
     return replace(build.layer(body, post=int(bias)), folds=bias)
 

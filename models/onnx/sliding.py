@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -20,7 +19,6 @@ from models.onnx.access import (
     fresh,
     repeat,
     slide,
-    without,
 )
 from models.onnx.align import replaced_past_ends, with_axis
 from models.onnx.build import SUMMED, WEIGHTED, Body, Builder
@@ -57,10 +55,6 @@ class Kernel:
         taps = np.arange(self.width) * self.dilation - self.pad
         places = np.arange(self.out)[:, None] * self.stride + taps
         return bool(((places >= 0) & (places < self.size)).any(axis=1).all())
-
-
-Slide = Callable[[Builder, Tensor, int, Kernel, Digits], tuple[Tensor, Digits]]
-"""Lets a kernel slide over an axis of a tensor to places; returns the digit of its taps too."""
 
 
 def kernels(node: Node, build: Builder, sizes: tuple[int, ...], widths: list[int]) -> list[Kernel]:
@@ -101,36 +95,46 @@ def _positions(room: int, stride: int, behind: int, up: bool) -> int:
 
 def conv(node: Node, inputs: Inputs, build: Builder) -> tuple[Tensor, ...]:
     """Return a convolution over one or two image axes, with groups."""
-    x, weight, bias = _convolved(inputs, build)
+    x, weight, bias = convolved(inputs, build)
     groups = int(node.get("group", 1))
     made, each = weight.shape[:2]
     if groups < 1 or x.shape[1] != groups * each or made % groups:
         raise build.wrong(f"{x.shape[1]} channels do not fit {groups} groups of {each}")
     windows = kernels(node, build, x.shape[2:], list(weight.shape[2:]))
-    return _windowed(build, x, (each, made // groups), windows, bias, _slid)
+    return _windowed(build, x, (each, made // groups), windows, bias)
 
 
 def _windowed(
-    build: Builder, x: Tensor, channels: tuple[int, int], windows: list[Kernel], bias: bool, slid: Slide
+    build: Builder, x: Tensor, channels: tuple[int, int], windows: list[Kernel], bias: bool
 ) -> tuple[Tensor, ...]:
     """Return the layer in which windows slide; `channels` are those read and made in one group."""
     each, made = channels
-    x = _channels(build, x, each, 1 + (made > 1), sum(window.width > 1 for window in windows))
-    own, summed = _divided(x.axes[1], each)
-    axes: list[Digits] = [x.axes[0], (*own, *fresh(made))]
-    wanted = _named(x, axes[1], own, summed)
-    taps: list[Digit] = []
-    for i, kernel in enumerate(windows):
+    x = channels_in_groups(build, x, each, 1 + (made > 1), sum(window.width > 1 for window in windows))
+    own, summed = divided_at(x.axes[1], each)
+    out = (*own, *fresh(made))
+    wanted = named_channels(x, out, own, summed)
+    found: list[tuple[Digits, Digits]] = []
+    for i, kernel in innermost_first(windows):
         place = fresh(kernel.out)
         x, tap = slid(build, x, 2 + i, kernel, place)
-        axes.append(place)
-        taps += tap
+        found.insert(0, (place, tap))
         wanted += [(d, dim) for ds, dim in zip((place, tap), ROWS[i], strict=True) for d in ds]
-    body = Body((x,), tuple(axes), (*summed, *taps), frozenset(axes[1]), tuple(wanted))
+    taps = tuple(d for _, tap in found for d in tap)
+    outputs = (x.axes[0], out, *(place for place, _ in found))
+    body = Body((x,), outputs, (*summed, *taps), out, tuple(wanted))
     return (replace(build.layer(body, post=int(bias)), folds=bias),)
 
 
-def _convolved(inputs: Inputs, build: Builder) -> tuple[Tensor, Tensor, bool]:
+def innermost_first(windows: Sequence[Kernel]) -> list[tuple[int, Kernel]]:
+    """Return the kernels with their positions, the last one first.
+
+    An axis of which an outer one needs to be known value by value is read while the outer one is whole.
+    """
+    return list(reversed([*enumerate(windows)]))
+
+
+def convolved(inputs: Inputs, build: Builder) -> tuple[Tensor, Tensor, bool]:
+    """Return what is convolved, its constant weights, and whether there is a bias."""
     x, weight = first(inputs, build), first(inputs, build, 1)
     if not weight.constant:
         raise build.wrong("its weights are computed; they must be constants")
@@ -139,29 +143,29 @@ def _convolved(inputs: Inputs, build: Builder) -> tuple[Tensor, Tensor, bool]:
     return x, weight, optional(inputs, 2) is not None
 
 
-def _named(x: Tensor, out: Digits, own: Digits, summed: Digits) -> list[tuple[Digit, Dim]]:
+def named_channels(x: Tensor, out: Digits, own: Digits, summed: Digits) -> list[tuple[Digit, Dim]]:
     """Propose dims for batch, groups, output and input channels."""
     named: list[tuple[Digit, Dim]] = [(d, "N") for d in x.axes[0][:1]] + [(d, "C") for d in summed[:1]]
     named += [(d, "G") for d in own[:1]]
     return named + [(d, "K") for d in out[len(own) :]]
 
 
-def _channels(build: Builder, x: Tensor, each: int, kept: int, taps: int) -> Tensor:
+def channels_in_groups(build: Builder, x: Tensor, each: int, kept: int, taps: int) -> Tensor:
     """Cut the channels at the groups; join digits first if there would be more than a layer has loops."""
     attempt, ok = cut(x, 1, each)
-    own, summed = _divided(attempt.axes[1], each)
+    own, summed = divided_at(attempt.axes[1], each)
     if ok and len(own) + kept - 1 <= len(WEIGHTED) and len(summed) + taps <= len(SUMMED):
         return attempt
     return cut(build.single(x, 1), 1, each)[0]
 
 
-def _divided(digits: Digits, inner: int) -> tuple[Digits, Digits]:
+def divided_at(digits: Digits, inner: int) -> tuple[Digits, Digits]:
     """Return the outer digits, and the inner ones that have `inner` values."""
     at = next(i for i in range(len(digits) + 1) if extent(digits[i:]) <= inner)
     return digits[:at], digits[at:]
 
 
-def _slid(build: Builder, x: Tensor, axis: int, kernel: Kernel, place: Digits) -> tuple[Tensor, Digits]:
+def slid(build: Builder, x: Tensor, axis: int, kernel: Kernel, place: Digits) -> tuple[Tensor, Digits]:
     """Read `place * stride + tap * dilation - pad` of an image axis; also return the digit of the taps."""
     x, tap = build.single(x, axis), fresh(kernel.width)
     terms = (*((d, kernel.stride) for d in place), *((d, kernel.dilation) for d in tap))
@@ -177,71 +181,6 @@ def _noted(build: Builder, x: Tensor, axis: int, kernel: Kernel) -> Tensor:
     if not uses and not kernel.touches:
         build.widen("padding is read as elements")
     return x
-
-
-# Transposed convolution
-
-
-def conv_transpose(node: Node, inputs: Inputs, build: Builder) -> tuple[Tensor, ...]:
-    """Return a transposed convolution: each output with as many taps as any of them meets."""
-    x, weight, bias = _convolved(inputs, build)
-    groups = int(node.get("group", 1))
-    each = weight.shape[0] // max(groups, 1)
-    if groups < 1 or x.shape[1] != weight.shape[0] or weight.shape[0] % groups:
-        raise build.wrong(f"{x.shape[1]} channels do not fit {groups} groups and {weight.shape[0]} weights")
-    turned = _turned(node, build, x.shape[2:], list(weight.shape[2:]))
-    return _windowed(build, x, (each, weight.shape[1]), turned, bias, _turned_over)
-
-
-def _turned(node: Node, build: Builder, sizes: tuple[int, ...], widths: list[int]) -> list[Kernel]:
-    """Return the kernel of each image axis, with its number of places and the padding before it."""
-    count = len(sizes)
-    strides = spatial(node, build, "strides", count, 1)
-    dilations = spatial(node, build, "dilations", count, 1)
-    pads = spatial(node, build, "pads", 2 * count, 0)
-    extra = spatial(node, build, "output_padding", count, 0)
-    shape, auto = node.get("output_shape"), node.get("auto_pad", "NOTSET")
-    result = []
-    for i, size in enumerate(sizes):
-        full = strides[i] * (size - 1) + extra[i] + (widths[i] - 1) * dilations[i] + 1
-        before, out = pads[i], full - pads[i] - pads[count + i]
-        if auto == "VALID":
-            before, out = 0, full
-        elif shape or auto in SAME:
-            out = int(shape[i - count]) if shape else size * strides[i]
-            total = max(full - out, 0)
-            before = total // 2 if auto == "SAME_UPPER" else total - total // 2
-        if out < 1:
-            raise build.wrong(f"an axis of {size} leads to {out} elements")
-        result.append(Kernel(size, widths[i], strides[i], dilations[i], before, out))
-    return result
-
-
-def _turned_over(
-    build: Builder, x: Tensor, axis: int, kernel: Kernel, place: Digits
-) -> tuple[Tensor, Digits]:
-    """Read `(place + pad) // stride - tap` of an image axis; also return the digit of the taps.
-
-    An output meets one tap in each `stride`, so it is a convolution over elements that are repeated.
-    """
-    stride, dilation, size = kernel.stride, kernel.dilation, kernel.size
-    taps = -(-kernel.width // (stride // math.gcd(stride, dilation)))
-    step = max(stride, dilation)
-    x = build.single(x, axis)
-    if min(stride, dilation) > 1:
-        build.widen("strided and dilated: the whole axis is read")
-        return with_axis(without(x, x.axes[axis]), axis, ()), fresh(taps)
-    if kernel.width % stride:
-        build.widen("outputs that meet fewer weights than others read as many elements")
-    if stride > 1:
-        x = repeated(build, x, axis, fresh(size * stride), stride)
-    return _slid(
-        build,
-        x,
-        axis,
-        Kernel(size * stride, taps, 1, step, (taps - 1) * step - kernel.pad, kernel.out),
-        place,
-    )
 
 
 def repeated(build: Builder, x: Tensor, axis: int, new: Digits, times: int) -> Tensor:
@@ -292,7 +231,6 @@ def global_pool(node: Node, inputs: Inputs, build: Builder) -> tuple[Tensor, ...
 
 HANDLERS: dict[str, Handler] = {
     "Conv": conv,
-    "ConvTranspose": conv_transpose,
     "MaxPool": pool,
     "AveragePool": pool,
     "LpPool": pool,
