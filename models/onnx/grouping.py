@@ -54,7 +54,8 @@ def _cheapest(state: Grouped, merge: _Merge) -> Grouped | None:
         if len(found) < len(products):
             continue
         reads = (outer.number in used) + (inner.number in used)
-        cost = (_size(found) - _size(state.products), reads, i > j, -i, -j)
+        near = (j - i, -i) if reads else (-i, -j)
+        cost = (_size(found) - _size(state.products), reads, i > j, *near)
         if best is None or cost < best[0]:
             best = cost, _joined(state, i, j, number, found)
     return best[1] if best else None
