@@ -314,7 +314,7 @@ def walk_windows(operand: Operand, axis: AxisName, value: int, extent: int) -> r
 
 
 def _quotients(low: int, high: int, divisor: int, keep: int) -> tuple[int, int]:
-    """Return the ends of an interval as numbers (a, b, c), c below `keep`, without b, which is below `divisor`.
+    """Return the ends of an interval as numbers (a, b, c) without b; c is below `keep`, b below `divisor`.
 
     If (a, b) is not the same at both ends, c runs through all its values.
     """

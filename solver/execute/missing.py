@@ -1,9 +1,9 @@
 """What stands in for elements that a block has not read, and which results depend on them.
 
 A number that is missing can be not-a-number, which every result that needs it then is too; but integers and
-flags have no such value, and some operators lose it. Where that can happen the nodes of a layer are run twice,
-with two different values for all that is missing, both of them valid: a result that is not the same both times
-needs something that is missing.
+flags have no such value, and some operators lose it. Where that can happen the nodes of a layer are run
+twice, with two different values for all that is missing, both of them valid: a result that is not the same
+both times needs something that is missing.
 """
 
 from __future__ import annotations
