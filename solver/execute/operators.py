@@ -258,7 +258,7 @@ def _part(model: OnnxModel, layer: str, values: Values) -> tuple[onnx.ModelProto
         numpy_helper.from_array(np.array(x, values[own].dtype), name) for x, name in ((0, ZERO), (1, ONE))
     ]
     part = helper.make_graph(
-        [x for node in nodes for x in _guarded(node, kinds[own])],
+        nodes,
         "layer",
         [helper.make_tensor_value_info(name, kinds[name], values[name].shape) for name in read],
         [helper.make_tensor_value_info(own, kinds[own], None)],
@@ -266,8 +266,11 @@ def _part(model: OnnxModel, layer: str, values: Values) -> tuple[onnx.ModelProto
     )
     version = max(model.proto.ir_version, CONSTANTS_ALONE)
     proto = helper.make_model(part, opset_imports=model.proto.opset_import, ir_version=version)
-    integers = any(values[name].dtype.kind in "iub" for name in read)
-    return proto, [sources[name] for name in read], loses_missing(proto, nodes, read, integers)
+    losing = loses_missing(proto, nodes, read, any(values[name].dtype.kind in "iub" for name in read))
+    if not losing:
+        del proto.graph.node[:]
+        proto.graph.node.extend([x for node in nodes for x in _guarded(node, kinds[own])])
+    return proto, [sources[name] for name in read], losing
 
 
 def _guarded(node: onnx.NodeProto, kind: int) -> list[onnx.NodeProto]:
