@@ -45,7 +45,7 @@ def test_formulas_are_computed_from_names(formula: str, extent: int) -> None:
     assert _shapes(inputs, dims)["mask"] == (1, extent)
     assert _shapes(inputs, {**dims, "mask.1": 3})["mask"] == (1, 3)
     assert _shapes(inputs, {**dims, formula: 5})["mask"] == (1, 5)
-    with pytest.raises(InputError, match="such as --dim past=1$"):
+    with pytest.raises(InputError, match=r"such as --dim past=1$"):
         _shapes(inputs, {"new": 2})
 
 
