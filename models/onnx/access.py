@@ -250,8 +250,8 @@ def _behind(form: Form, digit: Digit) -> tuple[Window, ...]:
 # What forms read, point by point
 
 
-Ints = npt.NDArray[np.int64]
-Intervals = tuple[Ints, Ints]
+_Ints = npt.NDArray[np.int64]
+Intervals = tuple[_Ints, _Ints]
 
 
 def intervals(form: Form, digits: Sequence[Digit]) -> Intervals:
@@ -283,7 +283,7 @@ def intervals(form: Form, digits: Sequence[Digit]) -> Intervals:
     return np.where(empty, 0, low), np.where(empty, -1, high)
 
 
-def _quotients(low: Ints, high: Ints, divisor: int, keep: int) -> Intervals:
+def _quotients(low: _Ints, high: _Ints, divisor: int, keep: int) -> Intervals:
     together = low // keep == high // keep
     least, most = np.where(together, low % keep, 0), np.where(together, high % keep, keep - 1)
     return low // (divisor * keep) * keep + least, high // (divisor * keep) * keep + most

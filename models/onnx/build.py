@@ -23,7 +23,7 @@ from models.onnx.access import (
     in_one,
     pruned,
 )
-from models.onnx.grouping import Group, grouped
+from models.onnx.grouping import DigitGroup, grouped
 from models.onnx.merge import divided
 from overlapim_files import InputError, shorten
 
@@ -219,7 +219,7 @@ class Builder:
         self._complete(name, residuals)
         return True
 
-    def _assign(self, body: Body) -> tuple[dict[Dim, Group], list[Tensor]]:
+    def _assign(self, body: Body) -> tuple[dict[Dim, DigitGroup], list[Tensor]]:
         """Give every digit a dim; also return what is read in terms of the dims' numbers."""
         out = list(dict.fromkeys(digit for digits in body.outputs for digit in digits))
         wanted = dict(body.wanted)
@@ -231,7 +231,7 @@ class Builder:
             ]
         else:
             classes = [(out, ("K", "P", "Q", "N", "G"))]
-        slots: dict[Dim, Group] = {}
+        slots: dict[Dim, DigitGroup] = {}
         products = body.products
         for digits, dims in [*classes, (list(body.summed), SUMMED)]:
             found = grouped(digits, len(dims), products)
@@ -283,9 +283,11 @@ def number(digits: Sequence[Digit]) -> Form:
     return Form(tuple(reversed(terms)), 0, stride)
 
 
-def _placed(groups: Sequence[Group], dims: tuple[Dim, ...], wanted: Mapping[Digit, Dim]) -> dict[Dim, Group]:
+def _placed(
+    groups: Sequence[DigitGroup], dims: tuple[Dim, ...], wanted: Mapping[Digit, Dim]
+) -> dict[Dim, DigitGroup]:
     """Give each group a dim of its own: the one that is wanted for it if it can have it."""
-    places: dict[Dim, Group] = {}
+    places: dict[Dim, DigitGroup] = {}
     for group in groups:
         dim = wanted.get(group.digits[0])
         if dim in dims and dim not in places:

@@ -14,7 +14,7 @@ _Merge = Callable[[Tensor, tuple[Digit, ...], Digit], Tensor | None]
 
 
 @dataclass(frozen=True)
-class Group:
+class DigitGroup:
     """Digits that one loop runs through, the outermost first, and the number in forms that they make."""
 
     digits: tuple[Digit, ...]
@@ -22,30 +22,30 @@ class Group:
 
 
 @dataclass(frozen=True)
-class Grouped:
+class GroupedDigits:
     """Groups of digits, what is read in terms of them, and whether something is read as a whole for it."""
 
-    groups: tuple[Group, ...]
+    groups: tuple[DigitGroup, ...]
     products: Products
     widened: bool = False
 
 
-def grouped(digits: Sequence[Digit], limit: int, products: Products) -> Grouped:
+def grouped(digits: Sequence[Digit], limit: int, products: Products) -> GroupedDigits:
     """Join digits into at most `limit` groups, at no loss where that is possible.
 
     Best are digits that nothing reads, then such as are read like one number, then those of which a window
     drops one, at last those for which a part becomes several.
     """
-    state = Grouped(tuple(Group((digit,), digit) for digit in digits), products)
+    state = GroupedDigits(tuple(DigitGroup((digit,), digit) for digit in digits), products)
     while len(state.groups) > limit:
         state = _cheapest(state, merged_tensor) or _cheapest(state, divided) or _lost(state)
     return state
 
 
-def _cheapest(state: Grouped, merge: _Merge) -> Grouped | None:
+def _cheapest(state: GroupedDigits, merge: _Merge) -> GroupedDigits | None:
     """Return the state after the best join of two groups, None if there is none."""
     used = {digit for product in state.products for part in product.parts for digit in part.digits}
-    best: tuple[tuple[int, ...], Grouped] | None = None
+    best: tuple[tuple[int, ...], GroupedDigits] | None = None
     for i, j in itertools.permutations(range(len(state.groups)), 2):
         outer, inner = state.groups[i], state.groups[j]
         number = Digit(extent((outer.number, inner.number)))
@@ -67,17 +67,17 @@ def _size(products: Products) -> int:
     return 100 * len(parts) + sum(len(form.windows) for part in parts for form in part.forms)
 
 
-def _joined(state: Grouped, i: int, j: int, number: Digit, products: Products) -> Grouped:
+def _joined(state: GroupedDigits, i: int, j: int, number: Digit, products: Products) -> GroupedDigits:
     groups = list(state.groups)
-    groups[i] = Group((*groups[i].digits, *groups[j].digits), number)
+    groups[i] = DigitGroup((*groups[i].digits, *groups[j].digits), number)
     del groups[j]
-    return Grouped(tuple(groups), products, state.widened)
+    return GroupedDigits(tuple(groups), products, state.widened)
 
 
-def _lost(state: Grouped) -> Grouped:
+def _lost(state: GroupedDigits) -> GroupedDigits:
     """Join the last two groups; where one is used, the axis is read as a whole."""
     last = len(state.groups) - 1
     pair = state.groups[last - 1].number, state.groups[last].number
     products = tuple(without(x, pair) for x in state.products)
     joined = _joined(state, last - 1, last, Digit(extent(pair)), products)
-    return Grouped(joined.groups, joined.products, True)
+    return GroupedDigits(joined.groups, joined.products, True)

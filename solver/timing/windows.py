@@ -78,7 +78,7 @@ class Quotients:
 
 
 @dataclass(frozen=True, slots=True)
-class Places:
+class Interleaved:
     """Every so many coordinates, from the first on, are numbered; those between lead nowhere."""
 
     every: int
@@ -90,7 +90,7 @@ class Places:
         return (low - self.first + self.every - 1) // self.every, (high - self.first) // self.every
 
 
-CompiledWindow = SlidingWindow | WholeAxis | AlignedBlocks | Quotients | Places
+CompiledWindow = SlidingWindow | WholeAxis | AlignedBlocks | Quotients | Interleaved
 
 
 def compile_windows(access: AxisAccess, extent: int) -> tuple[CompiledWindow, ...]:
@@ -103,7 +103,7 @@ def compile_windows(access: AxisAccess, extent: int) -> tuple[CompiledWindow, ..
         elif window.divide is not None:
             compiled.append(Quotients(window.divide, window.keep or 1, read))
         elif window.every is not None:
-            compiled.append(Places(window.every, window.first or 0, read))
+            compiled.append(Interleaved(window.every, window.first or 0, read))
         elif window.all:
             compiled.append(WholeAxis(read))
         else:
