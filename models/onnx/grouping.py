@@ -6,11 +6,12 @@ import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from models.onnx.access import Digit, Tensor, extent, without
+from models.onnx.access import Digit, Tensor, extent, like_one, without
 from models.onnx.merge import divided, merged_tensor
 
 Products = tuple[Tensor, ...]
 _Merge = Callable[[Tensor, tuple[Digit, ...], Digit], Tensor | None]
+_Fits = Callable[[Products, Products, Digit, Digit], bool]
 
 
 @dataclass(frozen=True)
@@ -33,27 +34,41 @@ class GroupedDigits:
 def grouped(digits: Sequence[Digit], limit: int, products: Products) -> GroupedDigits:
     """Join digits into at most `limit` groups, at no loss where that is possible.
 
-    Best are digits that nothing reads, then such as are read like one number, then those of which a window
-    drops one, at last those for which a part becomes several.
+    Digits that are read like one number are joined in any case, so that what a layer makes lies as what it
+    reads does. Of others the best are those that nothing reads, then those of which a window drops one, at
+    last those for which a part becomes several.
     """
     state = GroupedDigits(tuple(DigitGroup((digit,), digit) for digit in digits), products)
+    while (more := _cheapest(state, merged_tensor, _read_like_one)) is not None:
+        state = more
     while len(state.groups) > limit:
         state = _cheapest(state, merged_tensor) or _cheapest(state, divided) or _lost(state)
     return state
 
 
-def _cheapest(state: GroupedDigits, merge: _Merge) -> GroupedDigits | None:
-    """Return the state after the best join of two groups, None if there is none."""
+def _any(before: Products, after: Products, outer: Digit, inner: Digit) -> bool:
+    return True
+
+
+def _read_like_one(before: Products, after: Products, outer: Digit, inner: Digit) -> bool:
+    """Return whether digits are read like one number: by one of two factors, or by all there is."""
+    forms = [form for x in before for part in x.parts for form in part.forms if form.coefficient(inner)]
+    alike = any(form.coefficient(outer) and like_one((form,), outer, inner) for form in forms)
+    return alike and (len(before) > 1 or _size(after) == _size(before))
+
+
+def _cheapest(state: GroupedDigits, merge: _Merge, fits: _Fits = _any) -> GroupedDigits | None:
+    """Return the state after the best join of two groups that fit, None if there is none."""
     used = {digit for product in state.products for part in product.parts for digit in part.digits}
     best: tuple[tuple[int, ...], GroupedDigits] | None = None
     for i, j in itertools.permutations(range(len(state.groups)), 2):
-        outer, inner = state.groups[i], state.groups[j]
-        number = Digit(extent((outer.number, inner.number)))
-        products = [merge(x, (outer.number, inner.number), number) for x in state.products]
+        outer, inner = state.groups[i].number, state.groups[j].number
+        number = Digit(extent((outer, inner)))
+        products = [merge(x, (outer, inner), number) for x in state.products]
         found = tuple(x for x in products if x is not None)
-        if len(found) < len(products):
+        if len(found) < len(products) or not fits(state.products, found, outer, inner):
             continue
-        reads = (outer.number in used) + (inner.number in used)
+        reads = (outer in used) + (inner in used)
         near = (j - i, -i) if reads else (-i, -j)
         cost = (_size(found) - _size(state.products), reads, i > j, *near)
         if best is None or cost < best[0]:
