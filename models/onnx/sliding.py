@@ -23,6 +23,7 @@ from models.onnx.access import (
 from models.onnx.align import replaced_past_ends, with_axis
 from models.onnx.build import SUMMED, WEIGHTED, Body, Builder
 from models.onnx.graph import Node
+from models.onnx.merge import divided
 from models.onnx.operands import Handler, Inputs, first, optional, spatial
 from models.onnx.spans import reduced
 
@@ -113,6 +114,8 @@ def _windowed(
     own, summed = divided_at(x.axes[1], each)
     out = (*own, *fresh(made))
     wanted = named_channels(x, out, own, summed)
+    for i in range(len(windows)):
+        x = build.single(x, 2 + i)
     found: list[tuple[Digits, Digits]] = []
     for i, kernel in innermost_first(windows):
         place = fresh(kernel.out)
@@ -186,8 +189,11 @@ def _noted(build: Builder, x: Tensor, axis: int, kernel: Kernel) -> Tensor:
 def repeated(build: Builder, x: Tensor, axis: int, new: Digits, times: int) -> Tensor:
     """Return the tensor with each element of an axis several times in a row."""
     for digit in x.axes[axis]:
-        change = each_form(x, lambda form: repeat(form, digit, new, times))  # noqa: B023
-        x = build.exact(change, f"axis {axis} is read as a whole")
+        spread_out = divided(x, (digit, Digit(times)), new[0])
+        if spread_out is None:
+            change = each_form(x, lambda form: repeat(form, digit, new, times))  # noqa: B023
+            spread_out = build.exact(change, f"axis {axis} is read as a whole")
+        x = spread_out
     return with_axis(x, axis, new)
 
 

@@ -55,6 +55,8 @@ def conv_transpose(node: Node, inputs: Inputs, build: Builder) -> tuple[Tensor, 
     channels = (*own, *fresh(made))
     wanted = named_channels(x, channels, own, summed)
     axes: list[_Axis] = []
+    for i, kernel in enumerate(windows):
+        x = _prepared(build, x, 2 + i, kernel)
     for i, kernel in innermost_first(windows):
         x, axis = _along(build, x, 2 + i, kernel)
         axes.insert(0, axis)
@@ -96,6 +98,19 @@ def _along(build: Builder, x: Tensor, axis: int, kernel: Kernel) -> tuple[Tensor
     return _strided(build, x, axis, kernel)
 
 
+def _is_repeated(kernel: Kernel) -> bool:
+    """Return whether the digit of the output that chooses weights also decides, with others, what is read."""
+    aligned = kernel.pad % kernel.stride == 0 and kernel.out % kernel.stride == 0
+    return not (_is_point(kernel) or kernel.dilation > 1 or aligned)
+
+
+def _prepared(build: Builder, x: Tensor, axis: int, kernel: Kernel) -> Tensor:
+    """Make an image axis one digit, `stride` times as long where outputs are counted on it."""
+    x = build.single(x, axis)
+    longer = fresh(kernel.size * kernel.stride)
+    return repeated(build, x, axis, longer, kernel.stride) if _is_repeated(kernel) else x
+
+
 def _strided(build: Builder, x: Tensor, axis: int, kernel: Kernel) -> tuple[Tensor, _Axis]:
     """Read `(p + pad) // stride - tap`, where the output `p` is a number with a digit below the stride."""
     stride, taps = kernel.stride, _taps(kernel)
@@ -108,14 +123,11 @@ def _strided(build: Builder, x: Tensor, axis: int, kernel: Kernel) -> tuple[Tens
         outputs = (*fresh(kernel.out // stride), *phase)
     else:
         build.widen("outputs are no multiple of the stride: only one weight in each stride is counted")
-    x = build.single(x, axis)
-    shift, left = divmod(kernel.pad, stride)
-    if left or not phase:
-        x = repeated(build, x, axis, fresh(kernel.size * stride), stride)
+    if _is_repeated(kernel):
         terms = [(d, c) for d, c in number(outputs).terms] + [(d, stride) for d in tap]
         x = _read(build, x, axis, terms, kernel.pad - (taps - 1) * stride)
     else:
-        x = _read(build, x, axis, [(d, 1) for d in (*outputs[:-1], *tap)], shift - taps + 1)
+        x = _read(build, x, axis, [(d, 1) for d in (*outputs[:-1], *tap)], kernel.pad // stride - taps + 1)
     return x, _Axis(outputs, phase, tap)
 
 
