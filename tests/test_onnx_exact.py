@@ -170,6 +170,13 @@ def test_softmax_over_all_places_of_an_image(tmp_path: Path) -> None:
     _check(net, y, tmp_path, [40, 60], 10)
 
 
+def test_axes_that_do_not_nest_become_parts(tmp_path: Path) -> None:
+    net = Kind(x=(1, 3, 4, 1))
+    turned = net.add("Transpose", net.shaped(net.conv("x", 3, 3), 3, 4), perm=[1, 0])
+    y = net.add("MatMul", net.shaped(turned, 2, 6), net.weight(6, 2))
+    _check(net, y, tmp_path, [36, 24], 9 + 12)
+
+
 # Transposed convolutions
 
 

@@ -8,6 +8,7 @@ becomes several, of which each reads where they have this value only.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import pairwise
@@ -21,6 +22,7 @@ from models.onnx.access import (
     Form,
     Part,
     Tensor,
+    coalesced,
     extent,
     like_one,
     substitute,
@@ -231,6 +233,29 @@ def _interleaved(form: Form, new: Digit, c: int, times: int, value: int) -> Form
     terms = tuple((d, k if d is new else k * times) for d, k in form.terms)
     window = Window(every=times, first=value, extent=form.extent)
     return Form(terms, form.offset * times, form.extent * times, (window, *form.windows))
+
+
+def nesting(tensor: Tensor, shape: Sequence[int]) -> Tensor | None:
+    """Return a tensor of one axis whose digits can be cut where the axes of a shape end, or None.
+
+    Digits between two ends that are cuts already become one number.
+    """
+    joined = coalesced(replace(tensor, axes=(tuple(d for digits in tensor.axes for d in digits),)))
+    digits = joined.axes[0]
+    inner = [extent(digits[i:]) for i in range(len(digits) + 1)]
+    wanted = {math.prod(shape[i:]) for i in range(len(shape) + 1)}
+    ends = [i for i, size in enumerate(inner) if size in wanted]
+    axis: list[Digit] = []
+    for first, last in pairwise(ends):
+        run = digits[first:last]
+        if len(run) > 1 and any(inner[last] < size < inner[first] for size in wanted):
+            run = (Digit(extent(run)),)
+            merged_run = divided(joined, digits[first:last], run[0])
+            if merged_run is None:
+                return None
+            joined = merged_run
+        axis += run
+    return replace(joined, axes=(tuple(axis),))
 
 
 # Digits that lead past the end of an axis

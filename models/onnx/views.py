@@ -14,6 +14,7 @@ from models.onnx.align import aligned, joined, piece, positioned, with_axis
 from models.onnx.build import Builder
 from models.onnx.elementwise import broadcast
 from models.onnx.graph import MAX_ELEMENTS, MAX_VALUES, Node, Weight
+from models.onnx.merge import nesting
 from models.onnx.operands import Handler, Inputs, axes_of, axis_of, first, integers
 
 
@@ -42,8 +43,10 @@ def reshape(node: Node, inputs: Inputs, build: Builder) -> tuple[Tensor, ...]:
 def _shaped(build: Builder, x: Tensor, shape: Sequence[int]) -> Tensor:
     if min(shape, default=1) < 1 or math.prod(shape) != math.prod(x.shape):
         raise build.wrong(f"the shape {list(x.shape)} cannot become {list(shape)}")
-    text = "the axes do not nest, so those that change are read as a whole"
-    return build.exact(reshaped(x, shape), text)
+    result, exact = reshaped(x, shape)
+    if not exact and (alike := nesting(x, shape)) is not None:
+        result, exact = reshaped(alike, shape)
+    return build.exact((result, exact), "the axes do not nest, so those that change are read as a whole")
 
 
 def flatten(node: Node, inputs: Inputs, build: Builder) -> tuple[Tensor, ...]:
