@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from models.layer import AXES, DIMS, Axes, AxisAccess, AxisName, Dim, Layer, NetworkInput, Operand
@@ -111,6 +112,13 @@ class Builder:
         if note not in self.notes[-8:]:
             self.notes.append(note)
 
+    @contextlib.contextmanager
+    def unnoted(self) -> Iterator[None]:
+        """Note nothing meanwhile."""
+        kept = [*self.notes]
+        yield
+        self.notes[:] = kept
+
     def exact(self, checked: tuple[Tensor, bool], text: str) -> Tensor:
         """Return a tensor; note what was done if it is not exact."""
         tensor, exact = checked
@@ -134,11 +142,18 @@ class Builder:
     # Inputs and post-operations
 
     def add_input(self, name: str, shape: Sequence[int]) -> Tensor:
-        """Add a network input and return the tensor that it is; axes past the third lie in `w` together."""
+        """Add a network input and return the tensor that it is.
+
+        Axes past the third lie in `w` together; but of more than four that leave no more than four with
+        several elements, such as those of one volume, the frames are images.
+        """
         axes = tuple(fresh(size) for size in shape)
         placed = [*axes[:3], tuple(d for digits in axes[3:] for d in digits)]
+        long = [digits for digits in axes if digits]
         if len(shape) == 1:
             placed = [(), axes[0]]
+        elif len(shape) > 4 and len(long) <= 4:
+            placed = [long[1], long[0], *long[2:]] if len(long) == 4 else [(), *long]
         placed += [()] * (4 - len(placed))
         a, b, c, d = (number(digits) for digits in placed)
         name = self._unused(name)

@@ -29,7 +29,9 @@ from models.onnx.graph import Node
 from models.onnx.operands import Handler, Inputs, first, optional, spatial
 
 ROWS: tuple[tuple[Dim, Dim], ...] = (("P", "R"), ("Q", "S"))
-MAX_IMAGE_AXES = 2
+FRAMES: tuple[Dim, Dim] = ("N", "C")
+"""The dims of a third image axis, which stands before the rows: its places are like images of a batch."""
+MAX_IMAGE_AXES = 3
 SAME = ("SAME_UPPER", "SAME_LOWER")
 
 
@@ -101,41 +103,48 @@ def _positions(room: int, stride: int, behind: int, up: bool) -> int:
 
 def conv(node: Node, inputs: Inputs, build: Builder) -> tuple[Tensor, ...]:
     """Return a convolution over one or two image axes, with groups."""
-    x, weight, bias = _convolved(inputs, build)
+    x, weight, bias = convolved(inputs, build)
+    each, made, windows = grouped(node, build, x, weight)
+    return windowed(build, x, (each, made), windows, bias, slide_axis)
+
+
+def grouped(node: Node, build: Builder, x: Tensor, weight: Tensor) -> tuple[int, int, list[Kernel]]:
+    """Return how many channels a group reads and makes, and the kernel of each image axis."""
     groups = int(node.get("group", 1))
     made, each = weight.shape[:2]
     if groups < 1 or x.shape[1] != groups * each or made % groups:
         raise build.wrong(f"{x.shape[1]} channels do not fit {groups} groups of {each}")
-    windows = kernels(node, build, x.shape[2:], list(weight.shape[2:]))
-    return _windowed(build, x, (each, made // groups), windows, bias, _slid)
+    return each, made // groups, kernels(node, build, x.shape[2:], list(weight.shape[2:]))
 
 
-def _windowed(
+def windowed(
     build: Builder, x: Tensor, channels: tuple[int, int], windows: list[Kernel], bias: bool, slid: Slide
 ) -> tuple[Tensor, ...]:
     """Return the layer in which windows slide; `channels` are those read and made in one group."""
     each, made = channels
     x = _channels(build, x, each, 1 + (made > 1), sum(window.width > 1 for window in windows))
-    own, summed = _divided(x.axes[1], each)
+    own, summed = divided(x.axes[1], each)
     axes: list[Digits] = [x.axes[0], (*own, *fresh(made))]
     wanted = _named(x, axes[1], own, summed)
     taps: list[Digit] = []
+    rows = (FRAMES, *ROWS) if len(windows) == MAX_IMAGE_AXES else ROWS
     for i, kernel in enumerate(windows):
         place = fresh(kernel.out)
         x, tap = slid(build, x, 2 + i, kernel, place)
         axes.append(place)
         taps += tap
-        wanted += [(d, dim) for ds, dim in zip((place, tap), ROWS[i], strict=True) for d in ds]
+        wanted += [(d, dim) for ds, dim in zip((place, tap), rows[i], strict=True) for d in ds]
     body = Body((x,), tuple(axes), (*summed, *taps), frozenset(axes[1]), tuple(wanted))
     return (replace(build.layer(body, post=int(bias)), folds=bias),)
 
 
-def _convolved(inputs: Inputs, build: Builder) -> tuple[Tensor, Tensor, bool]:
+def convolved(inputs: Inputs, build: Builder) -> tuple[Tensor, Tensor, bool]:
+    """Return what is convolved, its weights, and whether there is a bias."""
     x, weight = first(inputs, build), first(inputs, build, 1)
     if not weight.constant:
         raise build.wrong("its weights are computed; they must be constants")
     if not 3 <= len(x.axes) <= 2 + MAX_IMAGE_AXES or len(weight.axes) != len(x.axes):
-        raise build.wrong(f"has {len(x.axes) - 2} image axes; one or two are known")
+        raise build.wrong(f"has {len(x.axes) - 2} image axes; one to three are known")
     return x, weight, optional(inputs, 2) is not None
 
 
@@ -149,26 +158,26 @@ def _named(x: Tensor, out: Digits, own: Digits, summed: Digits) -> list[tuple[Di
 def _channels(build: Builder, x: Tensor, each: int, kept: int, taps: int) -> Tensor:
     """Cut the channels at the groups; join digits first if there would be more than a layer has loops."""
     attempt, ok = cut(x, 1, each)
-    own, summed = _divided(attempt.axes[1], each)
+    own, summed = divided(attempt.axes[1], each)
     if ok and len(own) + kept - 1 <= len(WEIGHTED) and len(summed) + taps <= len(SUMMED):
         return attempt
     return cut(build.single(x, 1), 1, each)[0]
 
 
-def _divided(digits: Digits, inner: int) -> tuple[Digits, Digits]:
+def divided(digits: Digits, inner: int) -> tuple[Digits, Digits]:
     """Return the outer digits, and the inner ones that have `inner` values."""
     at = next(i for i in range(len(digits) + 1) if extent(digits[i:]) <= inner)
     return digits[:at], digits[at:]
 
 
-def _slid(build: Builder, x: Tensor, axis: int, kernel: Kernel, place: Digits) -> tuple[Tensor, Digits]:
+def slide_axis(build: Builder, x: Tensor, axis: int, kernel: Kernel, place: Digits) -> tuple[Tensor, Digits]:
     """Read `place * stride + tap * dilation - pad` of an image axis; also return the digit of the taps."""
-    x, tap = build.single(x, axis), fresh(kernel.width)
+    x, tap = _noted(build, build.single(x, axis), axis, kernel), fresh(kernel.width)
     terms = (*((d, kernel.stride) for d in place), *((d, kernel.dilation) for d in tap))
     for digit in x.axes[axis]:
         slid = each_form(x, lambda form: substitute(form, digit, terms, -kernel.pad))  # noqa: B023
         x = build.exact(slid, "padding between elements that are not neighbours is read as elements")
-    return with_axis(_noted(build, x, axis, kernel), axis, ()), tap
+    return with_axis(x, axis, ()), tap
 
 
 def _noted(build: Builder, x: Tensor, axis: int, kernel: Kernel) -> Tensor:
@@ -184,13 +193,13 @@ def _noted(build: Builder, x: Tensor, axis: int, kernel: Kernel) -> Tensor:
 
 def conv_transpose(node: Node, inputs: Inputs, build: Builder) -> tuple[Tensor, ...]:
     """Return a transposed convolution: each output with as many taps as any of them meets."""
-    x, weight, bias = _convolved(inputs, build)
+    x, weight, bias = convolved(inputs, build)
     groups = int(node.get("group", 1))
     each = weight.shape[0] // max(groups, 1)
     if groups < 1 or x.shape[1] != weight.shape[0] or weight.shape[0] % groups:
         raise build.wrong(f"{x.shape[1]} channels do not fit {groups} groups and {weight.shape[0]} weights")
     turned = _turned(node, build, x.shape[2:], list(weight.shape[2:]))
-    return _windowed(build, x, (each, weight.shape[1]), turned, bias, _turned_over)
+    return windowed(build, x, (each, weight.shape[1]), turned, bias, _turned_over)
 
 
 def _turned(node: Node, build: Builder, sizes: tuple[int, ...], widths: list[int]) -> list[Kernel]:
@@ -235,7 +244,7 @@ def _turned_over(
         build.widen("outputs that meet fewer weights than others read as many elements")
     if stride > 1:
         x = repeated(build, x, axis, fresh(size * stride), stride)
-    return _slid(
+    return slide_axis(
         build,
         x,
         axis,
@@ -269,7 +278,7 @@ def pool(node: Node, inputs: Inputs, build: Builder) -> tuple[Tensor, ...]:
 
 def pooled(build: Builder, x: Tensor, axis: int, kernel: Kernel) -> Tensor:
     """Return a tensor with one axis pooled."""
-    x = build.single(x, axis)
+    x = _noted(build, build.single(x, axis), axis, kernel)
     new = fresh(kernel.out)
     for digit in x.axes[axis]:
         change = each_form(
@@ -279,7 +288,7 @@ def pooled(build: Builder, x: Tensor, axis: int, kernel: Kernel) -> Tensor:
         x = build.exact(change, "the window also covers elements between those that are pooled")
     if kernel.dilation > 1 and kernel.width > 1:
         build.widen("the window is dilated: what lies between its elements is read too")
-    return with_axis(_noted(build, x, axis, kernel), axis, new)
+    return with_axis(x, axis, new)
 
 
 def global_pool(node: Node, inputs: Inputs, build: Builder) -> tuple[Tensor, ...]:
