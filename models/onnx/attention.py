@@ -42,7 +42,7 @@ def attend(nodes: Nodes, heads: Heads) -> str:
         raise nodes.build.wrong(f"queries {list(heads.shape)} do not fit keys {list(heads.keys)}")
     key = nodes.add("Transpose", _shared(nodes, heads.key, heads.keys, count), perm=[0, 1, 3, 2])
     value = _shared(nodes, heads.value, (*heads.keys[:3], heads.width), count)
-    scores = nodes.add("MatMul", heads.query, key, name="scores")
+    scores = nodes.add("MatMul", heads.query, key, name=f"{nodes.node.name}/scores")
     scores = nodes.add("Mul", scores, nodes.constant(heads.scale, np.float32))
     cap_last = nodes.node.version < CAP_LAST and not nodes.node.operator.startswith("com.")
     if not cap_last:
@@ -51,7 +51,7 @@ def attend(nodes: Nodes, heads: Heads) -> str:
         scores = nodes.add("Add", scores, added)
     if cap_last:
         scores = _capped(nodes, scores, heads.cap)
-    return nodes.add("MatMul", nodes.add("Softmax", scores, axis=-1), value, name="values")
+    return nodes.add("MatMul", nodes.add("Softmax", scores, axis=-1), value, name=f"{nodes.node.name}/values")
 
 
 def _capped(nodes: Nodes, scores: str, cap: float) -> str:
@@ -195,7 +195,7 @@ def projected(nodes: Nodes) -> None:
         raise nodes.build.wrong("keys of earlier tokens are not known")
     made = nodes.shape(1)[1]
     widths = [int(x) for x in node.get("qkv_hidden_sizes") or [made // 3] * 3]
-    whole = nodes.add("MatMul", nodes.given(0), nodes.given(1), name="projection")
+    whole = nodes.add("MatMul", nodes.given(0), nodes.given(1), name=f"{node.name}/projection")
     if nodes.given(2):
         whole = nodes.add("Add", whole, nodes.given(2))
     parts = nodes.split(whole, 2, *widths)

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator
 
 from models.onnx import tails
-from models.onnx.attention import LOWERED
 from models.onnx.constants import UNSHAPED
 from models.onnx.graph import Choices, Graph, Node
-from models.onnx.operands import Handler, operators
+from models.onnx.operands import operators
 from overlapim_files import InputError, nearest, shorten
 
 REFUSED = operators("If Loop Scan SequenceMap")
 SHAPES = operators("Shape Size")
 
 
-def check_operators(graph: Graph, handlers: Mapping[str, Handler], choices: Choices) -> None:
-    """Check that every operator is known.
+def check_operators(graph: Graph, known: Collection[str], choices: Choices) -> None:
+    """Check that every operator is one of those that are known.
 
     Raises
     ------
@@ -29,11 +28,11 @@ def check_operators(graph: Graph, handlers: Mapping[str, Handler], choices: Choi
         if name not in there:
             text = f"--as-post {shorten(name)}: there is no such operator in the file"
             raise InputError(f"{text}{nearest(name, list(there))}")
-    unknown = [x for x in _asked(graph, choices) if x.operator not in handlers and x.operator not in LOWERED]
+    unknown = [x for x in _asked(graph, choices) if x.operator not in known]
     if not unknown:
         return
     first, names = unknown[0], dict.fromkeys(node.operator for node in unknown)
-    text = _reason(first.operator, [*handlers, *LOWERED])
+    text = _reason(first.operator, known)
     if others := [name for name in names if name != first.operator]:
         text += f" (nor are {shorten(', '.join(others), 200)})"
     raise InputError(f"node '{shorten(first.name)}' ({shorten(first.operator)}): {text}")

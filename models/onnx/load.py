@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from models.network import FORMAT, Network
 from models.onnx import (
+    attention,
     contraction,
     elementwise,
     fused,
@@ -28,12 +29,11 @@ from models.onnx import (
     volumes,
 )
 from models.onnx.access import Tensor, constant
-from models.onnx.attention import LOWERED
 from models.onnx.build import Builder, Note
 from models.onnx.constants import Constants
 from models.onnx.graph import BOOL, Choices, Graph, Node, check_shape, read_graph
 from models.onnx.known import check_operators
-from models.onnx.lower import Nodes, lowered
+from models.onnx.lower import Lowering, Nodes, lowered
 from models.onnx.operands import Handler, operators
 from models.onnx.origin import Placed, nodes_between, placed
 from overlapim_files import InputError, shorten
@@ -60,6 +60,8 @@ HANDLERS: dict[str, Handler] = {
 TRUTHS = operators("And Equal Greater GreaterOrEqual IsInf IsNaN Less LessOrEqual Not Or Xor")
 """Operators that make truth values."""
 VIEWS = (*views.HANDLERS, *lookups.HANDLERS)
+LOWERED: dict[str, Lowering] = {**attention.LOWERED, **fused.LOWERED}
+"""What to put in place of operators of several layers."""
 SECOND = ("Conv", "Gemm", "MatMul")
 
 
@@ -123,7 +125,7 @@ def import_onnx(
     graph = read_graph(path, choices)
     try:
         handlers = HANDLERS | dict.fromkeys(choices.as_post, fused.passed_over)
-        check_operators(graph, handlers, choices)
+        check_operators(graph, {*handlers, *LOWERED}, choices)
         return _Import(graph, handlers, choices).imported()
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
@@ -141,7 +143,7 @@ class _Import:
         self.uses, self.next, self.parts = graph.uses(), graph.next, 0
         self.nodes: list[Node] = []
         self.sized: dict[str, Node] = {}
-        self.truths = {*graph.truths}
+        self.truths, self.scales = {*graph.truths}, set[str]()
         self.tensors = {name: constant(w.shape, w.value) for name, w in graph.weights.items()}
         given = {name: shape for name, shape in graph.inputs.items() if name not in choices.weights_from}
         self.tensors |= {name: constant(graph.inputs[name]) for name in choices.weights_from}
@@ -211,8 +213,18 @@ class _Import:
             if name in self.tensors:
                 self.build.count_readers(self.tensors[name], count)
 
+    def _scaled(self, node: Node, inputs: Sequence[Tensor | None]) -> set[str]:
+        """Return the layer that a scale which depends on all that it read completes, if the node is that."""
+        if node.operator == quantised.DYNAMIC:
+            self.scales |= {*node.outputs[1:]}
+        elif any(name in self.scales for name in node.inputs):
+            parts = [part for t in inputs if t is not None for part in t.parts]
+            self.scales |= set() if parts else {*node.outputs}
+            return {part.producer for part in parts if len(parts) == 1 and self.build.unread(part.producer)}
+        return set()
+
     def _handle(self, node: Node, inputs: Sequence[Tensor | None]) -> None:
-        outputs = self._outputs(node, inputs)
+        outputs, completed = self._outputs(node, inputs), self._scaled(node, inputs)
         made = dict(zip(node.outputs, outputs, strict=False))
         if unknown := [name for name in node.outputs if name not in made and self.uses.get(name)]:
             raise self.build.wrong(f"its output '{shorten(unknown[0])}' is not known, which others read")
@@ -225,7 +237,7 @@ class _Import:
             self.build.count_readers(tensor, uses)
         for read in filter(None, inputs):
             self.build.count_readers(read, -1)
-        self.places |= placed(made, {*self.build.made_by_node})
+        self.places |= placed(made, {*self.build.made_by_node, *completed})
         self.nodes.append(node)
         viewed = node.operator in VIEWS and self.truths & {*node.inputs[:1]}
         if node.operator in TRUTHS or node.get("to") == BOOL or viewed:

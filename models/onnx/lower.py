@@ -48,8 +48,7 @@ class Nodes:
         from onnx import helper
 
         output = output or f"{self._base}/{operator}.{next(self._number)}"
-        own = f"{self.node.name}/{name}" if name else output
-        self.made.append(helper.make_node(operator, inputs, [output], own, **attributes))
+        self.made.append(helper.make_node(operator, inputs, [output], name or output, **attributes))
         return output
 
     def constant(self, value: npt.ArrayLike, kind: type[np.generic] | None = None) -> str:

@@ -82,9 +82,10 @@ def joined_quantised(node: Node, inputs: Inputs, build: Builder) -> tuple[Tensor
 
 
 M = "com.microsoft."
+DYNAMIC = "DynamicQuantizeLinear"
 HANDLERS: dict[str, Handler] = {
     **dict.fromkeys(QUANTISERS, of_inputs(unary, 0)),
-    "DynamicQuantizeLinear": dynamically_quantised,
+    DYNAMIC: dynamically_quantised,
     "QLinearConv": of_inputs(convolution, 0, 3, 8, scaled=True),
     f"{M}QLinearConv": of_inputs(convolution, 0, 3, 8, scaled=True),
     "ConvInteger": of_inputs(convolution, 0, 1),
