@@ -10,8 +10,6 @@ import numpy as np
 
 from models.onnx.lower import Lowering, Nodes
 
-CAP_LAST = 24
-"""Version of the operator from which scores are capped before the mask is added."""
 FLOAT = 1
 
 
@@ -44,21 +42,12 @@ def attend(nodes: Nodes, heads: Heads) -> str:
     value = _shared(nodes, heads.value, (*heads.keys[:3], heads.width), count)
     scores = nodes.add("MatMul", heads.query, key, name=f"{nodes.node.name}/scores")
     scores = nodes.add("Mul", scores, nodes.constant(heads.scale, np.float32))
-    cap_last = nodes.node.version < CAP_LAST and not nodes.node.operator.startswith("com.")
-    if not cap_last:
-        scores = _capped(nodes, scores, heads.cap)
+    if heads.cap:
+        limit = nodes.constant(heads.cap, np.float32)
+        scores = nodes.add("Mul", nodes.add("Tanh", nodes.add("Div", scores, limit)), limit)
     for added in heads.added:
         scores = nodes.add("Add", scores, added)
-    if cap_last:
-        scores = _capped(nodes, scores, heads.cap)
     return nodes.add("MatMul", nodes.add("Softmax", scores, axis=-1), value, name=f"{nodes.node.name}/values")
-
-
-def _capped(nodes: Nodes, scores: str, cap: float) -> str:
-    if not cap:
-        return scores
-    limit = nodes.constant(cap, np.float32)
-    return nodes.add("Mul", nodes.add("Tanh", nodes.add("Div", scores, limit)), limit)
 
 
 def _shared(nodes: Nodes, x: str, shape: Sequence[int], count: int) -> str:
@@ -213,8 +202,8 @@ def grouped_query(nodes: Nodes) -> None:
     """Replace com.microsoft.GroupQueryAttention, whose keys are all there and which is causal."""
     node = nodes.node
     count, own = int(node.get("num_heads", 0)), int(node.get("kv_num_heads", 0))
-    if node.get("do_rotary", 0) or len(nodes.shape(0)) != 3 or count < 1 or own < 1:
-        raise nodes.build.wrong("rotary positions inside of it are not known")
+    if len(nodes.shape(0)) != 3 or count < 1 or own < 1:
+        raise nodes.build.wrong("queries (batch, tokens, channels) and numbers of heads are needed")
     batch, tokens, channels = nodes.shape(0)
     parts = [nodes.given(i) for i in range(3)]
     width = channels // (count if parts[1] else count + 2 * own)
@@ -223,6 +212,9 @@ def grouped_query(nodes: Nodes) -> None:
     query, shape = _apart(nodes, parts[0], (batch, tokens, count * width), count)
     key, keys = _apart(nodes, parts[1], (batch, tokens, own * width), own)
     value, _ = _apart(nodes, parts[2], (batch, tokens, own * width), own)
+    if node.get("do_rotary", 0):
+        before = nodes.shape(3)[2] if nodes.given(3) else 0
+        query, key = (_rotated(nodes, x, tokens, before, width) for x in (query, key))
     key, past = _with_past(nodes, key, 3, 1)
     value, _ = _with_past(nodes, value, 4, 2)
     keys = (*keys[:2], keys[2] + past, keys[3])
@@ -230,6 +222,18 @@ def grouped_query(nodes: Nodes) -> None:
     heads = Heads(query, key, value, shape, keys, width, scale, cap=float(node.get("softcap", 0.0)))
     heads.added.append(_causal(nodes, heads.scores, past))
     _together(nodes, attend(nodes, heads), heads)
+
+
+def _rotated(nodes: Nodes, x: str, tokens: int, past: int, width: int) -> str:
+    """Return queries or keys turned by their places: pairs of channels, half of the width apart."""
+    if nodes.node.get("rotary_interleaved", 0) or nodes.shape(7)[1] * 2 != width:
+        raise nodes.build.wrong("only halves of the whole width are turned by their places")
+    begin, end, rows = (nodes.constant([i], np.int64) for i in (past, past + tokens, 0))
+    cos, sin = (nodes.add("Slice", nodes.given(i), begin, end, rows) for i in (7, 8))
+    a, b = nodes.split(x, 3, width // 2, width // 2)
+    left = nodes.add("Sub", nodes.add("Mul", a, cos), nodes.add("Mul", b, sin))
+    right = nodes.add("Add", nodes.add("Mul", b, cos), nodes.add("Mul", a, sin))
+    return nodes.add("Concat", left, right, axis=3)
 
 
 LOWERED: Mapping[str, Lowering] = {

@@ -26,6 +26,8 @@ def computed_conv(node: Node, inputs: Inputs, build: Builder) -> tuple[Tensor, .
     if groups < 1 or x.shape[1] != groups * each or made % groups:
         raise build.wrong(f"{x.shape[1]} channels do not fit {groups} groups of {each}")
     windows = kernels(node, build, x.shape[2:], [*weight.shape[2:]])
+    if any(k.pad > 0 or (k.out - 1) * k.stride + k.reach - k.pad > k.size for k in windows):
+        build.widen("weights are read where they meet padding only, too")
     image, own = _image(build, x, each), _apart(build, weight, made // groups)
     places: list[Digits] = []
     taps: list[Digits] = []

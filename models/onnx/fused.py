@@ -101,8 +101,6 @@ def embedding(nodes: Nodes) -> None:
     """Replace the sum of what words, places and segments are looked up to, which is normalised."""
     node = nodes.node
     _, tokens = nodes.shape(0)
-    if len(node.outputs) > 1 and any(node.outputs[1:2]):
-        raise nodes.build.wrong("its mask as an output is not known")
     total = node.outputs[2] if len(node.outputs) > 2 else ""
     places = nodes.given(8) or nodes.constant(np.arange(tokens)[None], np.int64)
     segments = bool(nodes.given(1) and nodes.given(4))

@@ -42,9 +42,11 @@ def _reason(operator: str, known: Iterable[str]) -> str:
     if operator in REFUSED:
         return "loops and conditions are not imported"
     text = "the operator is not known"
-    if close := difflib.get_close_matches(operator, [*known], n=1, cutoff=0.8):
-        text += f"; did you mean {close[0]}?"
-    if "." in operator:
+    domain, _, name = operator.rpartition(".")
+    own = {x.rpartition(".")[2]: x for x in known if x.rpartition(".")[0] == domain}
+    if close := difflib.get_close_matches(name, own, n=1, cutoff=0.8):
+        text += f"; did you mean {own[close[0]]}?"
+    if domain:
         text += f"; --as-post {shorten(operator)} passes over it, if it works element by element"
     return text
 

@@ -121,7 +121,11 @@ def import_onnx(
     InputError
         if the file cannot be read, leaves other axes open, or has an operator that is not known.
     """
-    choices = Choices(dims or {}, until, frozenset(as_post), frozenset(weights_from))
+    return import_chosen(path, Choices(dims or {}, until, frozenset(as_post), frozenset(weights_from)))
+
+
+def import_chosen(path: str | Path, choices: Choices) -> Imported:
+    """Do the same as `import_onnx`, with all choices as one value."""
     graph = read_graph(path, choices)
     try:
         handlers = HANDLERS | dict.fromkeys(choices.as_post, fused.passed_over)
@@ -185,9 +189,14 @@ class _Import:
             return
         steps = lowered(lower, Nodes(node, inputs, self.build, self.truths), self.next)
         self.next += len(steps)
+        self._check_made(node, {name for step in steps for name in step.outputs})
         self._count_reads(node, steps)
         for step in steps:
             self._take(step)
+
+    def _check_made(self, node: Node, made: Collection[str]) -> None:
+        if unknown := [name for name in node.outputs if name and name not in made and self.uses.get(name)]:
+            raise self.build.wrong(f"its output '{shorten(unknown[0])}' is not known, which others read")
 
     def _select(self, node: Node) -> None:
         """Note which node decides how large a tensor is; nothing can be made of that but outputs."""
@@ -198,9 +207,7 @@ class _Import:
         maker = next((self.sized[name] for name in node.inputs if name in self.sized), node)
         if node.operator in tails.LAYERS:
             self.build.begin(node.name, node.operator)
-            text = (
-                f"how much it reads is decided by node '{shorten(maker.name)}' ({maker.operator}) as it runs"
-            )
+            text = f"node '{shorten(maker.name)}' ({maker.operator}) decides as it runs how much is read"
             raise self.build.wrong(f"{text}; --until TENSOR ends the network before that")
         self.sized |= dict.fromkeys(node.outputs, maker)
 
@@ -226,8 +233,7 @@ class _Import:
     def _handle(self, node: Node, inputs: Sequence[Tensor | None]) -> None:
         outputs, completed = self._outputs(node, inputs), self._scaled(node, inputs)
         made = dict(zip(node.outputs, outputs, strict=False))
-        if unknown := [name for name in node.outputs if name not in made and self.uses.get(name)]:
-            raise self.build.wrong(f"its output '{shorten(unknown[0])}' is not known, which others read")
+        self._check_made(node, made)
         for name, tensor in made.items():
             check_shape(f"tensor '{shorten(name)}'", tensor.shape)
             self.parts += len(tensor.parts)

@@ -17,7 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from models.network import Network
-from models.onnx.load import Imported, import_onnx
+from models.onnx.graph import Choices
+from models.onnx.load import Imported, import_chosen
 from overlapim_files import InputError, shorten
 from solver.execute.reading import TimedTensor
 from solver.execute.replaced import as_read, is_replaced
@@ -54,7 +55,7 @@ class OnnxModel:
     imported: Imported
 
 
-def load_model(path: Path, dims: Mapping[str, int], network: Network) -> OnnxModel:
+def load_model(path: Path, choices: Choices, network: Network) -> OnnxModel:
     """Read an ONNX file, with its weights, that is said to be a network.
 
     Raises
@@ -62,7 +63,7 @@ def load_model(path: Path, dims: Mapping[str, int], network: Network) -> OnnxMod
     InputError
         if it is imported to another network, if a layer is no tensor of the file, or without onnxruntime.
     """
-    imported = import_onnx(path, dims)
+    imported = import_chosen(path, choices)
     if text := difference(imported.network.model_dump(), network.model_dump()):
         raise InputError(f"{path}: it is imported to another network than that of the solution: {text}")
     for layer in network.layers:
@@ -75,7 +76,7 @@ def load_model(path: Path, dims: Mapping[str, int], network: Network) -> OnnxMod
     import onnx
 
     try:
-        return OnnxModel(path, dims, onnx.load(path), imported)
+        return OnnxModel(path, choices.dims, onnx.load(path), imported)
     except Exception as error:  # whatever the library raises for weights that are not where they should be
         raise InputError(f"{path}: its weights cannot be read: {shorten(str(error), 200)}") from None
 
@@ -133,16 +134,18 @@ def _tensors(
     proto.graph.output.extend([onnx.ValueInfoProto(name=name) for name in names if name not in made])
     values = dict(zip(names, _run(_session(model, proto, USUAL), inputs, names, model), strict=True))
     for name in names:
-        if not np.isfinite(values[name]).all():
-            text = f"onnxruntime itself makes '{shorten(name)}' infinite or not-a-number"
+        if np.isnan(values[name]).any():
+            text = f"onnxruntime itself makes '{shorten(name)}' not-a-number"
             raise InputError(f"{model.path}: {text}; nothing can be told from that")
     return values
 
 
 def relative_difference(values: npt.NDArray[Any], true: npt.NDArray[Any]) -> float:
-    """Return the largest difference, as a part of the largest number."""
-    largest = float(np.abs(true).max(initial=0)) or 1.0
-    return float(np.abs(values - true).max(initial=0)) / largest
+    """Return the largest difference, as a part of the largest number that is finite."""
+    largest = float(np.abs(true[np.isfinite(true)]).max(initial=0)) or 1.0
+    with np.errstate(invalid="ignore"):
+        off = np.where(values == true, 0.0, np.abs(values.astype(np.float64) - true.astype(np.float64)))
+    return float(off.max(initial=0)) / largest
 
 
 def run_blocks(
