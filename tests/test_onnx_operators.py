@@ -130,7 +130,7 @@ def test_heads_that_share_keys_read_the_same(tmp_path: Path) -> None:
 @pytest.mark.parametrize("operator", ["MultiHeadAttention", "Attention", "GroupQueryAttention"])
 def test_fused_attention(operator: str, tmp_path: Path) -> None:
     rng, net = np.random.default_rng(0), Filled("fused")
-    x = net.input(1, 3, 32 if operator == "GroupQueryAttention" else 8)
+    x = net.input(1, 3, 64 if operator == "GroupQueryAttention" else 8)
 
     def table(*shape: int) -> str:
         net.constants.append(numpy_helper.from_array(rng.normal(size=shape).astype(np.float32), f"w{shape}"))
@@ -143,15 +143,15 @@ def test_fused_attention(operator: str, tmp_path: Path) -> None:
         x = _fused(net, operator, x, x, x, table(24), num_heads=2)
         layers = [3 * 3 * 8, 3 * 3 * 8]
     else:
-        few = net.add("MatMul", x, table(32, 16))
+        few = net.add("MatMul", x, table(64, 32))
         ends = [net.constant(2), net.constant(3, scalar=True)]
         for tensor in net.constants[-2:]:
             value = numpy_helper.to_array(tensor).astype(np.int32)
             tensor.CopyFrom(numpy_helper.from_array(value, tensor.name))
-        tables = [table(5, 4), table(6, 4)]
+        tables = [table(5, 8)] * 2
         rotary = {"num_heads": 4, "kv_num_heads": 2, "do_rotary": 1}
         x = _fused(net, operator, x, few, few, "", "", *ends, *tables, **rotary)
-        layers = [3 * 32 * 16, 3 * 3 * 32, 3 * 3 * 32]
+        layers = [3 * 64 * 32, 3 * 3 * 64, 3 * 3 * 64]
     path = _saved(net.model(x), tmp_path)
     imported = import_onnx(path)
     assert _macs(imported.network) == layers
