@@ -5,15 +5,13 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from models.onnx.access import Tensor, constant
 from models.onnx.graph import Node
 from models.onnx.operands import operators
-from models.onnx.values import Value
+from models.onnx.values import PlaceTable, Value
 
 MAX_VALUES = 2**22
 """Elements of a constant whose values are known."""
@@ -96,8 +94,6 @@ def _computed(node: Node, values: Sequence[Value | None]) -> list[Value]:
 
 # Lookups, which the reference evaluator does element by element
 
-Places = npt.NDArray[np.integer[Any]]
-
 
 def _gather_nd(node: Node, data: Value, places: Value) -> Value:
     batch = int(node.get("batch_dims", 0))
@@ -112,13 +108,13 @@ def _scatter_nd(node: Node, data: Value, places: Value, updates: Value) -> Value
     return result
 
 
-def _gather_elements(node: Node, data: Value, places: Places) -> Value:
+def _gather_elements(node: Node, data: Value, places: PlaceTable) -> Value:
     axis = int(node.get("axis", 0)) % data.ndim
     part = tuple(slice(None) if i == axis else slice(size) for i, size in enumerate(places.shape))
     return np.asarray(np.take_along_axis(data[part], places, axis))
 
 
-def _scatter_elements(node: Node, data: Value, places: Places, updates: Value) -> Value:
+def _scatter_elements(node: Node, data: Value, places: PlaceTable, updates: Value) -> Value:
     axis = int(node.get("axis", 0)) % data.ndim
     result = data.copy()
     part = tuple(slice(None) if i == axis else slice(size) for i, size in enumerate(places.shape))

@@ -6,15 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
 
 from models.onnx.access import Digit, Tensor, constant, each_form, fresh, pruned, substitute, without
 from models.onnx.align import aligned, with_axis
 from models.onnx.build import Builder
 from models.onnx.graph import Node
 from models.onnx.operands import Handler, Inputs, axis_of, first, integers
+from models.onnx.values import PlaceTable
 
-Table = npt.NDArray[np.int64]
 COMPUTED = "the indices are computed: all that they choose from is read"
 
 
@@ -26,7 +25,7 @@ class Affine:
     steps: tuple[int, ...]
 
 
-def affine(table: Table) -> Affine | None:
+def affine(table: PlaceTable) -> Affine | None:
     """Return by which offset and steps a table counts; None if it does not count evenly."""
     if not table.size:
         return None
@@ -43,7 +42,7 @@ def affine(table: Table) -> Affine | None:
     return Affine(offset, steps) if np.array_equal(even, table) else None
 
 
-def picked(build: Builder, x: Tensor, tables: Sequence[Table]) -> Tensor:
+def picked(build: Builder, x: Tensor, tables: Sequence[PlaceTable]) -> Tensor:
     """Return the elements of a tensor whose places on its first axes stand in tables, one for each axis.
 
     The axes of the result are those of the tables, which have one shape, and then the others of the tensor.
@@ -62,7 +61,7 @@ def picked(build: Builder, x: Tensor, tables: Sequence[Table]) -> Tensor:
 
 
 def _picked_axis(
-    build: Builder, x: Tensor, axis: int, table: Table, new: Sequence[Sequence[Digit]], used: set[Digit]
+    build: Builder, x: Tensor, axis: int, table: PlaceTable, new: Sequence[Sequence[Digit]], used: set[Digit]
 ) -> Tensor:
     found = affine(table)
     if not x.axes[axis]:
@@ -106,7 +105,7 @@ def gather_elements(node: Node, inputs: Inputs, build: Builder) -> tuple[Tensor,
     return (picked(build, x, [table if i == axis else _counting(table.shape, i) for i in range(rank)]),)
 
 
-def _counting(shape: Sequence[int], axis: int) -> Table:
+def _counting(shape: Sequence[int], axis: int) -> PlaceTable:
     """Return a table in which each place holds its own index on an axis."""
     along = [1] * len(shape)
     along[axis] = shape[axis]

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import onnx
 
 Value = npt.NDArray[np.generic]
+PlaceTable = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
