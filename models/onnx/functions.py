@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from models.onnx.inner import rename
 from overlapim_files import InputError, shorten
 
 if TYPE_CHECKING:
@@ -73,8 +74,7 @@ def _body(call: onnx.NodeProto, function: onnx.FunctionProto) -> list[onnx.NodeP
         node = type(inner)()
         node.CopyFrom(inner)
         node.name = f"{place}/{inner.name or f'{inner.op_type}.{i}'}"
-        for side in (node.input, node.output):
-            side[:] = [names.get(x, f"{place}/{x}") for x in side]
+        rename(node, lambda x: names.get(x, f"{place}/{x}"))
         _fill(node, given)
         nodes.append(node)
     return nodes

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from models.layer import MAX_EXTENT
 from models.onnx.functions import DOMAINS, Functions, Step, version_of
+from models.onnx.inner import outer_names
 from models.onnx.values import Weight, stored
 from models.onnx.wire import graph_bytes
 from overlapim_files import InputError, nearest, shorten
@@ -29,7 +30,8 @@ INSTALL = "pip install 'fast-overlapim[onnx]'"
 
 @dataclass(frozen=True, eq=False)
 class Node:
-    """One node. `inputs` and `outputs` name tensors, '' one that is left out.
+    """One node. `inputs` and `outputs` name tensors, '' one that is left out; those that graphs inside of the
+    node read are the last inputs.
 
     `index` is its place in the file; nodes that stand for others in it are counted on from its last one.
     """
@@ -100,8 +102,8 @@ class Choices:
     weights_from: frozenset[str] = frozenset()
 
 
-def read_graph(path: str | Path, choices: Choices) -> Graph:
-    """Read the graph of an ONNX file.
+def read_graph(path: str | Path, choices: Choices, model: onnx.ModelProto | None = None) -> Graph:
+    """Read the graph of an ONNX file; `model` is that with all weights, if it has been read already.
 
     Raises
     ------
@@ -116,7 +118,7 @@ def read_graph(path: str | Path, choices: Choices) -> Graph:
     from google.protobuf.message import DecodeError
 
     try:
-        model = onnx.ModelProto.FromString(graph_bytes(Path(path)))
+        model = model or onnx.ModelProto.FromString(graph_bytes(Path(path)))
     except DecodeError:
         raise InputError(f"{path}: not an ONNX file, or a damaged one") from None
     try:
@@ -174,7 +176,8 @@ def read_node(index: int, step: Step, folder: Path | None = None) -> Node:
     operator = _text(node.op_type)
     operator = operator if node.domain in DOMAINS else f"{_text(node.domain)}.{operator}"
     attributes = {attribute.name: _attribute(attribute, folder) for attribute in node.attribute}
-    return Node(index, name, operator, tuple(node.input), tuple(node.output), attributes, step.version, node)
+    inputs = (*node.input, *outer_names(node))
+    return Node(index, name, operator, inputs, tuple(node.output), attributes, step.version, node)
 
 
 def _text(text: str | bytes) -> str:

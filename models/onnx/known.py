@@ -6,12 +6,13 @@ import difflib
 from collections.abc import Collection, Iterable, Iterator
 
 from models.onnx import tails
+from models.onnx.branches import UNKNOWN
 from models.onnx.constants import UNSHAPED
 from models.onnx.graph import Choices, Graph, Node
 from models.onnx.operands import operators
 from overlapim_files import InputError, nearest, shorten
 
-REFUSED = operators("If Loop Scan SequenceMap")
+REFUSED = operators("Loop Scan SequenceMap")
 SHAPES = operators("Shape Size")
 
 
@@ -40,7 +41,7 @@ def check_operators(graph: Graph, known: Collection[str], choices: Choices) -> N
 
 def _reason(operator: str, known: Iterable[str]) -> str:
     if operator in REFUSED:
-        return "loops and conditions are not imported"
+        return UNKNOWN
     text = "the operator is not known"
     domain, _, name = operator.rpartition(".")
     own = {x.rpartition(".")[2]: x for x in known if x.rpartition(".")[0] == domain}

@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from models.network import FORMAT, Network
 from models.onnx import (
     attention,
+    branches,
     contraction,
     elementwise,
     fused,
@@ -31,7 +32,7 @@ from models.onnx import (
 from models.onnx.access import Tensor, constant
 from models.onnx.build import Builder, Note
 from models.onnx.constants import Constants
-from models.onnx.graph import BOOL, Choices, Graph, Node, check_shape, read_graph
+from models.onnx.graph import BOOL, MAX_NODES, Choices, Graph, Node, check_shape, read_graph
 from models.onnx.known import check_operators
 from models.onnx.lower import Lowering, Nodes, lowered
 from models.onnx.operands import Handler, operators
@@ -60,8 +61,9 @@ HANDLERS: dict[str, Handler] = {
 TRUTHS = operators("And Equal Greater GreaterOrEqual IsInf IsNaN Less LessOrEqual Not Or Xor")
 """Operators that make truth values."""
 VIEWS = (*views.HANDLERS, *lookups.HANDLERS)
-LOWERED: dict[str, Lowering] = {**attention.LOWERED, **fused.LOWERED}
+LOWERED: dict[str, Lowering] = {**attention.LOWERED, **fused.LOWERED, **branches.LOWERED}
 """What to put in place of operators of several layers."""
+MAX_STEPS = 4 * MAX_NODES
 SECOND = ("Conv", "Gemm", "MatMul")
 
 
@@ -124,9 +126,9 @@ def import_onnx(
     return import_chosen(path, Choices(dims or {}, until, frozenset(as_post), frozenset(weights_from)))
 
 
-def import_chosen(path: str | Path, choices: Choices) -> Imported:
-    """Do the same as `import_onnx`, with all choices as one value."""
-    graph = read_graph(path, choices)
+def import_chosen(path: str | Path, choices: Choices, model: onnx.ModelProto | None = None) -> Imported:
+    """Do the same as `import_onnx`, with all choices as one value; `model` is the file, if it was read."""
+    graph = read_graph(path, choices, model)
     try:
         handlers = HANDLERS | dict.fromkeys(choices.as_post, fused.passed_over)
         check_operators(graph, {*handlers, *LOWERED}, choices)
@@ -184,11 +186,13 @@ class _Import:
         inputs = [self.tensors[name] if name else None for name in node.inputs]
         self.build.begin(node.name, node.operator)
         lower = None if node.operator in self.choices.as_post else LOWERED.get(node.operator)
-        if lower is None or all(t is None or t.constant for t in inputs):
+        if lower is None or (node.operator != "If" and all(t is None or t.constant for t in inputs)):
             self._handle(node, inputs)
             return
         steps = lowered(lower, Nodes(node, inputs, self.build, self.truths), self.next)
         self.next += len(steps)
+        if self.next > MAX_STEPS:
+            raise self.build.wrong(f"what stands for operators is more than {MAX_STEPS} nodes")
         self._check_made(node, {name for step in steps for name in step.outputs})
         self._count_reads(node, steps)
         for step in steps:

@@ -28,6 +28,7 @@ class Nodes:
         self.node, self.build, self.truths = node, build, truths
         self.made: list[onnx.NodeProto] = []
         self.shapes = [None if t is None else t.shape for t in inputs]
+        self.values = [None if t is None else t.value for t in inputs]
         self._number = itertools.count()
         self._base = next(name for name in node.outputs if name)
 

@@ -15,7 +15,7 @@ from models.onnx.align import joined
 from models.onnx.build import MAX_LAYERS, Builder
 from models.onnx.graph import Node
 from models.onnx.operands import Handler, Inputs, first, optional
-from models.onnx.products import product
+from models.onnx.products import product, transposed
 from models.onnx.sliding import Kernel, pooled
 from models.onnx.views import taken
 
@@ -120,4 +120,14 @@ def _stacked(build: Builder, tensors: Sequence[Tensor], axis: int) -> Tensor:
     return joined(build, parts, axis) if len(parts) > 1 else parts[0]
 
 
-HANDLERS: dict[str, Handler] = dict.fromkeys(("RNN", "GRU", "LSTM"), recurrent)
+def quantised_lstm(node: Node, inputs: Inputs, build: Builder) -> tuple[Tensor, ...]:
+    """Return an LSTM whose weights are integers, each matrix the other way round."""
+    turned = [transposed(first(inputs, build, place)) for place in (1, 2)]
+    plain = replace(node, operator="LSTM")
+    return recurrent(plain, [first(inputs, build), *turned, *inputs[3:7]], build)
+
+
+HANDLERS: dict[str, Handler] = {
+    **dict.fromkeys(("RNN", "GRU", "LSTM"), recurrent),
+    "com.microsoft.DynamicQuantizeLSTM": quantised_lstm,
+}

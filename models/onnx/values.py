@@ -16,6 +16,8 @@ from models.onnx.wire import INDICES, MAX_DATA, MAX_TABLE
 if TYPE_CHECKING:
     import onnx
 
+MAX_HEAD = 1024
+"""Bytes of a tensor beside its data."""
 Value = npt.NDArray[np.generic]
 PlaceTable = npt.NDArray[np.int64]
 
@@ -39,11 +41,20 @@ def stored(tensor: onnx.TensorProto, folder: Path | None) -> Weight:
 
     shape = tuple(tensor.dims)
     try:
+        if _bytes(tensor) > (MAX_TABLE if tensor.data_type in INDICES else MAX_DATA) - MAX_HEAD:
+            return Weight(shape, None)
         if tensor.data_location == tensor.EXTERNAL:
             return Weight(shape, None if folder is None else _outside(tensor, shape, folder))
         return Weight(shape, np.asarray(numpy_helper.to_array(tensor)) if _holds(tensor) else None)
     except Exception:  # whatever the library raises for data that does not fit its type and shape
         return Weight(shape, None)
+
+
+def _bytes(tensor: onnx.TensorProto) -> int:
+    from onnx import helper
+
+    kind = np.dtype(helper.tensor_dtype_to_np_dtype(tensor.data_type))
+    return int(math.prod(tensor.dims) * kind.itemsize)
 
 
 def _holds(tensor: onnx.TensorProto) -> bool:
@@ -59,12 +70,10 @@ def _outside(tensor: onnx.TensorProto, shape: Sequence[int], folder: Path) -> Va
 
     given = {entry.key: entry.value for entry in tensor.external_data}
     kind = np.dtype(helper.tensor_dtype_to_np_dtype(tensor.data_type))
-    size = math.prod(shape) * kind.itemsize
-    limit = MAX_TABLE if tensor.data_type in INDICES else MAX_DATA
     path, root = (folder / given["location"]).resolve(), folder.resolve()
-    if size > limit or not path.is_relative_to(root) or not path.is_file():
+    if not path.is_relative_to(root) or not path.is_file():
         return None
     with path.open("rb") as file:
         file.seek(int(given.get("offset", 0)))
-        data = file.read(size)
+        data = file.read(_bytes(tensor))
     return np.frombuffer(data, kind.newbyteorder("<")).astype(kind).reshape(shape)

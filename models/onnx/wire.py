@@ -22,12 +22,16 @@ MAX_ALL_DATA = 2**26
 INDICES = frozenset((6, 7, 9))
 """The types of numbers that choose elements: 32 and 64 bit integers and truth values."""
 
+GRAPH = 6
+MAX_DEPTH = 8
+"""Graphs inside of each other that are kept."""
+
 _NESTED = {
     "model": {7: "graph", 25: "function"},
     "graph": {1: "node", 5: "tensor"},
     "function": {7: "node", 11: "attribute"},
     "node": {5: "attribute"},
-    "attribute": {5: "tensor"},
+    "attribute": {5: "tensor", 6: "graph"},
     "tensor": {},
 }
 _COPIED = {
@@ -69,7 +73,7 @@ def graph_bytes(path: Path) -> bytes:
 class _Skimmer:
     def __init__(self, data: mmap.mmap, name: str) -> None:
         self.data, self.name = data, name
-        self.fields = self.kept = self.values = 0
+        self.fields = self.kept = self.values = self.depth = 0
 
     def message(self, kind: str, at: int, end: int) -> bytes:
         """Return the message of one kind from `at` to `end` with what is to be kept of it."""
@@ -80,8 +84,12 @@ class _Skimmer:
         while at < end:
             start = at
             number, at, stop = self.field(at, end)
-            if number in nested:
+            if kind == "attribute" and number == GRAPH and self.depth == MAX_DEPTH:
+                pass  # nobody has that many graphs in each other
+            elif number in nested:
+                self.depth += nested[number] == "graph"
                 inner = self.message(nested[number], at, stop)
+                self.depth -= nested[number] == "graph"
                 out += _varint(number << 3 | 2) + _varint(len(inner)) + inner
             elif number in copied:
                 self.kept += 0 if kind == "tensor" and number in _DATA else stop - start

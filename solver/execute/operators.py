@@ -76,9 +76,10 @@ def load_model(path: Path, choices: Choices, network: Network) -> OnnxModel:
     import onnx
 
     try:
-        return OnnxModel(path, choices.dims, onnx.load(path), imported)
+        proto = onnx.load(path)
     except Exception as error:  # whatever the library raises for weights that are not where they should be
         raise InputError(f"{path}: its weights cannot be read: {shorten(str(error), 200)}") from None
+    return OnnxModel(path, choices.dims, proto, import_chosen(path, choices, proto))
 
 
 def draw_inputs(model: OnnxModel, seed: int) -> Values:
