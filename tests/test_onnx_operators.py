@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 from onnx_networks import Net
@@ -27,6 +28,8 @@ from solver.solve import solve
 from solver.stop import Stop
 
 MICROSOFT = "com.microsoft"
+RECENT = tuple(map(int, onnxruntime.__version__.split(".")[:2])) >= (1, 23)
+"""Whether onnxruntime has the operators of opset 23."""
 QUANT = "qonnx.custom_op.general"
 
 
@@ -74,6 +77,14 @@ def _agrees(path: Path, imported: Imported) -> None:
     assert all(layer.operators is not None for layer in checked.layers)
 
 
+def _comes_to_what_the_operators_do(
+    path: Path, imported: Imported, dims: dict[str, int] | None = None
+) -> None:
+    """Run what stands for operators, and the file itself; this fails unless both come to the same."""
+    loaded = load_model(path, Choices(dims or {}), imported.network)
+    run_whole(loaded, draw_inputs(loaded, 1))
+
+
 def _macs(network: Network) -> list[int]:
     return [layer.macs for layer in network.layers]
 
@@ -110,10 +121,8 @@ def test_attention_is_two_products_and_a_softmax(case: str, tmp_path: Path) -> N
     assert _macs(imported.exactly()) == [scores * width for width in widths]
     if kind is None and case != "causal":  # a mask that hides what it is added to would hide that it is read
         _needed_exactly(imported, model)
-    onnxruntime = pytest.importorskip("onnxruntime")
-    if tuple(map(int, onnxruntime.__version__.split(".")[:2])) >= (1, 23):
-        loaded = load_model(path, Choices(), imported.network)
-        run_whole(loaded, draw_inputs(loaded, 1))  # fails unless it comes to what the operator does
+    if RECENT:
+        _comes_to_what_the_operators_do(path, imported)
 
 
 def test_heads_that_share_keys_read_the_same(tmp_path: Path) -> None:
@@ -155,8 +164,63 @@ def test_fused_attention(operator: str, tmp_path: Path) -> None:
     path = _saved(net.model(x), tmp_path)
     imported = import_onnx(path)
     assert _macs(imported.network) == layers
-    loaded = load_model(path, Choices(), imported.network)
-    run_whole(loaded, draw_inputs(loaded, 1))
+    _comes_to_what_the_operators_do(path, imported)
+
+
+@pytest.mark.parametrize("interleaved", [0, 1])
+@pytest.mark.parametrize("domain", ["", MICROSOFT])
+def test_rotary_positions(domain: str, interleaved: int, tmp_path: Path) -> None:
+    net = Filled("rotary")
+    x = net.add("MatMul", net.input(1, 3, 8), net.weight(8, 8))
+    net.constants.append(numpy_helper.from_array(np.array([[2, 0, 1]]), "places"))
+    cos, sin = net.weight(4, 2), net.weight(4, 2)
+    order = ["places", cos, sin] if domain else [cos, sin, "places"]
+    x = net.add("RotaryEmbedding", x, *order, domain=domain, num_heads=2, interleaved=interleaved)
+    model = net.model(net.add("MatMul", x, net.weight(8, 3)))
+    model.opset_import[0].version = 23
+    path = _saved(model, tmp_path)
+    imported = import_onnx(path)
+    assert _macs(imported.network) == [3 * 64, 3 * 24]
+    if domain or RECENT:
+        _comes_to_what_the_operators_do(path, imported)
+
+
+# Conditions
+
+
+def _branch(name: str, *nodes: onnx.NodeProto, **constants: np.ndarray) -> onnx.GraphProto:
+    made = [helper.make_tensor_value_info(nodes[-1].output[0], TensorProto.FLOAT, None)]
+    stored = [numpy_helper.from_array(value, key) for key, value in constants.items()]
+    return helper.make_graph(nodes, name, [], made, stored)
+
+
+def _conditional(net: Net, condition: str, x: str) -> str:
+    inner = _branch("inner", helper.make_node("MatMul", ["t", "w"], ["r"]), w=np.ones((4, 5), np.float32))
+    nested = helper.make_node("If", [condition], ["r"], then_branch=inner, else_branch=inner)
+    one = _branch("one", helper.make_node("Relu", [x], ["t"]), nested)
+    other = _branch("other", helper.make_node("Identity", [x], ["t"]))
+    return str(net.add("If", condition, then_branch=one, else_branch=other))
+
+
+@pytest.mark.parametrize("images", [1, 2])
+def test_a_constant_condition_chooses_its_branch(images: int, tmp_path: Path) -> None:
+    """It is computed from a shape; branches have names and weights of their own and read those outside."""
+    net = Filled("if")
+    x = net.add("MatMul", net.input("n", 4), net.weight(4, 4))
+    size = net.add("Gather", net.add("Shape", x), net.constant(0, scalar=True))
+    made = _conditional(net, net.add("Equal", size, net.constant(1, scalar=True)), x)
+    path = _saved(net.model(net.add("MatMul", made, net.weight(5 if images == 1 else 4, 2))), tmp_path)
+    imported = import_onnx(path, {"n": images})
+    assert _macs(imported.exactly()) == ([16, 20, 10] if images == 1 else [32, 16])
+    _comes_to_what_the_operators_do(path, imported, {"n": images})
+
+
+def test_a_condition_that_is_computed_is_refused(tmp_path: Path) -> None:
+    net = Filled("if")
+    x = net.add("MatMul", net.input(1, 4), net.weight(4, 4))
+    condition = net.add("Greater", net.add("ReduceMax", x, keepdims=0), net.constant(0.5, scalar=True))
+    with pytest.raises(InputError, match=r"\(If\): loops and conditions .* unless a condition is constant"):
+        import_onnx(_saved(net.model(_conditional(net, condition, x)), tmp_path))
 
 
 # Products
@@ -288,6 +352,16 @@ def test_recurrent_layers_are_unrolled(operator: str, ways: int, reset: int, tmp
     assert [note.text for note in imported.notes] == [
         f"unrolled: {len(steps)} layers, one after the other, each with weights of its own"
     ]
+
+
+def test_quantised_lstm(tmp_path: Path) -> None:
+    net = Filled("quantised")
+    weights = _integers(net, 1, 5, 12), _integers(net, 1, 3, 12)
+    scales = [x for _ in range(2) for x in _scale(net)]
+    given = [net.input(4, 1, 5), *weights, "", "", "", "", "", *scales]
+    x = _fused(net, "DynamicQuantizeLSTM", *given, hidden_size=3)
+    network = import_onnx(_saved(net.model(x), tmp_path)).exactly()
+    assert _macs(network) == [12 * (5 + 3)] * 4
 
 
 def test_a_recurrent_layer_of_very_many_steps_says_how_many(tmp_path: Path) -> None:

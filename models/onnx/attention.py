@@ -9,13 +9,17 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from models.onnx.lower import Lowering, Nodes
+from models.onnx.rotary import Turn, apart, turned
 
 FLOAT = 1
 
 
 @dataclass
 class Heads:
-    """Queries, keys and values, each (batch, heads, tokens, width), and what is done to the scores."""
+    """Queries, keys and values, each (batch, heads, tokens, width), and what is done to the scores.
+
+    `shown` says that the scores before that are the node's fourth output.
+    """
 
     query: str
     key: str
@@ -26,6 +30,7 @@ class Heads:
     scale: float
     added: list[str] = field(default_factory=list)
     cap: float = 0.0
+    shown: bool = False
 
     @property
     def scores(self) -> tuple[int, int, int, int]:
@@ -41,7 +46,8 @@ def attend(nodes: Nodes, heads: Heads) -> str:
     key = nodes.add("Transpose", _shared(nodes, heads.key, heads.keys, count), perm=[0, 1, 3, 2])
     value = _shared(nodes, heads.value, (*heads.keys[:3], heads.width), count)
     scores = nodes.add("MatMul", heads.query, key, name=f"{nodes.node.name}/scores")
-    scores = nodes.add("Mul", scores, nodes.constant(heads.scale, np.float32))
+    made = nodes.node.outputs[3] if heads.shown and len(nodes.node.outputs) > 3 else ""
+    scores = nodes.add("Mul", scores, nodes.constant(heads.scale, np.float32), output=made)
     if heads.cap:
         limit = nodes.constant(heads.cap, np.float32)
         scores = nodes.add("Mul", nodes.add("Tanh", nodes.add("Div", scores, limit)), limit)
@@ -58,18 +64,6 @@ def _shared(nodes: Nodes, x: str, shape: Sequence[int], count: int) -> str:
     apart = nodes.reshape(x, batch, own, 1, tokens, width)
     size = nodes.constant((batch, own, count // own, tokens, width), np.int64)
     return nodes.reshape(nodes.add("Expand", apart, size), batch, count, tokens, width)
-
-
-def _apart(nodes: Nodes, x: str, shape: Sequence[int], heads: int) -> tuple[str, tuple[int, int, int, int]]:
-    """Return a tensor (batch, tokens, channels) as (batch, heads, tokens, width), which it may be already."""
-    if len(shape) == 4:
-        a, b, c, d = shape
-        return x, (a, b, c, d)
-    if len(shape) != 3 or heads < 1 or shape[2] % heads:
-        raise nodes.build.wrong(f"{list(shape)} does not divide into {heads} heads")
-    batch, tokens, width = shape[0], shape[1], shape[2] // heads
-    apart = nodes.add("Transpose", nodes.reshape(x, batch, tokens, heads, width), perm=[0, 2, 1, 3])
-    return apart, (batch, heads, tokens, width)
 
 
 def _together(nodes: Nodes, x: str, heads: Heads) -> None:
@@ -100,17 +94,18 @@ def _causal(nodes: Nodes, shape: Sequence[int], past: int) -> str:
 def attention(nodes: Nodes) -> None:
     """Replace the operator Attention of ONNX."""
     node = nodes.node
-    if nodes.given(6) or int(node.get("qk_matmul_output_mode", 0)) or len(node.outputs) > 3:
-        raise nodes.build.wrong("lengths of keys and scores as outputs are not known")
+    if nodes.given(6):
+        raise nodes.build.wrong("lengths of the keys are not known before it runs")
     counts = int(node.get("q_num_heads", 0)), int(node.get("kv_num_heads", 0))
-    query, shape = _apart(nodes, nodes.given(0), nodes.shape(0), counts[0])
-    key, keys = _apart(nodes, nodes.given(1), nodes.shape(1), counts[1])
-    value, values = _apart(nodes, nodes.given(2), nodes.shape(2), counts[1])
+    query, shape = apart(nodes, nodes.given(0), nodes.shape(0), counts[0])
+    key, keys = apart(nodes, nodes.given(1), nodes.shape(1), counts[1])
+    value, values = apart(nodes, nodes.given(2), nodes.shape(2), counts[1])
     key, past = _with_past(nodes, key, 4, 1)
     value, _ = _with_past(nodes, value, 5, 2)
     keys = (*keys[:2], keys[2] + past, keys[3])
     scale = float(node.get("scale") or 1 / math.sqrt(shape[3]))
     heads = Heads(query, key, value, shape, keys, values[3], scale, cap=float(node.get("softcap", 0.0)))
+    heads.shown = not node.get("qk_matmul_output_mode", 0)
     if node.get("is_causal", 0):
         heads.added.append(_causal(nodes, heads.scores, past))
     if nodes.given(3):
@@ -164,7 +159,7 @@ def multi_head(nodes: Nodes) -> None:
             raise nodes.build.wrong("a bias of keys with heads is not known")
         parts = _added_bias(nodes, parts, 3, [shape[2] for shape in shapes])
     (query, shape), (key, keys), (value, values) = (
-        _apart(nodes, x, s, count) for x, s in zip(parts, shapes, strict=True)
+        apart(nodes, x, s, count) for x, s in zip(parts, shapes, strict=True)
     )
     key, past = _with_past(nodes, key, 6, 1)
     value, _ = _with_past(nodes, value, 7, 2)
@@ -189,7 +184,7 @@ def projected(nodes: Nodes) -> None:
         whole = nodes.add("Add", whole, nodes.given(2))
     parts = nodes.split(whole, 2, *widths)
     (query, shape), (key, keys), (value, values) = (
-        _apart(nodes, x, (batch, tokens, width), count) for x, width in zip(parts, widths, strict=True)
+        apart(nodes, x, (batch, tokens, width), count) for x, width in zip(parts, widths, strict=True)
     )
     scale = float(node.get("scale") or 1 / math.sqrt(shape[3]))
     heads = Heads(query, key, value, shape, keys, values[3], scale, _padding(nodes, 3, keys))
@@ -209,12 +204,12 @@ def grouped_query(nodes: Nodes) -> None:
     width = channels // (count if parts[1] else count + 2 * own)
     if not parts[1]:
         parts = nodes.split(parts[0], 2, count * width, own * width, own * width)
-    query, shape = _apart(nodes, parts[0], (batch, tokens, count * width), count)
-    key, keys = _apart(nodes, parts[1], (batch, tokens, own * width), own)
-    value, _ = _apart(nodes, parts[2], (batch, tokens, own * width), own)
+    query, shape = apart(nodes, parts[0], (batch, tokens, count * width), count)
+    key, keys = apart(nodes, parts[1], (batch, tokens, own * width), own)
+    value, _ = apart(nodes, parts[2], (batch, tokens, own * width), own)
     if node.get("do_rotary", 0):
         before = nodes.shape(3)[2] if nodes.given(3) else 0
-        query, key = (_rotated(nodes, x, tokens, before, width) for x in (query, key))
+        query, key = _rotated(nodes, query, shape, before), _rotated(nodes, key, keys, before)
     key, past = _with_past(nodes, key, 3, 1)
     value, _ = _with_past(nodes, value, 4, 2)
     keys = (*keys[:2], keys[2] + past, keys[3])
@@ -224,16 +219,13 @@ def grouped_query(nodes: Nodes) -> None:
     _together(nodes, attend(nodes, heads), heads)
 
 
-def _rotated(nodes: Nodes, x: str, tokens: int, past: int, width: int) -> str:
-    """Return queries or keys turned by their places: pairs of channels, half of the width apart."""
-    if nodes.node.get("rotary_interleaved", 0) or nodes.shape(7)[1] * 2 != width:
-        raise nodes.build.wrong("only halves of the whole width are turned by their places")
-    begin, end, rows = (nodes.constant([i], np.int64) for i in (past, past + tokens, 0))
+def _rotated(nodes: Nodes, x: str, shape: tuple[int, int, int, int], past: int) -> str:
+    """Return queries or keys turned by their places, which follow on those of earlier tokens."""
+    if nodes.shape(7)[1] * 2 != shape[3]:
+        raise nodes.build.wrong("only channels of the whole width are turned by their places")
+    begin, end, rows = (nodes.constant([i], np.int64) for i in (past, past + shape[2], 0))
     cos, sin = (nodes.add("Slice", nodes.given(i), begin, end, rows) for i in (7, 8))
-    a, b = nodes.split(x, 3, width // 2, width // 2)
-    left = nodes.add("Sub", nodes.add("Mul", a, cos), nodes.add("Mul", b, sin))
-    right = nodes.add("Add", nodes.add("Mul", b, cos), nodes.add("Mul", a, sin))
-    return nodes.add("Concat", left, right, axis=3)
+    return turned(nodes, Turn(x, shape, cos, sin, bool(nodes.node.get("rotary_interleaved", 0))))
 
 
 LOWERED: Mapping[str, Lowering] = {
