@@ -10,7 +10,7 @@ from models.onnx.align import aligned
 from models.onnx.build import Body, Builder
 from models.onnx.graph import Node
 from models.onnx.operands import Inputs, first, optional
-from models.onnx.sliding import divided, kernels, slide_axis
+from models.onnx.sliding import divided_at, kernels, slid
 
 OUT: tuple[Dim, ...] = ("N", "G", "K", "P", "Q")
 IN: tuple[Dim, ...] = ("C", "R", "S")
@@ -33,7 +33,7 @@ def computed_conv(node: Node, inputs: Inputs, build: Builder) -> tuple[Tensor, .
     taps: list[Digits] = []
     for i, kernel in enumerate(windows):
         place = fresh(kernel.out)
-        image, tap = slide_axis(build, image, 3 + i, kernel, place)
+        image, tap = slid(build, image, 3 + i, kernel, place)
         places.append(place)
         taps.append(tap)
     left = replace(image, axes=(*image.axes[:2], (), *places, image.axes[2], *taps))
@@ -61,7 +61,7 @@ def _image(build: Builder, x: Tensor, each: int) -> Tensor:
     """Return a tensor with an axis of groups and one of the channels in them."""
     attempt, ok = cut(x, 1, each)
     x = attempt if ok else cut(build.single(x, 1), 1, each)[0]
-    own, summed = divided(x.axes[1], each)
+    own, summed = divided_at(x.axes[1], each)
     return replace(x, axes=(x.axes[0], own, summed, *x.axes[2:]), value=None)
 
 
@@ -69,5 +69,5 @@ def _apart(build: Builder, weight: Tensor, made: int) -> Tensor:
     """Return weights with an axis of groups and one of the channels that each of them makes."""
     attempt, ok = cut(weight, 0, made)
     weight = attempt if ok else cut(build.single(weight, 0), 0, made)[0]
-    own, inner = divided(weight.axes[0], made)
+    own, inner = divided_at(weight.axes[0], made)
     return replace(weight, axes=(own, inner, *weight.axes[1:]), value=None)

@@ -105,7 +105,7 @@ def conv(node: Node, inputs: Inputs, build: Builder) -> tuple[Tensor, ...]:
     """Return a convolution over one or two image axes, with groups."""
     x, weight, bias = convolved(inputs, build)
     each, made, windows = grouped(node, build, x, weight)
-    return windowed(build, x, (each, made), windows, bias, slide_axis)
+    return windowed(build, x, (each, made), windows, bias, slid)
 
 
 def grouped(node: Node, build: Builder, x: Tensor, weight: Tensor) -> tuple[int, int, list[Kernel]]:
@@ -118,19 +118,19 @@ def grouped(node: Node, build: Builder, x: Tensor, weight: Tensor) -> tuple[int,
 
 
 def windowed(
-    build: Builder, x: Tensor, channels: tuple[int, int], windows: list[Kernel], bias: bool, slid: Slide
+    build: Builder, x: Tensor, channels: tuple[int, int], windows: list[Kernel], bias: bool, over: Slide
 ) -> tuple[Tensor, ...]:
     """Return the layer in which windows slide; `channels` are those read and made in one group."""
     each, made = channels
-    x = _channels(build, x, each, 1 + (made > 1), sum(window.width > 1 for window in windows))
-    own, summed = divided(x.axes[1], each)
+    x = channels_in_groups(build, x, each, 1 + (made > 1), sum(window.width > 1 for window in windows))
+    own, summed = divided_at(x.axes[1], each)
     axes: list[Digits] = [x.axes[0], (*own, *fresh(made))]
     wanted = _named(x, axes[1], own, summed)
     taps: list[Digit] = []
     rows = (FRAMES, *ROWS) if len(windows) == MAX_IMAGE_AXES else ROWS
     for i, kernel in enumerate(windows):
         place = fresh(kernel.out)
-        x, tap = slid(build, x, 2 + i, kernel, place)
+        x, tap = over(build, x, 2 + i, kernel, place)
         axes.append(place)
         taps += tap
         wanted += [(d, dim) for ds, dim in zip((place, tap), rows[i], strict=True) for d in ds]
@@ -155,28 +155,28 @@ def _named(x: Tensor, out: Digits, own: Digits, summed: Digits) -> list[tuple[Di
     return named + [(d, "K") for d in out[len(own) :]]
 
 
-def _channels(build: Builder, x: Tensor, each: int, kept: int, taps: int) -> Tensor:
+def channels_in_groups(build: Builder, x: Tensor, each: int, kept: int, taps: int) -> Tensor:
     """Cut the channels at the groups; join digits first if there would be more than a layer has loops."""
     attempt, ok = cut(x, 1, each)
-    own, summed = divided(attempt.axes[1], each)
+    own, summed = divided_at(attempt.axes[1], each)
     if ok and len(own) + kept - 1 <= len(WEIGHTED) and len(summed) + taps <= len(SUMMED):
         return attempt
     return cut(build.single(x, 1), 1, each)[0]
 
 
-def divided(digits: Digits, inner: int) -> tuple[Digits, Digits]:
+def divided_at(digits: Digits, inner: int) -> tuple[Digits, Digits]:
     """Return the outer digits, and the inner ones that have `inner` values."""
     at = next(i for i in range(len(digits) + 1) if extent(digits[i:]) <= inner)
     return digits[:at], digits[at:]
 
 
-def slide_axis(build: Builder, x: Tensor, axis: int, kernel: Kernel, place: Digits) -> tuple[Tensor, Digits]:
+def slid(build: Builder, x: Tensor, axis: int, kernel: Kernel, place: Digits) -> tuple[Tensor, Digits]:
     """Read `place * stride + tap * dilation - pad` of an image axis; also return the digit of the taps."""
     x, tap = _noted(build, build.single(x, axis), axis, kernel), fresh(kernel.width)
     terms = (*((d, kernel.stride) for d in place), *((d, kernel.dilation) for d in tap))
     for digit in x.axes[axis]:
-        slid = each_form(x, lambda form: substitute(form, digit, terms, -kernel.pad))  # noqa: B023
-        x = build.exact(slid, "padding between elements that are not neighbours is read as elements")
+        moved = each_form(x, lambda form: substitute(form, digit, terms, -kernel.pad))  # noqa: B023
+        x = build.exact(moved, "padding between elements that are not neighbours is read as elements")
     return with_axis(x, axis, ()), tap
 
 
@@ -244,7 +244,7 @@ def _turned_over(
         build.widen("outputs that meet fewer weights than others read as many elements")
     if stride > 1:
         x = repeated(build, x, axis, fresh(size * stride), stride)
-    return slide_axis(
+    return slid(
         build,
         x,
         axis,

@@ -15,7 +15,7 @@ from models.onnx.build import SUMMED, Builder
 from models.onnx.computed import computed_conv
 from models.onnx.graph import Node
 from models.onnx.operands import Handler, Inputs, first
-from models.onnx.sliding import Kernel, conv, convolved, divided, grouped, slide_axis, windowed
+from models.onnx.sliding import Kernel, conv, convolved, divided_at, grouped, slid, windowed
 
 
 def convolution(node: Node, inputs: Inputs, build: Builder) -> tuple[Tensor, ...]:
@@ -31,7 +31,7 @@ def convolution(node: Node, inputs: Inputs, build: Builder) -> tuple[Tensor, ...
         folded = min(taps, key=lambda i: windows[i].width)
         x, windows[folded] = _folded(build, x, folded, each, windows[folded])
         each *= weight.shape[2 + folded]
-    return windowed(build, x, (each, made), windows, bias, slide_axis)
+    return windowed(build, x, (each, made), windows, bias, slid)
 
 
 def _folded(build: Builder, x: Tensor, place: int, each: int, kernel: Kernel) -> tuple[Tensor, Kernel]:
@@ -42,8 +42,8 @@ def _folded(build: Builder, x: Tensor, place: int, each: int, kernel: Kernel) ->
     for tap in range(kernel.width):
         one = replace(kernel, width=1, dilation=1, pad=kernel.pad - tap * kernel.dilation)
         along = fresh(kernel.out)
-        part, _ = slide_axis(build, x, 2 + place, one, along)
-        own, inner = divided(part.axes[1], each)
+        part, _ = slid(build, x, 2 + place, one, along)
+        own, inner = divided_at(part.axes[1], each)
         axes = [*part.axes[:1], own, inner, *part.axes[2:]]
         axes[3 + place] = along
         parts.append(replace(part, axes=tuple(axes), value=None))
