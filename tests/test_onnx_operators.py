@@ -290,12 +290,13 @@ def test_volumes(kernel: tuple[int, ...], groups: int, pads: tuple[int, ...], tm
     _needed_exactly(imported, model)
 
 
-def test_several_volumes_have_one_loop_too_few(tmp_path: Path) -> None:
+def test_several_volumes_are_exact_or_noted(tmp_path: Path) -> None:
     net = Filled("volumes")
-    x = net.add("Conv", net.input(2, 2, 4, 3, 5), net.weight(4, 2, 3, 3, 3), pads=[1] * 6)
-    imported = import_onnx(_saved(net.model(x), tmp_path))
+    model = net.model(net.add("Conv", net.input(2, 2, 4, 3, 5), net.weight(4, 2, 3, 3, 3), pads=[1] * 6))
+    imported = import_onnx(_saved(model, tmp_path))
     assert imported.network.macs == 2 * 4 * 60 * 54
-    assert any("more independent indices than a layer has loops" in note.text for note in imported.notes)
+    if not any(note.widened for note in imported.notes):
+        _needed_exactly(imported, model)
 
 
 def test_a_long_signal(tmp_path: Path) -> None:
@@ -502,7 +503,10 @@ FUSED: dict[str, tuple[Callable[[Net], str], list[int]]] = {
 def test_what_runtimes_fuse(case: str, tmp_path: Path) -> None:
     build, macs = FUSED[case]
     net = Filled("fused")
-    path = _saved(net.model(build(net)), tmp_path)
+    model = net.model(build(net))
+    for node in model.graph.node:
+        node.name = ""
+    path = _saved(model, tmp_path)
     imported = import_onnx(path)
     assert _macs(imported.exactly()) == macs
     _agrees(path, imported)

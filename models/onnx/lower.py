@@ -48,8 +48,9 @@ class Nodes:
         """Add a node and return what it makes; `output` names that, `name` the node."""
         from onnx import helper
 
-        output = output or f"{self._base}/{operator}.{next(self._number)}"
-        self.made.append(helper.make_node(operator, inputs, [output], name or output, **attributes))
+        place = f"{self._base}/{operator}.{next(self._number)}"
+        output = output or place
+        self.made.append(helper.make_node(operator, inputs, [output], name or place, **attributes))
         return output
 
     def constant(self, value: npt.ArrayLike, kind: type[np.generic] | None = None) -> str:
