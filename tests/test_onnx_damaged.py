@@ -240,6 +240,6 @@ def test_sums_of_very_many_tensors_are_stopped(path: Path) -> None:
     net = onnx_networks.Net("sum")
     x = net.input(1, 4)
     total = x
-    for _ in range(300):
+    for _ in range(400):
         total = net.add("Add", total, net.add("Softmax", net.dense(x, 4, 4)))
     _refused(net.model(net.dense(total, 4, 4)).SerializeToString(), path, "added up or joined")

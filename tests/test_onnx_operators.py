@@ -290,6 +290,21 @@ def test_volumes(kernel: tuple[int, ...], groups: int, pads: tuple[int, ...], tm
     _needed_exactly(imported, model)
 
 
+@pytest.mark.parametrize(("kernel", "stride"), [(2, 2), (4, 2), (2, 1)])
+def test_transposed_volumes(kernel: int, stride: int, tmp_path: Path) -> None:
+    net = Filled("volume")
+    strides, pads = [stride] * 3, [(kernel - stride) // 2] * 6
+    x = net.add(
+        "ConvTranspose", net.input(1, 2, 2, 3, 2), net.weight(2, 2, *[kernel] * 3), strides=strides, pads=pads
+    )
+    model = net.model(x)
+    imported = import_onnx(_saved(model, tmp_path))
+    (layer,) = imported.network.layers
+    assert layer.macs == math.prod(layer.shape) * 2 * (kernel // stride) ** 3
+    if not any(note.widened for note in imported.notes):
+        _needed_exactly(imported, model)
+
+
 def test_several_volumes_are_exact_or_noted(tmp_path: Path) -> None:
     net = Filled("volumes")
     model = net.model(net.add("Conv", net.input(2, 2, 4, 3, 5), net.weight(4, 2, 3, 3, 3), pads=[1] * 6))

@@ -35,6 +35,11 @@ MAX_IMAGE_AXES = 3
 SAME = ("SAME_UPPER", "SAME_LOWER")
 
 
+def image_dims(count: int) -> tuple[tuple[Dim, Dim], ...]:
+    """Return for each of so many image axes the dims of its places and of its kernel."""
+    return (FRAMES, *ROWS) if count == MAX_IMAGE_AXES else ROWS
+
+
 @dataclass(frozen=True)
 class Kernel:
     """How a window slides over one axis of `size` values: `out` times, from `-pad` on."""
@@ -127,13 +132,13 @@ def windowed(
     axes: list[Digits] = [x.axes[0], (*own, *fresh(made))]
     wanted = _named(x, axes[1], own, summed)
     taps: list[Digit] = []
-    rows = (FRAMES, *ROWS) if len(windows) == MAX_IMAGE_AXES else ROWS
+    dims = image_dims(len(windows))
     for i, kernel in enumerate(windows):
         place = fresh(kernel.out)
         x, tap = over(build, x, 2 + i, kernel, place)
         axes.append(place)
         taps += tap
-        wanted += [(d, dim) for ds, dim in zip((place, tap), rows[i], strict=True) for d in ds]
+        wanted += [(d, dim) for ds, dim in zip((place, tap), dims[i], strict=True) for d in ds]
     body = Body((x,), tuple(axes), (*summed, *taps), frozenset(axes[1]), tuple(wanted))
     return (replace(build.layer(body, post=int(bias)), folds=bias),)
 
