@@ -32,6 +32,7 @@ WEIGHTED: tuple[Dim, ...] = ("G", "K")
 SUMMED: tuple[Dim, ...] = ("C", "R", "S")
 AXIS_OF_DIM: dict[Dim, AxisName] = {"N": "n", "G": "ch", "K": "ch", "P": "h", "Q": "w"}
 DIM_OF_AXIS: tuple[Dim, ...] = ("N", "K", "P", "Q")
+MAX_TERMS = 256
 MAX_PARTS = 1024
 MAX_ALL_PARTS = 2**16
 MAX_WINDOWS = 64
@@ -132,10 +133,10 @@ class Builder:
 
     def check_size(self, tensor: Tensor, parts: int) -> None:
         """Check that a tensor, and all of them with their `parts`, can be handled in a short time."""
-        if len(tensor.parts) > MAX_PARTS or parts > MAX_ALL_PARTS:
-            raise self.wrong(
-                f"more than {MAX_PARTS} tensors are added up or joined, or {MAX_ALL_PARTS} altogether"
-            )
+        terms, own = len(tensor.terms), len(tensor.parts)
+        if terms > MAX_TERMS or own > MAX_PARTS or parts > MAX_ALL_PARTS:
+            limits = f"{MAX_TERMS} tensors are added up, {MAX_PARTS} joined, or {MAX_ALL_PARTS} altogether"
+            raise self.wrong(f"more than {limits}")
         if any(len(form.windows) > MAX_WINDOWS for part in tensor.parts for form in part.forms):
             raise self.wrong(f"reads through more than {MAX_WINDOWS} poolings and the like")
 
