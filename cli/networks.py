@@ -11,6 +11,7 @@ import typer
 if TYPE_CHECKING:
     from models.network import Network
     from models.onnx.build import Note
+    from models.onnx.graph import Choices
 
 SHOWN_NOTES = 12
 """Rows of the table of notes beside an answer; `models check` has all of them."""
@@ -41,6 +42,22 @@ Extents = Annotated[
         help="Extent of an axis that an ONNX file leaves open, such as batch=1; once for each axis.",
     ),
 ]
+Until = Annotated[
+    str | None,
+    typer.Option("--until", metavar="TENSOR", help="End the network of an ONNX file with this tensor."),
+]
+AsPost = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--as-post",
+        metavar="DOMAIN.OP",
+        help="Pass over an operator of an ONNX file: one operation on each element of what it reads.",
+    ),
+]
+WeightsFrom = Annotated[
+    list[str] | None,
+    typer.Option("--weights-from", metavar="INPUT", help="An input of an ONNX file that is a weight."),
+]
 Strict = Annotated[
     bool,
     typer.Option("--strict", help="Refuse an ONNX file if a layer would read more than its operators do."),
@@ -59,32 +76,50 @@ BatchSize = Annotated[
 ]
 
 
-def network_with_notes(
-    name: str, extents: Sequence[AxisExtent] | None, strict: bool
-) -> tuple[Network, Sequence[Note]]:
+@dataclass(frozen=True)
+class FileOptions:
+    """What a command is told about an ONNX file."""
+
+    dim: Sequence[AxisExtent] | None = None
+    until: str | None = None
+    as_post: Sequence[str] | None = None
+    weights_from: Sequence[str] | None = None
+
+    def given(self) -> str | None:
+        """Return the first option that is given, None if there is none."""
+        names = ("dim", "until", "as_post", "weights_from")
+        return next((f"--{name.replace('_', '-')}" for name in names if getattr(self, name)), None)
+
+    def choices(self) -> Choices:
+        """Return them as the importer takes them."""
+        from models.onnx.graph import Choices
+
+        dims = {x.axis: x.value for x in self.dim or ()}
+        return Choices(dims, self.until, frozenset(self.as_post or ()), frozenset(self.weights_from or ()))
+
+
+def network_with_notes(name: str, options: FileOptions, strict: bool) -> tuple[Network, Sequence[Note]]:
     """Return a network, and what was not taken over from its file as it stands there."""
     from models.library import is_onnx, load_network
     from overlapim_files import InputError
 
     if not is_onnx(name):
-        if extents or strict:
-            raise InputError(f"--{'dim' if extents else 'strict'}: only for ONNX files, not for {name}")
+        if option := options.given() or ("--strict" if strict else None):
+            raise InputError(f"{option}: only for ONNX files, not for {name}")
         return load_network(name), ()
-    from models.onnx.load import import_onnx
+    from models.onnx.load import import_chosen
 
-    imported = import_onnx(name, {x.axis: x.value for x in extents or ()})
+    imported = import_chosen(name, options.choices())
     return imported.exactly() if strict else imported.network, imported.notes
 
 
-def given_network(
-    name: str, extents: Sequence[AxisExtent] | None = None, strict: bool = False, batch: int = 1
-) -> Network:
+def given_network(name: str, options: FileOptions, strict: bool = False, batch: int = 1) -> Network:
     """Return a network; say on standard error what was not taken over from its file as it stands there."""
     from cli.show.console import QUIET, say
     from cli.show.notes import show_notes
     from models.batch import batched
 
-    network, notes = network_with_notes(name, extents, strict)
+    network, notes = network_with_notes(name, options, strict)
     if not QUIET.get():
         show_notes(notes[:SHOWN_NOTES])
     if len(notes) > SHOWN_NOTES:

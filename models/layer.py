@@ -20,7 +20,7 @@ AXIS_DIMS: tuple[tuple[Dim, ...], ...] = (("N",), ("G", "K"), ("P",), ("Q",))
 """The output dims whose coordinates make up each axis of a layer's output, the slowest first."""
 
 MAX_EXTENT = 2**20
-MAX_FORM_POINTS = 2**22
+MAX_FORM_POINTS = 2**24
 MAX_MACS = 2**50
 
 Extent = Annotated[int, Field(ge=1, le=MAX_EXTENT)]

@@ -10,7 +10,17 @@ from typing import TYPE_CHECKING
 import typer
 
 from cli.answers import answer, answering
-from cli.networks import BatchSize, Extents, Strict, given_network, network_with_notes
+from cli.networks import (
+    AsPost,
+    BatchSize,
+    Extents,
+    FileOptions,
+    Strict,
+    Until,
+    WeightsFrom,
+    given_network,
+    network_with_notes,
+)
 from cli.options import AsFile, CatalogueName, CheckedFile
 
 if TYPE_CHECKING:
@@ -60,6 +70,9 @@ def _show_networks(networks: Sequence[NetworkSummary]) -> None:
 def show_network(
     name: CatalogueName,
     dim: Extents = None,
+    until: Until = None,
+    as_post: AsPost = None,
+    weights_from: WeightsFrom = None,
     strict: Strict = False,
     batch: BatchSize = 1,
     as_file: AsFile = False,
@@ -73,7 +86,7 @@ def show_network(
     from cli.records.catalogue import layer_summary, network_summary
     from overlapim_files import dump
 
-    network = given_network(name, dim, strict, batch)
+    network = given_network(name, FileOptions(dim, until, as_post, weights_from), strict, batch)
     if as_file:
         answer(network, lambda: print(dump(network), end=""))
     else:
@@ -102,7 +115,14 @@ def _show_network(network: ShownNetwork) -> None:
 
 @app.command("check")
 @answering
-def check_network(file: CheckedFile, dim: Extents = None, strict: Strict = False) -> None:
+def check_network(
+    file: CheckedFile,
+    dim: Extents = None,
+    until: Until = None,
+    as_post: AsPost = None,
+    weights_from: WeightsFrom = None,
+    strict: Strict = False,
+) -> None:
     """Check a network file and print what it adds up to.
 
     Of an ONNX file it lists the nodes that could not be taken over as they stand, and what happened to them.
@@ -114,7 +134,7 @@ def check_network(file: CheckedFile, dim: Extents = None, strict: Strict = False
     """
     from cli.records.catalogue import network_summary
 
-    network, notes = network_with_notes(file, dim, strict)
+    network, notes = network_with_notes(file, FileOptions(dim, until, as_post, weights_from), strict)
     summary = replace(network_summary(network), notes=tuple(notes))
     answer(summary, lambda: _show_check(summary))
 

@@ -14,7 +14,16 @@ from typer.core import TyperCommand
 
 from cli.answers import answer, answering
 from cli.interrupt import Interrupt, interruptible
-from cli.networks import BatchSize, Extents, Strict, given_network
+from cli.networks import (
+    AsPost,
+    BatchSize,
+    Extents,
+    FileOptions,
+    Strict,
+    Until,
+    WeightsFrom,
+    given_network,
+)
 from cli.options import (
     ALL_CORES,
     ALL_WEIGHTS,
@@ -135,6 +144,9 @@ def solve_command(
     hw: HardwareName = DEFAULT_HARDWARE,
     weights: WeightsOption = None,
     dim: Extents = None,
+    until: Until = None,
+    as_post: AsPost = None,
+    weights_from: WeightsFrom = None,
     strict: Strict = False,
     batch: BatchSize = 1,
     method: Method = None,
@@ -171,7 +183,8 @@ def solve_command(
         raise typer.BadParameter(f"--deterministic takes one process, not --workers {workers}")
     with interruptible() as interrupt:
         processes = workers or (1 if deterministic else ALL_CORES)
-        load = partial(given_network, network, dim, strict, batch)
+        options = FileOptions(dim, until, as_post, weights_from)
+        load = partial(given_network, network, options, strict, batch)
         task = _task(load, hw, weights, method, strategy, warm_start, seed, processes)
         stop = replace(
             _time_limit(deterministic, time_limit, interrupt, context.obj), gap=gap, patience=patience

@@ -120,7 +120,7 @@ def extent(digits: Iterable[Digit]) -> int:
 
 def fresh(size: int) -> Digits:
     """Return a new axis of one digit, or of none if its extent is 1."""
-    return (Digit(size),) if size > 1 else ()
+    return (Digit(size),) if size != 1 else ()
 
 
 def constant(shape: Sequence[int], value: npt.NDArray[np.generic] | None = None) -> Tensor:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from models.layer import AXES, DIMS, Axes, AxisAccess, AxisName, Dim, Layer, NetworkInput, Operand
@@ -32,7 +33,8 @@ WEIGHTED: tuple[Dim, ...] = ("G", "K")
 SUMMED: tuple[Dim, ...] = ("C", "R", "S")
 AXIS_OF_DIM: dict[Dim, AxisName] = {"N": "n", "G": "ch", "K": "ch", "P": "h", "Q": "w"}
 DIM_OF_AXIS: tuple[Dim, ...] = ("N", "K", "P", "Q")
-MAX_PARTS = 256
+MAX_TERMS = 256
+MAX_PARTS = 1024
 MAX_ALL_PARTS = 2**16
 MAX_WINDOWS = 64
 MAX_LAYERS = 4096
@@ -105,6 +107,13 @@ class Builder:
         if note not in self.notes[-8:]:
             self.notes.append(note)
 
+    @contextlib.contextmanager
+    def unnoted(self) -> Iterator[None]:
+        """Note nothing meanwhile."""
+        kept = [*self.notes]
+        yield
+        self.notes[:] = kept
+
     def exact(self, checked: tuple[Tensor, bool], text: str) -> Tensor:
         """Return a tensor; note what was done if it is not exact."""
         tensor, exact = checked
@@ -118,21 +127,28 @@ class Builder:
 
     def check_size(self, tensor: Tensor, parts: int) -> None:
         """Check that a tensor, and all of them with their `parts`, can be handled in a short time."""
-        if len(tensor.parts) > MAX_PARTS or parts > MAX_ALL_PARTS:
-            raise self.wrong(
-                f"more than {MAX_PARTS} tensors are added up or joined, or {MAX_ALL_PARTS} altogether"
-            )
+        terms, own = len(tensor.terms), len(tensor.parts)
+        if terms > MAX_TERMS or own > MAX_PARTS or parts > MAX_ALL_PARTS:
+            limits = f"{MAX_TERMS} tensors are added up, {MAX_PARTS} joined, or {MAX_ALL_PARTS} altogether"
+            raise self.wrong(f"more than {limits}")
         if any(len(form.windows) > MAX_WINDOWS for part in tensor.parts for form in part.forms):
             raise self.wrong(f"reads through more than {MAX_WINDOWS} poolings and the like")
 
     # Inputs and post-operations
 
     def add_input(self, name: str, shape: Sequence[int]) -> Tensor:
-        """Add a network input and return the tensor that it is; axes past the third lie in `w` together."""
+        """Add a network input and return the tensor that it is.
+
+        Axes past the third lie in `w` together; but of more than four that leave no more than four with
+        several elements, such as those of one volume, the frames are images.
+        """
         axes = tuple(fresh(size) for size in shape)
         placed = [*axes[:3], tuple(d for digits in axes[3:] for d in digits)]
+        long = [digits for digits in axes if digits]
         if len(shape) == 1:
             placed = [(), axes[0]]
+        elif len(shape) > 4 and len(long) <= 4:
+            placed = [long[1], long[0], *long[2:]] if len(long) == 4 else [(), *long]
         placed += [()] * (4 - len(placed))
         a, b, c, d = (number(digits) for digits in placed)
         name = self._unused(name)

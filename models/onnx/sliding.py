@@ -28,8 +28,15 @@ from models.onnx.operands import Handler, Inputs, first, optional, spatial
 from models.onnx.spans import reduced
 
 ROWS: tuple[tuple[Dim, Dim], ...] = (("P", "R"), ("Q", "S"))
-MAX_IMAGE_AXES = 2
+FRAMES: tuple[Dim, Dim] = ("N", "C")
+"""The dims of a third image axis, which stands before the rows: its places are like images of a batch."""
+MAX_IMAGE_AXES = 3
 SAME = ("SAME_UPPER", "SAME_LOWER")
+
+
+def image_dims(count: int) -> tuple[tuple[Dim, Dim], ...]:
+    """Return for each of so many image axes the dims of its places and of its kernel."""
+    return (FRAMES, *ROWS) if count == MAX_IMAGE_AXES else ROWS
 
 
 @dataclass(frozen=True)
@@ -97,15 +104,20 @@ def _positions(room: int, stride: int, behind: int, up: bool) -> int:
 def conv(node: Node, inputs: Inputs, build: Builder) -> tuple[Tensor, ...]:
     """Return a convolution over one or two image axes, with groups."""
     x, weight, bias = convolved(inputs, build)
+    each, made, windows = grouped(node, build, x, weight)
+    return windowed(build, x, (each, made), windows, bias)
+
+
+def grouped(node: Node, build: Builder, x: Tensor, weight: Tensor) -> tuple[int, int, list[Kernel]]:
+    """Return how many channels a group reads and makes, and the kernel of each image axis."""
     groups = int(node.get("group", 1))
     made, each = weight.shape[:2]
     if groups < 1 or x.shape[1] != groups * each or made % groups:
         raise build.wrong(f"{x.shape[1]} channels do not fit {groups} groups of {each}")
-    windows = kernels(node, build, x.shape[2:], list(weight.shape[2:]))
-    return _windowed(build, x, (each, made // groups), windows, bias)
+    return each, made // groups, kernels(node, build, x.shape[2:], list(weight.shape[2:]))
 
 
-def _windowed(
+def windowed(
     build: Builder, x: Tensor, channels: tuple[int, int], windows: list[Kernel], bias: bool
 ) -> tuple[Tensor, ...]:
     """Return the layer in which windows slide; `channels` are those read and made in one group."""
@@ -116,12 +128,13 @@ def _windowed(
     wanted = named_channels(x, out, own, summed)
     for i in range(len(windows)):
         x = build.single(x, 2 + i)
+    dims = image_dims(len(windows))
     found: list[tuple[Digits, Digits]] = []
     for i, kernel in innermost_first(windows):
         place = fresh(kernel.out)
         x, tap = slid(build, x, 2 + i, kernel, place)
         found.insert(0, (place, tap))
-        wanted += [(d, dim) for ds, dim in zip((place, tap), ROWS[i], strict=True) for d in ds]
+        wanted += [(d, dim) for ds, dim in zip((place, tap), dims[i], strict=True) for d in ds]
     taps = tuple(d for _, tap in found for d in tap)
     outputs = (x.axes[0], out, *(place for place, _ in found))
     body = Body((x,), outputs, (*summed, *taps), out, tuple(wanted))
@@ -142,7 +155,7 @@ def convolved(inputs: Inputs, build: Builder) -> tuple[Tensor, Tensor, bool]:
     if not weight.constant:
         raise build.wrong("its weights are computed; they must be constants")
     if not 3 <= len(x.axes) <= 2 + MAX_IMAGE_AXES or len(weight.axes) != len(x.axes):
-        raise build.wrong(f"has {len(x.axes) - 2} image axes; one or two are known")
+        raise build.wrong(f"has {len(x.axes) - 2} image axes; one to three are known")
     return x, weight, optional(inputs, 2) is not None
 
 
@@ -170,12 +183,12 @@ def divided_at(digits: Digits, inner: int) -> tuple[Digits, Digits]:
 
 def slid(build: Builder, x: Tensor, axis: int, kernel: Kernel, place: Digits) -> tuple[Tensor, Digits]:
     """Read `place * stride + tap * dilation - pad` of an image axis; also return the digit of the taps."""
-    x, tap = build.single(x, axis), fresh(kernel.width)
+    x, tap = _noted(build, build.single(x, axis), axis, kernel), fresh(kernel.width)
     terms = (*((d, kernel.stride) for d in place), *((d, kernel.dilation) for d in tap))
     for digit in x.axes[axis]:
         text = "padding between elements that are not neighbours is read as elements"
         x = replaced_past_ends(build, x, digit, terms, -kernel.pad, text)
-    return with_axis(_noted(build, x, axis, kernel), axis, ()), tap
+    return with_axis(x, axis, ()), tap
 
 
 def _noted(build: Builder, x: Tensor, axis: int, kernel: Kernel) -> Tensor:
@@ -214,7 +227,7 @@ def pool(node: Node, inputs: Inputs, build: Builder) -> tuple[Tensor, ...]:
 
 def pooled(build: Builder, x: Tensor, axis: int, kernel: Kernel) -> Tensor:
     """Return a tensor with one axis pooled."""
-    x = build.single(x, axis)
+    x = _noted(build, build.single(x, axis), axis, kernel)
     new = fresh(kernel.out)
     for digit in x.axes[axis]:
         change = each_form(
@@ -224,7 +237,7 @@ def pooled(build: Builder, x: Tensor, axis: int, kernel: Kernel) -> Tensor:
         x = build.exact(change, "the window also covers elements between those that are pooled")
     if kernel.dilation > 1 and kernel.width > 1:
         build.widen("the window is dilated: what lies between its elements is read too")
-    return with_axis(_noted(build, x, axis, kernel), axis, new)
+    return with_axis(x, axis, new)
 
 
 def global_pool(node: Node, inputs: Inputs, build: Builder) -> tuple[Tensor, ...]:

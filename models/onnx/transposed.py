@@ -19,12 +19,12 @@ from models.onnx.build import Body, Builder, number
 from models.onnx.graph import Node
 from models.onnx.operands import Handler, Inputs, spatial
 from models.onnx.sliding import (
-    ROWS,
     SAME,
     Kernel,
     channels_in_groups,
     convolved,
     divided_at,
+    image_dims,
     innermost_first,
     named_channels,
     repeated,
@@ -55,13 +55,14 @@ def conv_transpose(node: Node, inputs: Inputs, build: Builder) -> tuple[Tensor, 
     channels = (*own, *fresh(made))
     wanted = named_channels(x, channels, own, summed)
     axes: list[_Axis] = []
+    dims = image_dims(len(windows))
     for i, kernel in enumerate(windows):
         x = _prepared(build, x, 2 + i, kernel)
     for i, kernel in innermost_first(windows):
         x, axis = _along(build, x, 2 + i, kernel)
         axes.insert(0, axis)
-        wanted += [(d, ROWS[i][0]) for d in axis.outputs[:1] if d not in axis.weighted]
-        wanted += [(d, ROWS[i][1]) for d in axis.taps]
+        wanted += [(d, dims[i][0]) for d in axis.outputs[:1] if d not in axis.weighted]
+        wanted += [(d, dims[i][1]) for d in axis.taps]
     weighted = (*own, *(d for axis in axes for d in axis.weighted), *channels[len(own) :])
     taps = tuple(d for axis in axes for d in axis.taps)
     outputs = (x.axes[0], channels, *(axis.outputs for axis in axes))

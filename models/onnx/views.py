@@ -13,9 +13,10 @@ from models.onnx.access import Tensor, coalesced, constant, fresh, pruned, resha
 from models.onnx.align import aligned, joined, piece, positioned, with_axis
 from models.onnx.build import Builder
 from models.onnx.elementwise import broadcast
-from models.onnx.graph import MAX_ELEMENTS, MAX_VALUES, Node, Weight
+from models.onnx.graph import MAX_ELEMENTS, Node
 from models.onnx.merge import nesting
 from models.onnx.operands import Handler, Inputs, axes_of, axis_of, first, integers
+from models.onnx.values import Weight
 
 
 def identity(node: Node, inputs: Inputs, build: Builder) -> tuple[Tensor, ...]:
@@ -35,6 +36,8 @@ def reshape(node: Node, inputs: Inputs, build: Builder) -> tuple[Tensor, ...]:
         wanted = [x.shape[i] if size == 0 and i < len(x.axes) else size for i, size in enumerate(wanted)]
     known = math.prod(size for size in wanted if size != -1)
     total = math.prod(x.shape)
+    if total == 0:
+        return (constant([0 if size == -1 else size for size in wanted]),)
     if -1 in wanted and known > 0:
         wanted[wanted.index(-1)] = total // known
     return (_shaped(build, x, wanted),)
@@ -119,7 +122,7 @@ def cut_out(node: Node, inputs: Inputs, build: Builder) -> tuple[Tensor, ...]:
 def taken(build: Builder, x: Tensor, axis: int, chosen: Sequence[int]) -> Tensor:
     """Return the tensor with some elements of an axis, in their order."""
     if not chosen:
-        raise build.wrong("nothing is left of an axis")
+        return constant((*x.shape[:axis], 0, *x.shape[axis + 1 :]))
     step = chosen[1] - chosen[0] if len(chosen) > 1 else 1
     even = range(chosen[0], chosen[0] + step * len(chosen), step or 1)
     if step > 0 and (chosen == even or list(chosen) == list(even)):
@@ -139,11 +142,11 @@ def split_up(node: Node, inputs: Inputs, build: Builder) -> tuple[Tensor, ...]:
     each = -(-x.shape[axis] // count)
     even = [each] * (count - 1) + [x.shape[axis] - each * (count - 1)]
     sizes = integers(node, inputs, build, 1, "split") or even
-    if sum(sizes) != x.shape[axis] or min(sizes) < 1 or len(sizes) != count:
+    if sum(sizes) != x.shape[axis] or min(sizes) < 0 or len(sizes) != count:
         raise build.wrong(f"an axis of {x.shape[axis]} does not divide into {sizes}")
     pieces, start = [], 0
     for size in sizes:
-        pieces.append(piece(build, x, axis, start, 1, size))
+        pieces.append(taken(build, x, axis, range(start, start + size)))
         start += size
     return tuple(pieces)
 
@@ -160,6 +163,7 @@ def concat(node: Node, inputs: Inputs, build: Builder) -> tuple[Tensor, ...]:
         shape = list(given[0].shape)
         shape[axis] = sum(t.shape[axis] for t in given)
         return (constant(shape),)
+    given = [t for t in given if t.shape[axis]]
     return (given[0] if len(given) == 1 else joined(build, given, axis),)
 
 
@@ -300,10 +304,9 @@ def counting(node: Node, inputs: Inputs, build: Builder) -> tuple[Tensor, ...]:
         raise build.wrong("its length is not known before it runs")
     start, limit, step = (float(np.asarray(v).ravel()[0]) for v in values)
     count = max(math.ceil((limit - start) / step), 0) if step else -1
-    if not 0 < count <= MAX_EXTENT:
+    if not 0 <= count <= MAX_EXTENT:
         raise build.wrong(f"{count} numbers are none or too many")
-    kept = np.arange(count) * step + start if count <= MAX_VALUES else None
-    return (constant((count,), None if kept is None else kept.astype(np.asarray(values[0]).dtype)),)
+    return (constant((count,)),)
 
 
 HANDLERS: dict[str, Handler] = {

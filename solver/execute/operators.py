@@ -17,12 +17,14 @@ import numpy as np
 import numpy.typing as npt
 
 from models.network import Network
+from models.onnx.graph import Choices
 from models.onnx.inputs import input_shapes
-from models.onnx.load import Imported, import_onnx
+from models.onnx.load import Imported, import_chosen
 from overlapim_files import InputError, shorten
 from solver.execute.missing import another, loses_missing
 from solver.execute.numbers import Numbers
 from solver.execute.reading import TimedTensor
+from solver.execute.replaced import as_read, is_replaced
 from solver.execute.run import Executed, in_time
 from solver.solution import difference
 from solver.timing.infinity import INFINITY
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
     import onnx
     import onnxruntime
 
+TOLERANCE = 1e-4
+"""Of single-precision sums that are added up in different orders."""
 INSTALL = "pip install 'fast-overlapim[execute]'"
 Values = Mapping[str, npt.NDArray[Any]]
 """Of ONNX tensors by name."""
@@ -54,7 +58,7 @@ class OnnxModel:
     imported: Imported
 
 
-def load_model(path: Path, dims: Mapping[str, int], network: Network) -> OnnxModel:
+def load_model(path: Path, choices: Choices, network: Network) -> OnnxModel:
     """Read an ONNX file, with its weights, that is said to be a network.
 
     Raises
@@ -62,7 +66,7 @@ def load_model(path: Path, dims: Mapping[str, int], network: Network) -> OnnxMod
     InputError
         if it is imported to another network, if a layer is no tensor of the file, or without onnxruntime.
     """
-    imported = import_onnx(path, dims)
+    imported = import_chosen(path, choices)
     if text := difference(imported.network.model_dump(), network.model_dump()):
         raise InputError(f"{path}: it is imported to another network than that of the solution: {text}")
     for layer in network.layers:
@@ -75,9 +79,10 @@ def load_model(path: Path, dims: Mapping[str, int], network: Network) -> OnnxMod
     import onnx
 
     try:
-        return OnnxModel(path, dims, onnx.load(path), imported)
+        proto = onnx.load(path)
     except Exception as error:  # whatever the library raises for weights that are not where they should be
         raise InputError(f"{path}: its weights cannot be read: {shorten(str(error), 200)}") from None
+    return OnnxModel(path, choices.dims, proto, import_chosen(path, choices, proto))
 
 
 def draw_inputs(model: OnnxModel, seed: int) -> Values:
@@ -98,21 +103,50 @@ def draw_inputs(model: OnnxModel, seed: int) -> Values:
 
 
 def run_whole(model: OnnxModel, inputs: Values) -> Values:
-    """Run the whole file; return the tensors of all layers and inputs of the network."""
+    """Run the whole file; return the tensors of all layers and inputs of the network.
+
+    What stands for an operator of several layers, or for a call of a function, is run in its place, and must
+    come to what the file itself makes.
+    """
+    names = [place.tensor for place in model.imported.placed.values() if place.tensor not in inputs]
+    if not is_replaced(model.proto, model.imported):
+        return {**inputs, **_tensors(model, model.proto, inputs, names)}
+    proto = as_read(model.proto, model.imported)
+    ends = [output.name for output in proto.graph.output]
+    values = _tensors(model, proto, inputs, [*names, *ends])
+    for name, true in _tensors(model, model.proto, inputs, ends).items():
+        if true.shape != values[name].shape or relative_difference(values[name], true) > TOLERANCE:
+            text = f"what stands for its operators does not make '{shorten(name)}' as onnxruntime does"
+            raise InputError(f"{model.path}: {text}")
+    return {**inputs, **values}
+
+
+def _tensors(
+    model: OnnxModel, graph: onnx.ModelProto, inputs: Values, names: Sequence[str]
+) -> dict[str, npt.NDArray[Any]]:
+    """Run a model; return some of its tensors."""
     import onnx
 
     proto = onnx.ModelProto()
-    proto.CopyFrom(model.proto)
-    names = [place.tensor for place in model.imported.placed.values() if place.tensor not in inputs]
+    proto.CopyFrom(graph)
+    names = list(dict.fromkeys(names))
     made = {output.name for output in proto.graph.output}
     proto.graph.output.extend([onnx.ValueInfoProto(name=name) for name in names if name not in made])
     level = NONE if any(_rounds(node.op_type) for node in proto.graph.node) else USUAL
     values = dict(zip(names, _run(_session(model, proto, level), inputs, names, model), strict=True))
     for name in names:
-        if not np.isfinite(values[name]).all():
-            text = f"onnxruntime itself makes '{shorten(name)}' infinite or not-a-number"
+        if np.isnan(values[name]).any():
+            text = f"onnxruntime itself makes '{shorten(name)}' not-a-number"
             raise InputError(f"{model.path}: {text}; nothing can be told from that")
-    return {**inputs, **values}
+    return values
+
+
+def relative_difference(values: npt.NDArray[Any], true: npt.NDArray[Any]) -> float:
+    """Return the largest difference, as a part of the largest number that is finite."""
+    largest = float(np.abs(true[np.isfinite(true)]).max(initial=0)) or 1.0
+    with np.errstate(invalid="ignore"):
+        off = np.where(values == true, 0.0, np.abs(values.astype(np.float64) - true.astype(np.float64)))
+    return float(off.max(initial=0)) / largest
 
 
 def _rounds(operator: str) -> bool:
@@ -219,8 +253,7 @@ class _Layer:
 
     def difference(self) -> float:
         """Return the largest difference to what is expected, as a part of the largest number."""
-        largest = float(np.abs(self.expected).max()) or 1.0
-        return float(np.abs(self.tensor.values.ravel()[self.positions] - self.expected).max()) / largest
+        return relative_difference(self.tensor.values.ravel()[self.positions], self.expected)
 
 
 def _part(model: OnnxModel, layer: str, values: Values) -> tuple[onnx.ModelProto, list[str], bool]:
@@ -232,8 +265,8 @@ def _part(model: OnnxModel, layer: str, values: Values) -> tuple[onnx.ModelProto
     graph, imported = model.proto.graph, model.imported
     sources = {place.tensor: name for name, place in imported.placed.items() if name != layer}
     stored = {x.name: x for x in graph.initializer}
-    makers = {name: node for node in graph.node for name in node.output}
-    nodes = [graph.node[i] for i in imported.nodes[layer]]
+    makers = {name: node for node in imported.steps.values() for name in node.output}
+    nodes = [imported.steps[i] for i in imported.nodes[layer]]
     made = {name for node in nodes for name in node.output}
     read: list[str] = []
     constants: list[TensorProto] = []
@@ -249,6 +282,8 @@ def _part(model: OnnxModel, layer: str, values: Values) -> tuple[onnx.ModelProto
             constants.append(stored[name])
         elif name in imported.constants:
             constants.append(numpy_helper.from_array(imported.constants[name], name))
+        elif name not in makers:
+            constants.append(numpy_helper.from_array(values[name], name))  # an input that is a weight
         else:
             nodes.insert(0, makers[name])
             left += makers[name].input
