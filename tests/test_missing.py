@@ -15,6 +15,7 @@ from hypothesis.extra import numpy as arrays
 from onnx import TensorProto, helper, numpy_helper
 from test_operators import solved, weight
 
+from models.onnx.graph import Choices
 from overlapim_files import InputError
 from solver.execute.check import check_execution
 from solver.execute.missing import another
@@ -76,7 +77,7 @@ MODELS = {"tokens": _tokens, "quantised": _quantised}
 def test_integers_agree(name: str, tmp_path: Path) -> None:
     path = MODELS[name](tmp_path / "model.onnx")
     solution = solved(path, {})
-    found = check_execution(solution, 0, lambda text: None, load_model(path, {}, solution.network))
+    found = check_execution(solution, 0, lambda text: None, load_model(path, Choices(), solution.network))
     assert found.differences == ()
     assert all(x.operators is not None and x.operators < 1e-5 for x in found.layers)
 
@@ -101,7 +102,7 @@ def test_an_element_that_is_not_read_is_missed(name: str, layer: str, tensor: st
     path = MODELS[name](tmp_path / "model.onnx")
     solution = solved(path, {})
     network, hardware = solution.network, solution.hardware
-    model = load_model(path, {}, network)
+    model = load_model(path, Choices(), network)
     values = run_whole(model, draw_inputs(model, 0))
     executed = execute(network, hardware, stated(solution), draw_numbers(network, 0))
     own = network.index[layer]
