@@ -225,7 +225,14 @@ def _in_turn(run: Run, bounded: bool) -> None:
         run.doing("changes mappings, starts and banks")
         searching = run.stop.part(params.cpsat.descent_share, until=end)
         descend(
-            run.pools, run.incumbent, searching, run.seed + turn, 1, choices.found, params.descent, neighbourhood
+            run.pools,
+            run.incumbent,
+            searching,
+            run.seed + turn,
+            1,
+            choices.found,
+            params.descent,
+            neighbourhood,
         )
         bounded = bounded or _bound_in_time(run)
         choosing = run.stop.part(until=end)
