@@ -55,6 +55,7 @@ TEXT = (
     "mistral mobilebert mpnet opt phi qwen2 roberta roformer squeezebert xlm-roberta"
 )
 VISION = "beit cvt deit dinov2 levit mobilevit poolformer pvt segformer swin swinv2 vit yolos"
+PRODUCTS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 OTHER_FORMS = ("torchvision-resnet18", "torchvision-mobilenet_v2", "torchvision-vit_b_32", "text-bert")
 SMALL = {
     **dict.fromkeys(("hidden_size", "n_embd", "d_model", "dim", "embedding_size", "word_embed_proj_dim"), 64),
@@ -267,13 +268,14 @@ def _outcome(path: Path) -> Outcome:
 
 def _differing(model: Any, path: Path, dims: dict[str, int], imported: Imported) -> str:
     """Return what layers have other products than the shapes of their nodes, as onnxruntime has them."""
-
-    nodes = [x for x in model.graph.node if x.op_type in ("Conv", "ConvTranspose", "Gemm", "MatMul")]
+    nodes = [node for node in model.graph.node if node.op_type in PRODUCTS]
     stored = {x.name: tuple(x.dims) for x in model.graph.initializer}
-    shapes = stored | _shapes(
-        model, path, dims, {x for n in nodes for x in (*n.input[:2], *n.output[:1])} - {*stored}
-    )
-    counted = Counter(math.prod(shapes[n.output[0]]) * _each(n, shapes) for n in nodes)
+    names = {name for node in nodes for name in (*node.input[:2], *node.output[:1])} - {*stored}
+    first, second = (_values(model, path, dims, names, seed) for seed in (0, 1))
+    shapes = stored | {name: value.shape for name, value in first.items()}
+    # What two different inputs do not change is a constant, of which no layer is made.
+    live = [node for node in nodes if (first[node.output[0]] != second[node.output[0]]).any()]
+    counted = Counter(math.prod(shapes[node.output[0]]) * _each(node, shapes) for node in live)
     missing = counted - Counter(layer.macs for layer in imported.network.layers)
     return f"without layers of {sorted(missing.elements())[:4]} products" if missing else ""
 
@@ -288,20 +290,19 @@ def _each(node: Any, shapes: dict[str, tuple[int, ...]]) -> float:
     return a[-2 if any(x.name == "transA" and x.i for x in node.attribute) else -1]
 
 
-def _shapes(model: Any, path: Path, dims: dict[str, int], names: set[str]) -> dict[str, tuple[int, ...]]:
-    """Return the shapes of tensors when the file runs on zeros and ones."""
+def _values(model: Any, path: Path, dims: dict[str, int], names: set[str], seed: int) -> dict[str, Any]:
+    """Return tensors of a file that runs on numbers drawn from a seed; integers are the seed."""
     import numpy as np
     import onnx
     import onnxruntime
 
-    given = [x for x in model.graph.input if x.name not in {y.name for y in model.graph.initializer}]
-    feeds = {
-        x.name: np.ones(
-            input_shapes(given, (), dims)[x.name],
-            onnx.helper.tensor_dtype_to_np_dtype(x.type.tensor_type.elem_type),
-        )
-        for x in given
-    }
+    stored, rng, feeds = {x.name for x in model.graph.initializer}, np.random.default_rng(seed), {}
+    given = [x for x in model.graph.input if x.name not in stored]
+    for name, shape in input_shapes(given, (), dims).items():
+        kind = next(x.type.tensor_type.elem_type for x in given if x.name == name)
+        dtype = onnx.helper.tensor_dtype_to_np_dtype(kind)
+        drawn = rng.random(shape) if dtype.kind == "f" else np.full(shape, seed)
+        feeds[name] = drawn.astype(dtype)
     whole = onnx.load(path)
     made = {x.name for x in whole.graph.output}
     whole.graph.output.extend(onnx.ValueInfoProto(name=name) for name in sorted(names - made - {*feeds}))
@@ -309,8 +310,7 @@ def _shapes(model: Any, path: Path, dims: dict[str, int], names: set[str]) -> di
     options.log_severity_level = 4
     session = onnxruntime.InferenceSession(whole.SerializeToString(), options)
     asked = [x.name for x in session.get_outputs() if x.name in names]
-    values = session.run(asked, feeds)
-    return {name: x.shape for name, x in [*zip(asked, values, strict=True), *feeds.items()]}
+    return dict(zip(asked, session.run(asked, feeds), strict=True)) | feeds
 
 
 def main() -> None:
