@@ -17,6 +17,9 @@ from models.onnx.graph import Node, read_node
 if TYPE_CHECKING:
     import onnx
 
+CASTS_ALIKE = 15
+"""Version from which there is CastLike."""
+
 
 class Nodes:
     """Nodes that stand for one, in the order in which they are computed."""
@@ -59,6 +62,11 @@ class Nodes:
 
         tensor = numpy_helper.from_array(np.asarray(value, kind))
         return self.add("Constant", value=tensor)
+
+    def number(self, value: float, like: str) -> str:
+        """Add a number of the kind that a tensor has, as far as the version of the operators can say that."""
+        number = self.constant(value, np.float32)
+        return self.add("CastLike", number, like) if self.node.version >= CASTS_ALIKE else number
 
     def reshape(self, x: str, *shape: int) -> str:
         """Add a node that brings a tensor to a shape."""
