@@ -8,10 +8,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from models.onnx.lower import CASTS_ALIKE, Lowering, Nodes
+from models.onnx.lower import CASTS_ALIKE, FLOAT, Lowering, Nodes
 from models.onnx.rotary import Turn, apart, turned
 
-FLOAT = 1
 RAW, CAPPED, MASKED, CHANCES = range(4)
 """Scores of which the operator may make an output, by the step after which they are taken."""
 

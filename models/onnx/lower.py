@@ -17,6 +17,8 @@ from models.onnx.graph import Node, read_node
 if TYPE_CHECKING:
     import onnx
 
+FLOAT = 1
+"""The type of single-precision numbers."""
 CASTS_ALIKE = 15
 """Version from which there is CastLike."""
 
@@ -55,6 +57,15 @@ class Nodes:
         output = output or place
         self.made.append(helper.make_node(operator, inputs, [output], name or place, **attributes))
         return output
+
+    def several(self, operator: str, count: int, *inputs: str) -> list[str]:
+        """Add a node that makes several tensors and return them."""
+        from onnx import helper
+
+        place = f"{self._base}/{operator}.{next(self._number)}"
+        made = [f"{place}/{i}" for i in range(count)]
+        self.made.append(helper.make_node(operator, inputs, made, place))
+        return made
 
     def constant(self, value: npt.ArrayLike, kind: type[np.generic] | None = None) -> str:
         """Add a constant and return its name."""
