@@ -28,6 +28,7 @@ from models.layer import (
 from overlapim_files import Step, fault, nearest
 
 MAX_OUTPUTS = 2**40
+MAX_FLATTENED = 2**22
 Shape = tuple[int, int, int, int]
 Coordinates = npt.NDArray[np.int64]
 Where = tuple[Step, ...]
@@ -86,8 +87,8 @@ def _path(label: str) -> Where:
 def _check_flatten(layer: Layer, operand: Operand, at: Where) -> None:
     if operand.flatten is None:
         return
-    if math.prod(operand.flatten.shape) > MAX_FORM_POINTS:
-        text = f"the flattened shape has more than {MAX_FORM_POINTS} elements"
+    if math.prod(operand.flatten.shape) > MAX_FLATTENED:
+        text = f"the flattened shape has more than {MAX_FLATTENED} elements"
         raise fault(f"layer '{layer.name}': {text}", *at, "flatten", "shape")
     for axis in AXES[1:]:
         access = operand.axes[axis]
@@ -213,10 +214,14 @@ _UNPADDED = {"n": "images", "ch": "channels", "flatten": "elements"}
 
 def _values(layer: Layer, form: Flatten | AxisAccess, size: int) -> Coordinates:
     """Return the distinct values of a form that lie in [0, size)."""
+    least = min(form.offset, 0)
     values = np.full(1, form.offset, np.int64)
     for dim, coefficient in form.terms.items():
         steps = np.arange(layer.bound(dim), dtype=np.int64) * coefficient
-        values = np.unique(values[:, None] + steps)
+        sums = (values[:, None] + steps).ravel()
+        reached = np.zeros(size - least, bool)
+        reached[sums[sums < size] - least] = True
+        values = np.flatnonzero(reached) + least
     return values[(values >= 0) & (values < size)]
 
 

@@ -8,17 +8,18 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from models.onnx.lower import Lowering, Nodes
+from models.onnx.lower import CASTS_ALIKE, FLOAT, Lowering, Nodes
 from models.onnx.rotary import Turn, apart, turned
 
-FLOAT = 1
+RAW, CAPPED, MASKED, CHANCES = range(4)
+"""Scores of which the operator may make an output, by the step after which they are taken."""
 
 
 @dataclass
 class Heads:
     """Queries, keys and values, each (batch, heads, tokens, width), and what is done to the scores.
 
-    `shown` says that the scores before that are the node's fourth output.
+    `shown` says after which of these steps scores are the node's fourth output.
     """
 
     query: str
@@ -30,7 +31,7 @@ class Heads:
     scale: float
     added: list[str] = field(default_factory=list)
     cap: float = 0.0
-    shown: bool = False
+    shown: int = RAW
 
     @property
     def scores(self) -> tuple[int, int, int, int]:
@@ -46,14 +47,21 @@ def attend(nodes: Nodes, heads: Heads) -> str:
     key = nodes.add("Transpose", _shared(nodes, heads.key, heads.keys, count), perm=[0, 1, 3, 2])
     value = _shared(nodes, heads.value, (*heads.keys[:3], heads.width), count)
     scores = nodes.add("MatMul", heads.query, key, name=f"{nodes.node.name}/scores")
-    made = nodes.node.outputs[3] if heads.shown and len(nodes.node.outputs) > 3 else ""
-    scores = nodes.add("Mul", scores, nodes.constant(heads.scale, np.float32), output=made)
+    outputs = nodes.node.outputs
+    made = {heads.shown: outputs[3]} if len(outputs) > 3 else {}
+    scores = nodes.add("Mul", scores, nodes.number(heads.scale, scores), output=made.get(RAW, ""))
     if heads.cap:
-        limit = nodes.constant(heads.cap, np.float32)
-        scores = nodes.add("Mul", nodes.add("Tanh", nodes.add("Div", scores, limit)), limit)
+        limit = nodes.number(heads.cap, scores)
+        tanh = nodes.add("Tanh", nodes.add("Div", scores, limit))
+        scores = nodes.add("Mul", tanh, limit)
+    if CAPPED in made:
+        scores = nodes.add("Identity", scores, output=made[CAPPED])
     for added in heads.added:
         scores = nodes.add("Add", scores, added)
-    return nodes.add("MatMul", nodes.add("Softmax", scores, axis=-1), value, name=f"{nodes.node.name}/values")
+    if MASKED in made:
+        scores = nodes.add("Identity", scores, output=made[MASKED])
+    chances = nodes.add("Softmax", scores, axis=-1, output=made.get(CHANCES, ""))
+    return nodes.add("MatMul", chances, value, name=f"{nodes.node.name}/values")
 
 
 def _shared(nodes: Nodes, x: str, shape: Sequence[int], count: int) -> str:
@@ -88,12 +96,17 @@ def _causal(nodes: Nodes, shape: Sequence[int], past: int) -> str:
 
     low = helper.make_tensor("low", FLOAT, [1], [float("-inf")])
     full = nodes.add("ConstantOfShape", nodes.constant(shape[-2:], np.int64), value=low)
+    nodes.build.widen("later keys are read, too, and then left out")
+    if nodes.node.version >= CASTS_ALIKE:
+        full = nodes.add("CastLike", full, nodes.given(0))
     return nodes.add("Trilu", full, nodes.constant(past + 1, np.int64), upper=1)
 
 
 def attention(nodes: Nodes) -> None:
     """Replace the operator Attention of ONNX."""
     node = nodes.node
+    if max(int(node.get(f"{side}_window_size", -1)) for side in ("left", "right")) >= 0:
+        raise nodes.build.wrong("windows of keys are not known")
     if nodes.given(6):
         raise nodes.build.wrong("lengths of the keys are not known before it runs")
     counts = int(node.get("q_num_heads", 0)), int(node.get("kv_num_heads", 0))
@@ -105,7 +118,7 @@ def attention(nodes: Nodes) -> None:
     keys = (*keys[:2], keys[2] + past, keys[3])
     scale = float(node.get("scale") or 1 / math.sqrt(shape[3]))
     heads = Heads(query, key, value, shape, keys, values[3], scale, cap=float(node.get("softcap", 0.0)))
-    heads.shown = not node.get("qk_matmul_output_mode", 0)
+    heads.shown = int(node.get("qk_matmul_output_mode", RAW))
     if node.get("is_causal", 0):
         heads.added.append(_causal(nodes, heads.scores, past))
     if nodes.given(3):
@@ -122,7 +135,7 @@ def _as_numbers(nodes: Nodes, place: int) -> str:
     mask = nodes.given(place)
     if mask not in nodes.truths:
         return mask
-    zero, low = (nodes.constant(x, np.float32) for x in (0.0, float("-inf")))
+    zero, low = (nodes.number(x, nodes.given(0)) for x in (0.0, float("-inf")))
     return nodes.add("Where", mask, zero, low)
 
 

@@ -66,7 +66,13 @@ HANDLERS: dict[str, Handler] = {
 TRUTHS = operators("And Equal Greater GreaterOrEqual IsInf IsNaN Less LessOrEqual Not Or Xor")
 """Operators that make truth values."""
 VIEWS = (*views.HANDLERS, *lookups.HANDLERS)
-LOWERED: dict[str, Lowering] = {**attention.LOWERED, **fused.LOWERED, **branches.LOWERED, **rotary.LOWERED}
+LOWERED: dict[str, Lowering] = {
+    **attention.LOWERED,
+    **branches.LOWERED,
+    **fused.LOWERED,
+    **quantised.LOWERED,
+    **rotary.LOWERED,
+}
 """What to put in place of operators of several layers."""
 MAX_STEPS = 4 * MAX_NODES
 SECOND = ("Conv", "Gemm", "MatMul")

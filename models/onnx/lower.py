@@ -17,6 +17,11 @@ from models.onnx.graph import Node, read_node
 if TYPE_CHECKING:
     import onnx
 
+FLOAT = 1
+"""The type of single-precision numbers."""
+CASTS_ALIKE = 15
+"""Version from which there is CastLike."""
+
 
 class Nodes:
     """Nodes that stand for one, in the order in which they are computed."""
@@ -53,12 +58,26 @@ class Nodes:
         self.made.append(helper.make_node(operator, inputs, [output], name or place, **attributes))
         return output
 
+    def several(self, operator: str, count: int, *inputs: str) -> list[str]:
+        """Add a node that makes several tensors and return them."""
+        from onnx import helper
+
+        place = f"{self._base}/{operator}.{next(self._number)}"
+        made = [f"{place}/{i}" for i in range(count)]
+        self.made.append(helper.make_node(operator, inputs, made, place))
+        return made
+
     def constant(self, value: npt.ArrayLike, kind: type[np.generic] | None = None) -> str:
         """Add a constant and return its name."""
         from onnx import numpy_helper
 
         tensor = numpy_helper.from_array(np.asarray(value, kind))
         return self.add("Constant", value=tensor)
+
+    def number(self, value: float, like: str) -> str:
+        """Add a number of the kind that a tensor has, as far as the version of the operators can say that."""
+        number = self.constant(value, np.float32)
+        return self.add("CastLike", number, like) if self.node.version >= CASTS_ALIKE else number
 
     def reshape(self, x: str, *shape: int) -> str:
         """Add a node that brings a tensor to a shape."""

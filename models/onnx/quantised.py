@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from models.onnx.access import Tensor, constant
 from models.onnx.build import Builder
 from models.onnx.elementwise import elementwise, unary
 from models.onnx.graph import Node
+from models.onnx.lower import FLOAT, Lowering, Nodes
 from models.onnx.operands import Handler, Inputs, first, operators, optional
 from models.onnx.products import gemm, matmul
 from models.onnx.rows import softmax
@@ -58,14 +60,6 @@ def dynamically_quantised(node: Node, inputs: Inputs, build: Builder) -> tuple[T
     return whole, constant(()), constant(())
 
 
-def dynamic_product(node: Node, inputs: Inputs, build: Builder) -> tuple[Tensor, ...]:
-    """Return a product of weights with activations that are quantised by their own range."""
-    whole, _, _ = dynamically_quantised(node, inputs, build)
-    (made,) = matmul(node, [whole, *inputs[1:2]], build)
-    build.count(made, 1 + (optional(inputs, 4) is not None))
-    return (made,)
-
-
 def packed_product(node: Node, inputs: Inputs, build: Builder) -> tuple[Tensor, ...]:
     """Return a product with weights of a few bits, packed in blocks."""
     shape = int(node.get("K", 0)), int(node.get("N", 0))
@@ -82,6 +76,19 @@ def joined_quantised(node: Node, inputs: Inputs, build: Builder) -> tuple[Tensor
     return concat(node, parts, build)
 
 
+def dynamic_product(nodes: Nodes) -> None:
+    """Replace a product of constant weights with activations that are quantised by their own range."""
+    node = nodes.node
+    whole, scale, zero = nodes.several("DynamicQuantizeLinear", 3, nodes.given(0))
+    zeros = [zero, nodes.given(3)] if nodes.given(3) else [zero]
+    made = nodes.add("MatMulInteger", whole, nodes.given(1), *zeros, name=node.name)
+    both = nodes.add("Mul", scale, nodes.given(2))
+    bias = nodes.given(4)
+    result = nodes.add("Mul", nodes.add("Cast", made, to=FLOAT), both, output="" if bias else node.outputs[0])
+    if bias:
+        nodes.add("Add", result, bias, output=node.outputs[0])
+
+
 M = "com.microsoft."
 DYNAMIC = "DynamicQuantizeLinear"
 HANDLERS: dict[str, Handler] = {
@@ -94,7 +101,6 @@ HANDLERS: dict[str, Handler] = {
     "MatMulInteger": of_inputs(matmul, 0, 1),
     f"{M}MatMulInteger16": of_inputs(matmul, 0, 1),
     f"{M}MatMulIntegerToFloat": of_inputs(matmul, 0, 1, scaled=True),
-    f"{M}DynamicQuantizeMatMul": dynamic_product,
     f"{M}MatMulNBits": packed_product,
     f"{M}QGemm": of_inputs(gemm, 0, 3, 6, scaled=True),
     f"{M}QLinearAdd": of_inputs(renamed_to("Add", elementwise), 0, 3, scaled=True),
@@ -104,3 +110,4 @@ HANDLERS: dict[str, Handler] = {
     f"{M}QLinearGlobalAveragePool": of_inputs(global_pool, 0, scaled=True),
     f"{M}QLinearConcat": joined_quantised,
 }
+LOWERED: Mapping[str, Lowering] = {f"{M}DynamicQuantizeMatMul": dynamic_product}
