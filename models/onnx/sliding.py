@@ -17,8 +17,8 @@ from models.onnx.access import (
     each_form,
     extent,
     fresh,
-    repeat,
     slide,
+    without,
 )
 from models.onnx.align import replaced_past_ends, with_axis
 from models.onnx.build import SUMMED, WEIGHTED, Body, Builder
@@ -204,8 +204,8 @@ def repeated(build: Builder, x: Tensor, axis: int, new: Digits, times: int) -> T
     for digit in x.axes[axis]:
         spread_out = divided(x, (digit, Digit(times)), new[0])
         if spread_out is None:
-            change = each_form(x, lambda form: repeat(form, digit, new, times))  # noqa: B023
-            spread_out = build.exact(change, f"axis {axis} is read as a whole")
+            build.widen(f"axis {axis} is read as a whole")
+            spread_out = without(x, (digit,))
         x = spread_out
     return with_axis(x, axis, new)
 
