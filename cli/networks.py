@@ -14,6 +14,8 @@ from cli.options import integer
 if TYPE_CHECKING:
     from models.network import Dim, Network
     from models.notes import Note
+    from models.onnx.graph import Choices
+    from models.timeloop.load import ImportOptions
 
 SHOWN_NOTES = 12
 """Rows of the table of notes beside an answer; `models check` has all of them."""
@@ -80,6 +82,22 @@ EdgesFile = Annotated[
         help="Which layer reads which in a directory of Timeloop problems, where shapes do not tell.",
     ),
 ]
+Until = Annotated[
+    str | None,
+    typer.Option("--until", metavar="TENSOR", help="End the network of an ONNX file with this tensor."),
+]
+AsPost = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--as-post",
+        metavar="DOMAIN.OP",
+        help="Pass over an operator of an ONNX file: one operation on each element of what it reads.",
+    ),
+]
+WeightsFrom = Annotated[
+    list[str] | None,
+    typer.Option("--weights-from", metavar="INPUT", help="An input of an ONNX file that is a weight."),
+]
 Strict = Annotated[
     bool,
     typer.Option("--strict", help="Refuse an ONNX file if a layer would read more than its operators do."),
@@ -97,28 +115,55 @@ BatchSize = Annotated[
 ]
 
 
-def network_with_notes(
-    name: str,
-    extents: Sequence[AxisExtent] | None,
-    strict: bool,
-    dims: Mapping[str, Dim] | None = None,
-    edges: Path | None = None,
-) -> tuple[Network, Sequence[Note]]:
+@dataclass(frozen=True)
+class FileOptions:
+    """What a command is told about a file of another program."""
+
+    dim: Sequence[AxisExtent] | None = None
+    until: str | None = None
+    as_post: Sequence[str] | None = None
+    weights_from: Sequence[str] | None = None
+    dims: Mapping[str, Dim] | None = None
+    edges: Path | None = None
+
+    @property
+    def values(self) -> dict[str, int]:
+        """The value of each name."""
+        return {x.axis: x.value for x in self.dim or ()}
+
+    def given(self, *names: str) -> str | None:
+        """Return the first option of some that is given, None if there is none."""
+        return next((f"--{name.replace('_', '-')}" for name in names if getattr(self, name)), None)
+
+    def choices(self) -> Choices:
+        """Return them as the importer of ONNX files takes them."""
+        from models.onnx.graph import Choices
+
+        posts, weights = frozenset(self.as_post or ()), frozenset(self.weights_from or ())
+        return Choices(self.values, self.until, posts, weights)
+
+    def imported(self) -> ImportOptions:
+        """Return them as the importer of other files takes them."""
+        from models.timeloop.load import ImportOptions
+
+        return ImportOptions(self.dims or {}, self.values, self.edges)
+
+
+def network_with_notes(name: str, options: FileOptions, strict: bool) -> tuple[Network, Sequence[Note]]:
     """Return a network, and what was not taken over from its file as it stands there."""
     from models.library import import_file, is_file, is_onnx, load_network
-    from models.timeloop.load import ImportOptions
     from overlapim_files import InputError
 
-    values = {x.axis: x.value for x in extents or ()}
-    given = ImportOptions(dims or {}, values, edges)
+    given = options.imported()
     if is_onnx(name):
         given.refuse_beside(("dim",), name)
-        from models.onnx.load import import_onnx
+        from models.onnx.load import import_chosen
 
-        imported = import_onnx(name, values)
+        imported = import_chosen(name, options.choices())
         return imported.exactly() if strict else imported.network, imported.notes
-    if strict:
-        raise InputError(f"--strict: only for ONNX files, not for {name}")
+    option = options.given("until", "as_post", "weights_from") or ("--strict" if strict else None)
+    if option:
+        raise InputError(f"{option}: only for ONNX files, not for {name}")
     if is_file(name):
         found = import_file(name, given)
         return found.network, found.notes
@@ -126,20 +171,13 @@ def network_with_notes(
     return load_network(name), ()
 
 
-def given_network(
-    name: str,
-    extents: Sequence[AxisExtent] | None = None,
-    strict: bool = False,
-    batch: int = 1,
-    dims: Mapping[str, Dim] | None = None,
-    edges: Path | None = None,
-) -> Network:
+def given_network(name: str, options: FileOptions, strict: bool = False, batch: int = 1) -> Network:
     """Return a network; say on standard error what was not taken over from its file as it stands there."""
     from cli.show.console import QUIET, say
     from cli.show.notes import show_notes
     from models.batch import batched
 
-    network, notes = network_with_notes(name, extents, strict, dims, edges)
+    network, notes = network_with_notes(name, options, strict)
     if not QUIET.get():
         show_notes(notes[:SHOWN_NOTES])
     if len(notes) > SHOWN_NOTES:

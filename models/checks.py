@@ -29,6 +29,7 @@ from models.layer import (
 from overlapim_files import Step, fault, nearest
 
 MAX_OUTPUTS = 2**40
+MAX_FLATTENED = 2**22
 Shape = tuple[int, int, int, int]
 Coordinates = npt.NDArray[np.int64]
 Where = tuple[Step, ...]
@@ -97,8 +98,8 @@ def _path(label: str) -> Where:
 def _check_flatten(layer: Layer, operand: Operand, at: Where) -> None:
     if operand.flatten is None:
         return
-    if math.prod(operand.flatten.shape) > MAX_FORM_POINTS:
-        text = f"the flattened shape has more than {MAX_FORM_POINTS} elements"
+    if math.prod(operand.flatten.shape) > MAX_FLATTENED:
+        text = f"the flattened shape has more than {MAX_FLATTENED} elements"
         raise fault(f"layer '{layer.name}': {text}", *at, "flatten", "shape")
     for axis in AXES[1:]:
         access = operand.axes[axis]
@@ -241,13 +242,13 @@ def _reads_anything(
 
 def _values(terms: tuple[tuple[int, int], ...], offset: int, size: int) -> Coordinates:
     """Return the distinct values of a form that lie in [0, size)."""
-    values, last = np.full(1, offset, np.int64), 0
-    for bound, coefficient in sorted(terms, key=lambda term: term[1]):
-        steps = np.arange(bound, dtype=np.int64) * coefficient
-        values = (steps[:, None] + values).ravel()
-        if coefficient <= last:  # or else no two sums are equal
-            values = np.unique(values)
-        last += (bound - 1) * coefficient
+    least = min(offset, 0)
+    values = np.full(1, offset, np.int64)
+    for bound, coefficient in terms:
+        sums = (values[:, None] + np.arange(bound, dtype=np.int64) * coefficient).ravel()
+        reached = np.zeros(size - least, bool)
+        reached[sums[sums < size] - least] = True
+        values = np.flatnonzero(reached) + least
     return values[(values >= 0) & (values < size)]
 
 
@@ -271,6 +272,12 @@ def _through(
     if window.block is not None:
         return low - low % window.block, high - high % window.block + window.block - 1
     if window.divide is not None:
-        return low // window.divide, high // window.divide
+        keep = window.keep or 1
+        fewer = low // (window.divide * keep) * keep, high // (window.divide * keep) * keep
+        together = low // keep == high // keep
+        return fewer[0] + low % keep * together, fewer[1] + np.where(together, high % keep, keep - 1)
+    if window.every is not None:
+        first = window.first or 0
+        return -((first - low) // window.every), (high - first) // window.every
     scale, shift, width = window.scale or 1, window.shift or 0, window.width or 1
     return low * scale + shift, high * scale + shift + width - 1

@@ -20,7 +20,7 @@ AXIS_DIMS: tuple[tuple[Dim, ...], ...] = (("N",), ("G", "K"), ("P",), ("Q",))
 """The output dims whose coordinates make up each axis of a layer's output, the slowest first."""
 
 MAX_EXTENT = 2**20
-MAX_FORM_POINTS = 2**22
+MAX_FORM_POINTS = 2**24
 MAX_MACS = 2**50
 
 Extent = Annotated[int, Field(ge=1, le=MAX_EXTENT)]
@@ -31,9 +31,11 @@ Terms = dict[Dim, Extent]
 
 class Window(FileModel):
     """Maps an interval of coordinates to another: a sliding window, the whole axis (`all`), aligned blocks
-    (`block`), or quotients (`divide`), as where every element stands several times in a row.
+    (`block`), quotients (`divide`), as where every element stands several times in a row, or the place among
+    every so many coordinates from the `first` on (`every`), as where tensors are interleaved.
 
-    `extent` is what the window reads; the last window of an axis reads the producer's axis and needs none.
+    With `keep`, quotients leave that many innermost values as they are and divide what counts them. `extent`
+    is what the window reads; the last window of an axis reads the producer's axis and needs none.
     """
 
     scale: Extent | None = None
@@ -42,15 +44,23 @@ class Window(FileModel):
     all: Literal[True] | None = None
     block: Extent | None = None
     divide: Extent | None = None
+    keep: Extent | None = None
+    every: Extent | None = None
+    first: Annotated[int, Field(ge=0, le=MAX_EXTENT)] | None = None
     extent: Extent | None = None
 
     @model_validator(mode="after")
     def _one_kind(self) -> Self:
         slide = (self.scale, self.shift, self.width)
-        others = (self.all, self.block, self.divide)
+        others = (self.all, self.block, self.divide, self.every)
         kinds = (any(v is not None for v in slide), *(v is not None for v in others))
         if sum(kinds) != 1 or (kinds[0] and None in slide):
-            raise ValueError("a window is {scale, shift, width}, {all: true}, {block: n} or {divide: n}")
+            kinds_of = "{scale, shift, width}, {all: true}, {block: n}, {divide: n} or {every: n, first: i}"
+            raise ValueError(f"a window is {kinds_of}")
+        if (self.keep and not self.divide) or (self.first is not None) != (self.every is not None):
+            raise ValueError("'keep' goes with 'divide', and 'first' with 'every'")
+        if self.every is not None and (self.first or 0) >= self.every:
+            raise ValueError(f"'first' is {self.first}; it must be below 'every', {self.every}")
         return self
 
 

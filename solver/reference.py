@@ -298,7 +298,10 @@ def walk_windows(operand: Operand, axis: AxisName, value: int, extent: int) -> r
         elif window.block is not None:
             low, high = low - low % window.block, high - high % window.block + window.block - 1
         elif window.divide is not None:
-            low, high = low // window.divide, high // window.divide
+            low, high = _quotients(low, high, window.divide, window.keep or 1)
+        elif window.every is not None:
+            numbered = [x for x in range(low, high + 1) if x % window.every == window.first]
+            low, high = (numbered[0] // window.every, numbered[-1] // window.every) if numbered else (0, -1)
         elif window.scale is not None and window.shift is not None and window.width is not None:
             low, high = (
                 low * window.scale + window.shift,
@@ -308,6 +311,17 @@ def walk_windows(operand: Operand, axis: AxisName, value: int, extent: int) -> r
         if low > high:
             return range(0)
     return range(low, min(high, extent - 1) + 1)
+
+
+def _quotients(low: int, high: int, divisor: int, keep: int) -> tuple[int, int]:
+    """Return the ends of an interval as numbers (a, b, c) without b; c is below `keep`, b below `divisor`.
+
+    If (a, b) is not the same at both ends, c runs through all its values.
+    """
+    (outer, inner), (outer_end, inner_end) = divmod(low, keep), divmod(high, keep)
+    if outer != outer_end:
+        inner, inner_end = 0, keep - 1
+    return outer // divisor * keep + inner, outer_end // divisor * keep + inner_end
 
 
 def _separate(operand: Operand, coordinates: TouchedCoordinates, finish: Stamps) -> _Reader:

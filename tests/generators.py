@@ -350,7 +350,7 @@ class _Builder:
         """Draw a chain of windows on an axis; return it with the extent of the form before it."""
         chain: list[Json] = []
         for _ in range(self.rng.choice((1, 1, 2, 2, 3))):
-            kind = self.rng.choice(("pool", "pool", "pool", "all", "block", "divide"))
+            kind = self.rng.choice(("pool", "pool", "pool", "all", "block", "divide", "keep", "every"))
             window: Json = {}
             read = extent
             if kind == "all":
@@ -360,6 +360,16 @@ class _Builder:
             elif kind == "divide":
                 factor = self.rng.randint(1, 3)
                 window, extent = {"divide": factor}, max(extent * factor - self.rng.randint(0, 1), 1)
+            elif kind == "keep":
+                factor, keep = self.rng.randint(1, 3), self.rng.randint(2, 3)
+                window, extent = (
+                    {"divide": factor, "keep": keep},
+                    max(extent * factor - self.rng.randint(0, 2), 1),
+                )
+            elif kind == "every":
+                factor = self.rng.randint(2, 3)
+                window = {"every": factor, "first": self.rng.randrange(factor)}
+                extent = extent * factor - self.rng.randint(0, 1)
             else:
                 scale, width = self.rng.randint(1, 3), self.rng.randint(1, 3)
                 shift = self.rng.choice((-2, -1, 0, 0, 1))
@@ -675,7 +685,14 @@ def _leads_somewhere(access: Json, bounds: Json, extent: int) -> bool:
                 low = low * window["scale"] + window["shift"]
                 high = high * window["scale"] + window["shift"] + window["width"] - 1
             elif "divide" in window:
-                low, high = low // window["divide"], high // window["divide"]
+                keep = window.get("keep", 1)
+                if low // keep < high // keep:
+                    low, high = low - low % keep, high - high % keep + keep - 1
+                low, high = (x // (window["divide"] * keep) * keep + x % keep for x in (low, high))
+            elif "every" in window:
+                every, first = window["every"], window["first"]
+                low, high = -((first - low) // every), (high - first) // every
+                alive &= low <= high
             alive &= low < read and high >= 0
             low, high = max(low, 0), min(high, read - 1)
         if alive:
@@ -783,7 +800,8 @@ def _operand_features(layer: Layer, operand: Operand, shape: Shape) -> Iterator[
 
 def _window_features(access: AxisAccess) -> Iterator[str]:
     for window in access.windows:
-        kinds = {"all": window.all, "block": window.block, "divide": window.divide}
+        kinds = {"all": window.all, "block": window.block, "keep": window.keep, "divide": window.divide}
+        kinds |= {"every": window.every}
         yield next((kind for kind, given in kinds.items() if given), "pooling")
     if len(access.windows) > 1:
         yield "chained windows"

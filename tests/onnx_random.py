@@ -300,8 +300,19 @@ def _resize(g: Graph, x: str) -> list[str]:
     shape = g.values[x].shape
     if len(shape) != 4:
         return []
-    factors = np.array([1, 1, *(g.rng.choice((1, 2, 3, 0.5)) for _ in range(2))], np.float32)
-    mode = g.rng.choice((("nearest", "asymmetric"), ("nearest", "half_pixel"), ("linear", "half_pixel")))
+    drawn = [g.rng.choice((1, 2, 3, 0.5, 1.5, 2.5)) for _ in range(2)]
+    even = [x if size * x % 1 == 0 else 1 for x, size in zip(drawn, shape[2:], strict=True)]
+    factors = np.array([1, 1, *even], np.float32)
+    mode = g.rng.choice(
+        (
+            ("nearest", "asymmetric"),
+            ("nearest", "half_pixel"),
+            ("linear", "half_pixel"),
+            ("linear", "align_corners"),
+            ("linear", "asymmetric"),
+            ("cubic", "half_pixel"),
+        )
+    )
     return g.add(
         "Resize",
         [x, "", g.weight(factors)],
@@ -359,6 +370,76 @@ def _gather(g: Graph, x: str) -> list[str]:
     return g.add("Gather", [x, g.weight(chosen if g.rng.random() < 0.7 else chosen[0])], axis=axis)
 
 
+def _gather_nd(g: Graph, x: str) -> list[str]:
+    """Choose elements by places that count evenly, or by any."""
+    shape = g.values[x].shape
+    if not shape:
+        return []
+    front = tuple(g.rng.randint(1, 3) for _ in range(g.rng.randint(1, 2)))
+    along = [g.rng.choice(front) for _ in shape]
+    if g.rng.random() < 0.7 and all(n <= size for n, size in zip(along, shape, strict=True)):
+        axes = [front.index(n) for n in along]
+        places = [np.indices(front)[axis] for axis in axes]
+    else:
+        places = [np.array(g.rng.choices(range(size), k=math.prod(front))).reshape(front) for size in shape]
+    kept = g.rng.randint(1, len(shape))
+    return g.add("GatherND", [x, g.weight(np.stack(places[:kept], axis=-1).astype(np.int64))])
+
+
+def _gather_elements(g: Graph, x: str) -> list[str]:
+    shape = g.values[x].shape
+    if not shape:
+        return []
+    axis = g.rng.randrange(len(shape))
+    size, start = g.rng.randint(1, shape[axis]), g.rng.randrange(shape[axis])
+    places = np.empty((*shape[:axis], size, *shape[axis + 1 :]), np.int64)
+    places[...] = start
+    if g.rng.random() < 0.5 and start + size <= shape[axis]:
+        places += np.arange(size).reshape(-1, *(1,) * (len(shape) - axis - 1))
+    return g.add("GatherElements", [x, g.weight(places)], axis=axis)
+
+
+def _einsum(g: Graph, x: str) -> list[str]:
+    """Multiply with a constant or another tensor that shares a letter, in any order of letters."""
+    shape = g.values[x].shape
+    if not 1 <= len(shape) <= 3:
+        return []
+    letters = "abc"[: len(shape)]
+    axis = g.rng.randrange(len(shape))
+    others = [y for y in g.live if len(g.values[y].shape) == 2 and g.values[y].shape[0] == shape[axis]]
+    other = g.rng.choice(others) if others and g.rng.random() < 0.5 else g.numbers(shape[axis], 2)
+    kept = [*letters, "k"]
+    for gone in letters:
+        if g.rng.random() < (0.7 if gone == letters[axis] else 0.1):
+            kept.remove(gone)
+    g.rng.shuffle(kept)
+    return g.add("Einsum", [x, other], equation=f"{letters},{letters[axis]}k->{''.join(kept)}")
+
+
+def _volume(g: Graph, x: str) -> list[str]:
+    """Convolve a small volume, which is an input or a view of what there is."""
+    rng, size = g.rng, g.values[x].size
+    shape = (1, 2, 3, 2, size // 12) if size % 12 == 0 and size > 12 else None
+    x = g.add("Reshape", [x, g.integers(*shape)])[0] if shape else g.input((1, 2, 3, 3, 2))
+    groups, kernel = rng.randint(1, 2), [rng.randint(1, 3) for _ in range(3)]
+    pads, strides = [rng.randint(0, 1) for _ in range(6)], [rng.randint(1, 2) for _ in range(3)]
+    return g.add("Conv", [x, g.numbers(2, 2 // groups, *kernel)], group=groups, pads=pads, strides=strides)
+
+
+def _computed_conv(g: Graph, x: str) -> list[str]:
+    """Convolve with weights that are another tensor."""
+    shape = g.values[x].shape
+    if len(shape) not in (3, 4):
+        return []
+    groups = g.rng.choice([n for n in range(1, shape[1] + 1) if shape[1] % n == 0])
+    kernel = [g.rng.randint(1, min(2, size)) for size in shape[2:]]
+    wanted = (groups * g.rng.randint(1, 2), shape[1] // groups, *kernel)
+    fit = [y for y in g.live if g.values[y].size == math.prod(wanted)]
+    weight = g.add("Reshape", [g.rng.choice(fit), g.integers(*wanted)])[0] if fit else g.input(wanted)
+    pads = [g.rng.randint(0, 1) for _ in [*kernel, *kernel]]
+    return g.add("Conv", [x, weight], group=groups, pads=pads)
+
+
 def _repeated(g: Graph, x: str) -> list[str]:
     shape = g.values[x].shape
     if g.rng.random() < 0.5:
@@ -400,6 +481,11 @@ OPERATORS: tuple[Adds, ...] = (
     _gather,
     _repeated,
     _rearranged,
+    *(_gather_nd,) * 2,
+    _gather_elements,
+    *(_einsum,) * 2,
+    _volume,
+    _computed_conv,
 )
 SHAPES = (
     (1, 4, 4, 4),
@@ -469,7 +555,14 @@ def _axis_reads(layer: Layer, operand: Operand, axis: Any, extent: int) -> Reads
         elif window.block:
             low, high = low // window.block * window.block, (high // window.block + 1) * window.block - 1
         elif window.divide:
-            low, high = low // window.divide, high // window.divide
+            keep, whole = window.keep or 1, window.divide * (window.keep or 1)
+            apart = low // keep != high // keep
+            low = low // whole * keep + np.where(apart, 0, low % keep)
+            high = high // whole * keep + np.where(apart, keep - 1, high % keep)
+        elif window.every:
+            assert window.first is not None
+            low, high = -((window.first - low) // window.every), (high - window.first) // window.every
+            alive = alive & (low <= high)
         else:
             assert window.scale and window.width and window.shift is not None
             low, high = (
@@ -502,7 +595,7 @@ class LRN(OpRun):
 def _total(x: Array, axes: tuple[int, ...]) -> Array:
     """Add up axes, every element with another weight."""
     weights = 0.5 + np.modf(np.arange(1, x.size + 1) * 0.618)[0].reshape(x.shape)
-    return np.asarray((x * weights).sum(axis=axes, keepdims=True))
+    return np.asarray((x * weights).sum(axis=axes, keepdims=True), x.dtype)
 
 
 class ReduceMean(OpRun):
@@ -572,18 +665,21 @@ class Sigmoid(OpRun):
 STAND_INS = [LRN, Sub, Neg, Sigmoid, ReduceMean, Softmax, LayerNormalization, InstanceNormalization]
 
 
-def needs(model: onnx.ModelProto, imported: Imported, layer: str, seed: int) -> dict[str, Reads]:
-    """Return the same, found by changing one element after the other."""
+def needs(
+    model: onnx.ModelProto, imported: Imported, layer: str, seed: int, kind: Any = np.float64
+) -> dict[str, Reads]:
+    """Return the same, found by changing one element after the other; `kind` is that of the inputs."""
     placed, rng = imported.placed, np.random.default_rng(seed)
-    nodes = [model.graph.node[i] for i in imported.nodes[layer]]
+    nodes = [imported.steps[i] for i in imported.nodes[layer]]
     made = {name for node in nodes for name in node.output}
     constants = {x.name: numpy_helper.to_array(x) for x in model.graph.initializer}
     asked = {name for node in nodes for name in node.input if name} - made
+    constants = {**imported.constants, **constants}
     feeds = {name: constants[name] for name in asked & {*constants}}
     sources = {x.tensor: name for name, x in placed.items() if x.tensor in asked}
     assert asked == {*feeds, *sources}
     for tensor, name in sources.items():
-        feeds[tensor] = rng.uniform(0.5, 2, placed[name].positions().shape)
+        feeds[tensor] = rng.uniform(0.5, 2, placed[name].positions().shape).astype(kind)
     evaluator = ReferenceEvaluator(_model(nodes, feeds, [placed[layer].tensor]), new_ops=STAND_INS)
     before = evaluator.run(None, feeds)[0]
     place = placed[layer].positions().ravel()

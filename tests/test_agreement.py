@@ -37,6 +37,8 @@ FEATURES = {
     "all",
     "block",
     "divide",
+    "keep",
+    "every",
     "flatten",
     "flatten with windows",
     "part of a flattened tensor",

@@ -115,7 +115,7 @@ WRONG = {
     ),
     "form": (
         "{K: 16, C: 3, P: 32",
-        "{G: 2048, C: 4096, P: 32",
+        "{G: 8192, C: 4096, P: 32",
         "combinations; the limit is",
     ),
     # what operands read

@@ -72,7 +72,7 @@ def test_truncated_anywhere(path: Path) -> None:
 def test_bytes_changed_anywhere(path: Path) -> None:
     rng = random.Random(3)
     refused = 0
-    for _ in range(400):
+    for _ in range(300):
         data = bytearray(SMALL)
         for _ in range(rng.choice((1, 1, 2, 8))):
             data[rng.randrange(len(data))] = rng.randrange(256)
@@ -242,4 +242,6 @@ def test_sums_of_very_many_tensors_are_stopped(path: Path) -> None:
     total = x
     for _ in range(300):
         total = net.add("Add", total, net.add("Softmax", net.dense(x, 4, 4)))
-    _refused(net.model(net.dense(total, 4, 4)).SerializeToString(), path, "added up or joined")
+    _refused(
+        net.model(net.dense(total, 4, 4)).SerializeToString(), path, "more than 256 tensors are added up"
+    )

@@ -23,7 +23,7 @@ def _compare(model: onnx.ModelProto, path: Path) -> int:
     widened = {note.node for note in imported.notes if note.widened}
     exact = 0
     for layer in imported.network.layers:
-        nodes = {model.graph.node[i].name for i in imported.nodes[layer.name]}
+        nodes = {imported.steps[i].name for i in imported.nodes[layer.name]}
         found = reads(imported.network, layer)
         needed = needs(model, imported, layer.name, seed=1)
         assert found.keys() <= needed.keys()

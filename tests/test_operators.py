@@ -17,6 +17,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from cli.main import run
 from hw.library import load_hardware
+from models.onnx.graph import Choices
 from models.onnx.load import import_onnx
 from overlapim_files import InputError, dump
 from solver.execute import operators
@@ -152,7 +153,7 @@ def test_a_graph(name: str, tmp_path: Path) -> None:
     path = tmp_path / "model.onnx"
     onnx.save(make(), path)
     solution = solved(path, dims)
-    found = check_execution(solution, 0, lambda text: None, load_model(path, dims, solution.network))
+    found = check_execution(solution, 0, lambda text: None, load_model(path, Choices(dims), solution.network))
     assert found.differences == ()
     assert all(x.operators is not None and x.operators < 1e-5 for x in found.layers)
 
@@ -178,7 +179,7 @@ def test_operators_that_read_a_cycle_too_early(name: str, tmp_path: Path) -> Non
     onnx.save(make(), tmp_path / "model.onnx")
     solution = solved(tmp_path / "model.onnx", dims)
     network, hardware = solution.network, solution.hardware
-    proto = load_model(tmp_path / "model.onnx", dims, network)
+    proto = load_model(tmp_path / "model.onnx", Choices(dims), network)
     executed = execute(network, hardware, stated(solution), draw_numbers(network, 0))
     values = run_whole(proto, draw_inputs(proto, 0))
     caught = set()
@@ -208,7 +209,7 @@ def test_without_their_guard_maxima_lose_what_is_missing(
     onnx.save(graph, path)
     solution = solved(path, {})
     network, hardware = solution.network, solution.hardware
-    proto = load_model(path, {}, network)
+    proto = load_model(path, Choices(), network)
     values = run_whole(proto, draw_inputs(proto, 0))
     first, second = execute(network, hardware, stated(solution), draw_numbers(network, 0))
     loaded = second.loaded["first"].copy()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli.answers import answer_with_differences, answering
-from cli.networks import Extents
+from cli.networks import AsPost, Extents, FileOptions, Until, WeightsFrom
 from cli.options import Seed, SolutionFile
 
 if TYPE_CHECKING:
@@ -24,7 +24,13 @@ OnnxFile = Annotated[
 
 @answering
 def execute_command(
-    solution: SolutionFile, onnx: OnnxFile = None, dim: Extents = None, seed: Seed = 0
+    solution: SolutionFile,
+    onnx: OnnxFile = None,
+    dim: Extents = None,
+    until: Until = None,
+    as_post: AsPost = None,
+    weights_from: WeightsFrom = None,
+    seed: Seed = 0,
 ) -> None:
     """Run numbers through a solution, block by block in the order of its times, and compare.
 
@@ -47,10 +53,10 @@ def execute_command(
     from solver.solution import Solution
 
     stated = load(solution, Solution)
-    if dim and onnx is None:
-        raise InputError("--dim: only for the axes of a file that is given with --onnx")
-    extents = {x.axis: x.value for x in dim or ()}
-    model = None if onnx is None else load_model(onnx, extents, stated.network)
+    options = FileOptions(dim, until, as_post, weights_from)
+    if onnx is None and (option := options.given("dim", "until", "as_post", "weights_from")):
+        raise InputError(f"{option}: only for a file that is given with --onnx")
+    model = None if onnx is None else load_model(onnx, options.choices(), stated.network)
     progress = Progress(time.monotonic())
 
     def doing(text: str) -> None:

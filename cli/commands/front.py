@@ -13,7 +13,18 @@ import typer
 from cli.answers import answer, answering
 from cli.extras import needed
 from cli.interrupt import Interrupt, interruptible
-from cli.networks import BatchSize, DimNames, EdgesFile, Extents, Strict, given_network
+from cli.networks import (
+    AsPost,
+    BatchSize,
+    DimNames,
+    EdgesFile,
+    Extents,
+    FileOptions,
+    Strict,
+    Until,
+    WeightsFrom,
+    given_network,
+)
 from cli.options import (
     ALL_CORES,
     DEFAULT_HARDWARE,
@@ -84,6 +95,9 @@ def front_command(
     hw: HardwareName = DEFAULT_HARDWARE,
     weights: WeightsOption = None,
     dim: Extents = None,
+    until: Until = None,
+    as_post: AsPost = None,
+    weights_from: WeightsFrom = None,
     dims: DimNames = None,
     edges: EdgesFile = None,
     strict: Strict = False,
@@ -117,7 +131,8 @@ def front_command(
         axes = over.split(",") if over else known
         if "energy" in axes and chip.energy is None:
             raise InputError(f"--over: chip '{chip.name}' has no section 'energy'")
-        load = partial(given_network, network, dim, strict, batch, dims, edges)
+        options = FileOptions(dim, until, as_post, weights_from, dims, edges)
+        load = partial(given_network, network, options, strict, batch)
         _explore(load(), chip, axes, time_limit, context.obj, seed, workers or ALL_CORES, out, interrupt)
 
 

@@ -10,7 +10,19 @@ from typing import TYPE_CHECKING
 import typer
 
 from cli.answers import answer, answering
-from cli.networks import BatchSize, DimNames, EdgesFile, Extents, Strict, given_network, network_with_notes
+from cli.networks import (
+    AsPost,
+    BatchSize,
+    DimNames,
+    EdgesFile,
+    Extents,
+    FileOptions,
+    Strict,
+    Until,
+    WeightsFrom,
+    given_network,
+    network_with_notes,
+)
 from cli.options import AsFile, CatalogueName, CheckedFile
 
 if TYPE_CHECKING:
@@ -62,6 +74,9 @@ def _show_networks(networks: Sequence[NetworkSummary]) -> None:
 def show_network(
     name: CatalogueName,
     dim: Extents = None,
+    until: Until = None,
+    as_post: AsPost = None,
+    weights_from: WeightsFrom = None,
     strict: Strict = False,
     batch: BatchSize = 1,
     dims: DimNames = None,
@@ -77,7 +92,8 @@ def show_network(
     from cli.records.catalogue import layer_summary, network_summary
     from overlapim_files import dump
 
-    network = given_network(name, dim, strict, batch, dims, edges)
+    options = FileOptions(dim, until, as_post, weights_from, dims, edges)
+    network = given_network(name, options, strict, batch)
     if as_file:
         answer(network, lambda: print(dump(network), end=""))
     else:
@@ -109,6 +125,9 @@ def _show_network(network: ShownNetwork) -> None:
 def check_network(
     file: CheckedFile,
     dim: Extents = None,
+    until: Until = None,
+    as_post: AsPost = None,
+    weights_from: WeightsFrom = None,
     strict: Strict = False,
     dims: DimNames = None,
     edges: EdgesFile = None,
@@ -126,7 +145,8 @@ def check_network(
     """
     from cli.records.catalogue import network_summary
 
-    network, notes = network_with_notes(file, dim, strict, dims, edges)
+    options = FileOptions(dim, until, as_post, weights_from, dims, edges)
+    network, notes = network_with_notes(file, options, strict)
     summary = replace(network_summary(network), notes=tuple(notes))
     answer(summary, lambda: _show_check(summary))
 

@@ -15,7 +15,18 @@ from typer.core import TyperCommand
 from cli.amounts import Amount, cycles_or_time, picojoules
 from cli.answers import answer, answering
 from cli.interrupt import Interrupt, interruptible
-from cli.networks import BatchSize, DimNames, EdgesFile, Extents, Strict, given_network
+from cli.networks import (
+    AsPost,
+    BatchSize,
+    DimNames,
+    EdgesFile,
+    Extents,
+    FileOptions,
+    Strict,
+    Until,
+    WeightsFrom,
+    given_network,
+)
 from cli.options import (
     ALL_CORES,
     DEFAULT_HARDWARE,
@@ -200,6 +211,9 @@ def solve_command(
     hw: HardwareName = DEFAULT_HARDWARE,
     weights: WeightsOption = None,
     dim: Extents = None,
+    until: Until = None,
+    as_post: AsPost = None,
+    weights_from: WeightsFrom = None,
     strict: Strict = False,
     batch: BatchSize = 1,
     dims: DimNames = None,
@@ -245,7 +259,8 @@ def solve_command(
         raise typer.BadParameter(f"--deterministic takes one process, not --workers {workers}")
     with interruptible() as interrupt:
         processes = workers or (1 if deterministic else ALL_CORES)
-        load = partial(given_network, network, dim, strict, batch, dims, edges)
+        options = FileOptions(dim, until, as_post, weights_from, dims, edges)
+        load = partial(given_network, network, options, strict, batch)
         wish = Wish(objective, inferences, latency_at_most, interval_at_most, energy_at_most)
         task = _task(load, hw, weights, method, strategy, warm_start, seed, processes, wish)
         stop = replace(

@@ -120,7 +120,7 @@ def extent(digits: Iterable[Digit]) -> int:
 
 def fresh(size: int) -> Digits:
     """Return a new axis of one digit, or of none if its extent is 1."""
-    return (Digit(size),) if size > 1 else ()
+    return (Digit(size),) if size != 1 else ()
 
 
 def constant(shape: Sequence[int], value: npt.NDArray[np.generic] | None = None) -> Tensor:
@@ -199,7 +199,7 @@ def in_one(form: Form, digits: Digits, new: Digits) -> Checked:
     outer, inner = digits[:used], extent(digits[used:])
     if not used:
         return form, True
-    if not all(_like_one((form,), a, b) for a, b in pairwise(outer)):
+    if not all(like_one((form,), a, b) for a, b in pairwise(outer)):
         return whole(form), False
     others = tuple((d, c) for d, c in form.terms if d not in outer)
     if inner == 1:
@@ -233,7 +233,10 @@ def whole(form: Form) -> Form:
 
 def gapless(windows: Iterable[Window]) -> bool:
     """Return whether the elements that an interval is led to by windows have no gaps between them."""
-    return all(window.scale is None or (window.width or 1) >= window.scale for window in windows)
+    return all(
+        window.keep is None and (window.scale is None or (window.width or 1) >= window.scale)
+        for window in windows
+    )
 
 
 def _behind(form: Form, digit: Digit) -> tuple[Window, ...]:
@@ -247,7 +250,8 @@ def _behind(form: Form, digit: Digit) -> tuple[Window, ...]:
 # What forms read, point by point
 
 
-Intervals = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]
+_Ints = npt.NDArray[np.int64]
+Intervals = tuple[_Ints, _Ints]
 
 
 def intervals(form: Form, digits: Sequence[Digit]) -> Intervals:
@@ -266,13 +270,23 @@ def intervals(form: Form, digits: Sequence[Digit]) -> Intervals:
         elif window.block is not None:
             low, high = low - low % window.block, high - high % window.block + window.block - 1
         elif window.divide is not None:
-            low, high = low // window.divide, high // window.divide
+            low, high = _quotients(low, high, window.divide, window.keep or 1)
+        elif window.every is not None:
+            first = window.first or 0
+            low, high = -((first - low) // window.every), (high - first) // window.every
+            empty |= low > high
         else:
             scale, shift, width = window.scale or 1, window.shift or 0, window.width or 1
             low, high = low * scale + shift, high * scale + shift + width - 1
         low, high = np.maximum(low, 0), np.minimum(high, size - 1)
         empty |= low > high
     return np.where(empty, 0, low), np.where(empty, -1, high)
+
+
+def _quotients(low: _Ints, high: _Ints, divisor: int, keep: int) -> Intervals:
+    together = low // keep == high // keep
+    least, most = np.where(together, low % keep, 0), np.where(together, high % keep, keep - 1)
+    return low // (divisor * keep) * keep + least, high // (divisor * keep) * keep + most
 
 
 def reads_something(part: Part) -> bool:
@@ -376,7 +390,7 @@ def coalesced(tensor: Tensor, only: int | None = None) -> Tensor:
     for axis, digits in enumerate(tensor.axes):
         joined: list[list[Digit]] = []
         for digit in digits:
-            if joined and only in (None, axis) and _like_one(forms, joined[-1][-1], digit):
+            if joined and only in (None, axis) and like_one(forms, joined[-1][-1], digit):
                 joined[-1].append(digit)
             else:
                 joined.append([digit])
@@ -392,7 +406,8 @@ def coalesced(tensor: Tensor, only: int | None = None) -> Tensor:
     return replace(tensor, axes=tuple(axes), terms=terms)
 
 
-def _like_one(forms: Sequence[Form], outer: Digit, inner: Digit) -> bool:
+def like_one(forms: Sequence[Form], outer: Digit, inner: Digit) -> bool:
+    """Return whether forms use two digits like one number of which the first is the outer digit."""
     return all(form.coefficient(outer) == form.coefficient(inner) * inner.extent for form in forms)
 
 

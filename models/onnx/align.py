@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import pairwise
@@ -26,6 +27,7 @@ from models.onnx.access import (
     substitute,
 )
 from models.onnx.build import Builder
+from models.onnx.merge import MAX_TOGETHER, selected, substituted
 
 
 def with_axis(tensor: Tensor, axis: int, digits: Digits) -> Tensor:
@@ -121,30 +123,75 @@ def _replaced(tensor: Tensor, digit: Digit, terms: DigitTerms, shift: int) -> Te
 
 def joined(build: Builder, tensors: Sequence[Tensor], axis: int) -> Tensor:
     """Return tensors one after the other on an axis."""
+    whole = [coalesced(tensor) for tensor in tensors]
+    if len({t.shape[axis] for t in whole}) == 1 and not all(_plain(t, axis) for t in whole):
+        return _beside(build, whole, axis)
     sizes = [t.shape[axis] for t in tensors]
-    others = [with_axis(t, axis, ()) for t in tensors]
     tensors = _same_inside(build, tensors, axis)
     inner = max((extent(t.axes[axis][1:]) for t in tensors), default=1)
     # The joined axis is put aside while the others are brought to common digits.
-    shape = [max(s) for s in zip(*(t.shape for t in others), strict=True)]
     aside = [t.axes[axis] for t in tensors]
-    tensors = aligned(build, [with_axis(t, axis, ()) for t in tensors], shape)
+    tensors = _others_aligned(build, tensors, axis)
     whole_digit = fresh(sum(sizes) // inner)
     common = fresh(inner)
-    terms: list[list[Part]] = []
+    placed: list[Tensor] = []
     start = 0
     for tensor, digits, size in zip(tensors, aside, sizes, strict=True):
         if inner > 1:
             tensor = renamed(tensor, {digits[-1]: ((common[0], 1),)})
         outer = digits[: len(digits) - 1] if inner > 1 else digits
-        placed = positioned(build, tensor, outer, whole_digit, start // inner)
-        for i, term in enumerate(placed.terms):
-            if i == len(terms):
-                terms.append([])
-            terms[i] += term
+        placed.append(positioned(build, tensor, outer, whole_digit, start // inner))
         start += size
-    result = replace(tensors[0], terms=tuple(map(tuple, terms)), folds=False)
-    return coalesced(pruned(with_axis(result, axis, (*whole_digit, *common))))
+    return _together(placed, axis, (*whole_digit, *common))
+
+
+def _plain(tensor: Tensor, axis: int) -> bool:
+    """Return whether an axis is at most one digit, which decides alone wherever it does."""
+    digits = tensor.axes[axis]
+    forms = [form for part in tensor.parts for form in part.forms if any(form.coefficient(d) for d in digits)]
+    return len(digits) <= 1 and all(len(form.terms) == 1 for form in forms)
+
+
+def _beside(build: Builder, tensors: Sequence[Tensor], axis: int) -> Tensor:
+    """Return tensors of equal extents one after the other: a new digit says which of them is read."""
+    shape = [max(sizes) for sizes in zip(*(t.shape for t in tensors), strict=True)]
+    which = Digit(len(tensors))
+    tensors = aligned(build, tensors, shape)
+    digits = tensors[0].axes[axis]
+    placed = [_chosen_by(tensor, which, i, digits) for i, tensor in enumerate(tensors)]
+    return _together(placed, axis, (which, *digits))
+
+
+def _chosen_by(tensor: Tensor, which: Digit, value: int, digits: Digits) -> Tensor:
+    """Return a tensor that is read only where a digit has a value."""
+
+    def change(part: Part) -> tuple[Part, bool]:
+        axis = min(range(4), key=lambda i: _rank(part.forms[i], digits))
+        a, b, c, d = (selected(f, which, value) if i == axis else f for i, f in enumerate(part.forms))
+        return Part(part.producer, (a, b, c, d)), True
+
+    return each_part(tensor, change)[0]
+
+
+def _rank(form: Form, digits: Digits) -> tuple[bool, int]:
+    """Order forms: first one that goes on where the axis ends, then one that depends on nothing."""
+    outermost = form.coefficient(digits[0]) * digits[0].extent if digits else 0
+    goes_on = (form.least, form.most, outermost) == (0, form.extent - 1, form.extent)
+    return not goes_on, len(form.terms)
+
+
+def _others_aligned(build: Builder, tensors: Sequence[Tensor], axis: int) -> list[Tensor]:
+    """Bring all axes but one to common digits; that one has none then."""
+    without_axis = [with_axis(t, axis, ()) for t in tensors]
+    shape = [max(sizes) for sizes in zip(*(t.shape for t in without_axis), strict=True)]
+    return aligned(build, without_axis, shape)
+
+
+def _together(tensors: Sequence[Tensor], axis: int, digits: Digits) -> Tensor:
+    """Return tensors, each of which is read on its own part of an axis, as one: term by term."""
+    terms = itertools.zip_longest(*(tensor.terms for tensor in tensors), fillvalue=())
+    parts = tuple(tuple(part for own in term for part in own) for term in terms)
+    return coalesced(pruned(with_axis(replace(tensors[0], terms=parts, folds=False), axis, digits)))
 
 
 def _same_inside(build: Builder, tensors: Sequence[Tensor], axis: int) -> list[Tensor]:
@@ -161,22 +208,32 @@ def _same_inside(build: Builder, tensors: Sequence[Tensor], axis: int) -> list[T
 
 def positioned(build: Builder, tensor: Tensor, digits: Digits, new: Digits, start: int) -> Tensor:
     """Let a tensor begin at `start` on a longer axis `new`, of which `digits` were the only one or none."""
+    text = "what lies beside a part of an axis is read with it"
+    for digit in digits:
+        tensor = replaced_past_ends(build, tensor, digit, tuple((d, 1) for d in new), -start, text)
 
     def change(part: Part) -> tuple[Part, bool]:
-        if any(form.coefficient(d) for form in part.forms for d in digits):
-            forms = [_shifted(form, digits, new, start) for form in part.forms]
-        else:
-            forms = _selected(part.forms, extent(digits), new, start)
+        if any(form.coefficient(d) for form in part.forms for d in new):
+            return part, True
+        forms = _selected(part.forms, extent(digits), new, start)
         a, b, c, d = (form for form, _ in forms)
         return Part(part.producer, (a, b, c, d)), all(ok for _, ok in forms)
 
-    return build.exact(each_part(tensor, change), "what lies beside a part of an axis is read with it")
+    return build.exact(each_part(tensor, change), text)
 
 
-def _shifted(form: Form, digits: Digits, new: Digits, start: int) -> Checked:
-    if not any(form.coefficient(d) for d in digits):
-        return form, True
-    return substitute(form, digits[0], tuple((d, 1) for d in new), -start)
+def replaced_past_ends(
+    build: Builder, tensor: Tensor, digit: Digit, terms: DigitTerms, shift: int, text: str
+) -> Tensor:
+    """Put `sum(terms) + shift` in place of a digit; where that is past an end, nothing is read.
+
+    Parts become several where they have to; `text` is noted if there would be too many of them.
+    """
+    parts = [[substituted(part, digit, terms, shift) for part in term] for term in tensor.terms]
+    count = sum(len(own) for term in parts for own in term)
+    if all(own for term in parts for own in term) and count <= max(MAX_TOGETHER, len(tensor.parts)):
+        return replace(tensor, terms=tuple(tuple(x for own in term for x in own) for term in parts))
+    return build.exact(each_form(tensor, lambda form: substitute(form, digit, terms, shift)), text)
 
 
 def _selected(forms: tuple[Form, Form, Form, Form], size: int, new: Digits, start: int) -> list[Checked]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from models.layer import AXES, DIMS, Axes, AxisAccess, AxisName, Dim, Layer, NetworkInput, Operand
@@ -23,8 +24,9 @@ from models.onnx.access import (
     fresh,
     in_one,
     pruned,
-    without,
 )
+from models.onnx.grouping import DigitGroup, grouped
+from models.onnx.merge import divided
 from overlapim_files import InputError, shorten
 
 FREE: tuple[Dim, ...] = ("N", "P", "Q")
@@ -32,7 +34,8 @@ WEIGHTED: tuple[Dim, ...] = ("G", "K")
 SUMMED: tuple[Dim, ...] = ("C", "R", "S")
 AXIS_OF_DIM: dict[Dim, AxisName] = {"N": "n", "G": "ch", "K": "ch", "P": "h", "Q": "w"}
 DIM_OF_AXIS: tuple[Dim, ...] = ("N", "K", "P", "Q")
-MAX_PARTS = 256
+MAX_TERMS = 256
+MAX_PARTS = 1024
 MAX_ALL_PARTS = 2**16
 MAX_WINDOWS = 64
 MAX_LAYERS = 4096
@@ -42,7 +45,8 @@ MAX_LAYERS = 4096
 class Body:
     """What a layer computes, in digits.
 
-    `outputs` are the axes of its result. Of its digits those in `weighted` choose a weight, those in
+    `outputs` are the axes of its result. Of its digits those in `weighted` choose a weight; they come in the
+    order in which they are put together. Those in
     `summed` are added over; `products` are multiplied with each other, or the only one with weights.
     `wanted` proposes dims.
     """
@@ -50,16 +54,8 @@ class Body:
     products: tuple[Tensor, ...]
     outputs: tuple[Digits, ...]
     summed: Digits = ()
-    weighted: frozenset[Digit] = frozenset()
+    weighted: Digits = ()
     wanted: tuple[tuple[Digit, Dim], ...] = ()
-
-
-@dataclass
-class _Slot:
-    """A loop dim and the digits that it runs through, outermost first."""
-
-    dim: Dim
-    digits: list[Digit]
 
 
 class Builder:
@@ -102,6 +98,13 @@ class Builder:
         if note not in self.notes[-8:]:
             self.notes.append(note)
 
+    @contextlib.contextmanager
+    def unnoted(self) -> Iterator[None]:
+        """Note nothing meanwhile."""
+        kept = [*self.notes]
+        yield
+        self.notes[:] = kept
+
     def exact(self, checked: tuple[Tensor, bool], text: str) -> Tensor:
         """Return a tensor; note what was done if it is not exact."""
         tensor, exact = checked
@@ -115,21 +118,28 @@ class Builder:
 
     def check_size(self, tensor: Tensor, parts: int) -> None:
         """Check that a tensor, and all of them with their `parts`, can be handled in a short time."""
-        if len(tensor.parts) > MAX_PARTS or parts > MAX_ALL_PARTS:
-            raise self.wrong(
-                f"more than {MAX_PARTS} tensors are added up or joined, or {MAX_ALL_PARTS} altogether"
-            )
+        terms, own = len(tensor.terms), len(tensor.parts)
+        if terms > MAX_TERMS or own > MAX_PARTS or parts > MAX_ALL_PARTS:
+            limits = f"{MAX_TERMS} tensors are added up, {MAX_PARTS} joined, or {MAX_ALL_PARTS} altogether"
+            raise self.wrong(f"more than {limits}")
         if any(len(form.windows) > MAX_WINDOWS for part in tensor.parts for form in part.forms):
             raise self.wrong(f"reads through more than {MAX_WINDOWS} poolings and the like")
 
     # Inputs and post-operations
 
     def add_input(self, name: str, shape: Sequence[int]) -> Tensor:
-        """Add a network input and return the tensor that it is; axes past the third lie in `w` together."""
+        """Add a network input and return the tensor that it is.
+
+        Axes past the third lie in `w` together; but of more than four that leave no more than four with
+        several elements, such as those of one volume, the frames are images.
+        """
         axes = tuple(fresh(size) for size in shape)
         placed = [*axes[:3], tuple(d for digits in axes[3:] for d in digits)]
+        long = [digits for digits in axes if digits]
         if len(shape) == 1:
             placed = [(), axes[0]]
+        elif len(shape) > 4 and len(long) <= 4:
+            placed = [long[1], long[0], *long[2:]] if len(long) == 4 else [(), *long]
         placed += [()] * (4 - len(placed))
         a, b, c, d = (number(digits) for digits in placed)
         name = self._unused(name)
@@ -159,10 +169,9 @@ class Builder:
         """Add a layer and return what it makes."""
         if all(product.constant for product in body.products):
             return constant([extent(digits) for digits in body.outputs])
-        slots, gone = self._assign(body)
-        products = [pruned(without(product, gone)) for product in body.products]
-        coefficients = {d: (slot.dim, c) for slot in slots for d, c in number(slot.digits).terms}
-        dim_of = {digit: slot.dim for slot in slots for digit in slot.digits}
+        slots, products = self._assign(body)
+        coefficients = {d: (dim, c) for dim, group in slots.items() for d, c in number(group.digits).terms}
+        dim_of = {group.number: dim for dim, group in slots.items()}
         operands = [
             operand
             for i, product in enumerate(products)
@@ -173,7 +182,7 @@ class Builder:
         if len(self._layers) == MAX_LAYERS:
             raise self.wrong(f"there are more than {MAX_LAYERS} layers")
         name = self._unused(self.node)
-        bounds = {slot.dim: extent(slot.digits) for slot in slots}
+        bounds = {dim: group.number.extent for dim, group in slots.items()}
         dims = {dim: bounds[dim] for dim in DIMS if bounds.get(dim, 1) > 1}
         self._layers[name] = Layer(name=name, dims=dims, operands=tuple(operands))
         self._post[name] = post
@@ -217,29 +226,27 @@ class Builder:
         self._complete(name, residuals)
         return True
 
-    def _assign(self, body: Body) -> tuple[list[_Slot], list[Digit]]:
-        """Give every digit a dim; also return the digits on which no form may depend any more."""
-        used = {digit for product in body.products for part in product.parts for digit in part.digits}
-        out = [digit for digits in body.outputs for digit in digits]
-        out = list(dict.fromkeys(out))
+    def _assign(self, body: Body) -> tuple[dict[Dim, DigitGroup], list[Tensor]]:
+        """Give every digit a dim; also return what is read in terms of the dims' numbers."""
+        out = list(dict.fromkeys(digit for digits in body.outputs for digit in digits))
         wanted = dict(body.wanted)
-        gone: list[Digit] = []
-        slots: list[_Slot] = []
         classes: list[tuple[list[Digit], tuple[Dim, ...]]]
         if len(body.products) == 1:
             classes = [
-                ([d for d in out if d in body.weighted], WEIGHTED),
+                (list(body.weighted), WEIGHTED),
                 ([d for d in out if d not in body.weighted], FREE),
             ]
         else:
             classes = [(out, ("K", "P", "Q", "N", "G"))]
+        slots: dict[Dim, DigitGroup] = {}
+        products = body.products
         for digits, dims in [*classes, (list(body.summed), SUMMED)]:
-            groups, lost = _grouped(digits, len(dims), used)
-            gone += lost
-            slots += _placed(groups, dims, wanted)
-        if gone:
-            self.widen("has more independent indices than a layer has loops; some are read as a whole")
-        return slots, gone
+            found = grouped(digits, len(dims), products)
+            if found.widened:
+                self.widen("has more independent indices than a layer has loops; some are read as a whole")
+            slots |= _placed(found.groups, dims, wanted)
+            products = found.products
+        return slots, [pruned(product) for product in products]
 
     def single(self, tensor: Tensor, axis: int) -> Tensor:
         """Return the tensor with at most one digit on an axis; what then has no form is read as a whole."""
@@ -248,9 +255,12 @@ class Builder:
         if len(digits) <= 1:
             return tensor
         new = fresh(extent(digits))
-        change = each_form(tensor, lambda form: in_one(form, digits, new))
-        tensor = self.exact(change, f"axis {axis} is one of several joined: the others are read as a whole")
-        return replace(tensor, axes=(*tensor.axes[:axis], new, *tensor.axes[axis + 1 :]))
+        result = divided(tensor, digits, new[0])
+        if result is None:
+            change = each_form(tensor, lambda form: in_one(form, digits, new))
+            text = f"axis {axis} is one of several joined: the others are read as a whole"
+            result = self.exact(change, text)
+        return replace(result, axes=(*result.axes[:axis], new, *result.axes[axis + 1 :]))
 
     def _unused(self, name: str) -> str:
         """Return a name that no input and no layer has."""
@@ -280,37 +290,20 @@ def number(digits: Sequence[Digit]) -> Form:
     return Form(tuple(reversed(terms)), 0, stride)
 
 
-def _grouped(digits: list[Digit], limit: int, used: set[Digit]) -> tuple[list[list[Digit]], list[Digit]]:
-    """Join digits into at most `limit` groups; also return those of which forms would need a quotient.
-
-    Digits that no form uses can be one number at no loss, so they are joined first.
-    """
-    groups = [[digit] for digit in digits]
-    unused = [group for group in groups if group[0] not in used]
-    if len(groups) > limit and len(unused) > 1:
-        keep = max(1, limit - (len(groups) - len(unused)))
-        tail = [d for group in unused[keep - 1 :] for d in group]
-        groups = [g for g in groups if g[0] in used or g in unused[: keep - 1]] + [tail]
-    lost: list[Digit] = []
-    while len(groups) > limit:
-        last = groups.pop()
-        groups[-1] += last
-        lost += [digit for digit in groups[-1] if digit in used]
-    return groups, lost
-
-
-def _placed(groups: list[list[Digit]], dims: tuple[Dim, ...], wanted: dict[Digit, Dim]) -> list[_Slot]:
+def _placed(
+    groups: Sequence[DigitGroup], dims: tuple[Dim, ...], wanted: Mapping[Digit, Dim]
+) -> dict[Dim, DigitGroup]:
     """Give each group a dim of its own: the one that is wanted for it if it can have it."""
-    places: dict[int, Dim] = {}
-    for i, group in enumerate(groups):
-        dim = wanted.get(group[0])
-        if dim in dims and dim not in places.values():
-            places[i] = dim
-    left = [dim for dim in dims if dim not in places.values()]
-    for i in range(len(groups)):
-        if i not in places:
-            places[i] = left.pop(0)
-    return [_Slot(places[i], group) for i, group in enumerate(groups)]
+    places: dict[Dim, DigitGroup] = {}
+    for group in groups:
+        dim = wanted.get(group.digits[0])
+        if dim in dims and dim not in places:
+            places[dim] = group
+    left = [dim for dim in dims if dim not in places]
+    for group in groups:
+        if not any(group is other for other in places.values()):
+            places[left.pop(0)] = group
+    return places
 
 
 def _made(layer: Layer, coefficients: dict[Digit, tuple[Dim, int]]) -> tuple[Form, Form, Form, Form]:

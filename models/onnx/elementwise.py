@@ -51,6 +51,8 @@ def elementwise(node: Node, inputs: Inputs, build: Builder) -> tuple[Tensor, ...
     shape = broadcast(build, given)
     live = [tensor for tensor in given if not tensor.constant]
     if node.operator == "Where" and live and given[0].constant:
+        if (side := _only_side(given)) is not None:
+            return (aligned(build, [side], shape)[0] if not side.constant else constant(shape),)
         build.widen("both sides are read, whatever the condition")
     if not live:
         return (constant(shape),)
@@ -58,6 +60,14 @@ def elementwise(node: Node, inputs: Inputs, build: Builder) -> tuple[Tensor, ...
         return (_with_constant(node, live[0], shape, build, len(given) > 1),)
     adds = node.operator in (*ADDING, *CHOOSING)
     return (combined(build, live, adds, shape),)
+
+
+def _only_side(given: Sequence[Tensor]) -> Tensor | None:
+    """Return what a condition that is the same everywhere chooses of the two others."""
+    condition = given[0].value
+    if condition is None or len(given) != 3 or condition.all() != condition.any():
+        return None
+    return given[1 if condition.all() else 2]
 
 
 def broadcast(build: Builder, tensors: Sequence[Tensor]) -> tuple[int, ...]:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import heapq
+import itertools
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import numpy.typing as npt
-
-from models.layer import MAX_EXTENT
+from models.onnx.functions import DOMAINS, Functions, Step, version_of
+from models.onnx.inner import outer_names
+from models.onnx.inputs import input_shapes
+from models.onnx.values import Weight, stored
 from models.onnx.wire import graph_bytes
 from overlapim_files import InputError, nearest, shorten
 
@@ -23,23 +24,17 @@ if TYPE_CHECKING:
 MAX_NODES = 20_000
 MAX_RANK = 16
 MAX_ELEMENTS = 2**40
-MAX_VALUES = 2**14
-"""Elements of a constant whose values are kept; only those of shapes and indices matter."""
-DOMAINS = ("", "ai.onnx")
+BOOL = 9
 INSTALL = "pip install 'fast-overlapim[onnx]'"
-
-
-@dataclass(frozen=True)
-class Weight:
-    """A constant of the file: its shape, and its value if that is small."""
-
-    shape: tuple[int, ...]
-    value: npt.NDArray[np.generic] | None
 
 
 @dataclass(frozen=True, eq=False)
 class Node:
-    """One node, the `index`-th in the file. `inputs` and `outputs` name tensors, '' one that is left out."""
+    """One node. `inputs` and `outputs` name tensors, '' one that is left out; those that graphs inside of the
+    node read are the last inputs.
+
+    `index` is its place in the file; nodes that stand for others in it are counted on from its last one.
+    """
 
     index: int
     name: str
@@ -68,13 +63,18 @@ class Node:
 
 @dataclass(frozen=True)
 class Graph:
-    """The nodes on which the outputs depend, in an order in which they can be computed."""
+    """The nodes on which the outputs depend, in an order in which they can be computed.
+
+    `next` is the first index that no node has; `truths` names inputs and constants of truth values.
+    """
 
     name: str
     inputs: Mapping[str, tuple[int, ...]]
     weights: Mapping[str, Weight]
     nodes: tuple[Node, ...]
     outputs: tuple[str, ...]
+    next: int
+    truths: frozenset[str]
 
     def uses(self) -> dict[str, int]:
         """Return how often each tensor is read; an output of the graph is read once more."""
@@ -84,17 +84,32 @@ class Graph:
         return counts
 
 
-def read_graph(path: str | Path, dims: Mapping[str, int]) -> Graph:
-    """Read the graph of an ONNX file.
+@dataclass(frozen=True)
+class Choices:
+    """What is said about a file that it does not say itself.
 
-    Parameters
+    Attributes
     ----------
     dims : extents of the axes that the file leaves open, by their names in the file, or `INPUT.AXIS`.
+    until : the tensor with which the network ends; None for the outputs of the file.
+    as_post : operators, `DOMAIN.OPERATOR`, that are passed over: post-operations of what they read.
+    weights_from : inputs that are weights.
+    """
+
+    dims: Mapping[str, int] = field(default_factory=dict)
+    until: str | None = None
+    as_post: frozenset[str] = frozenset()
+    weights_from: frozenset[str] = frozenset()
+
+
+def read_graph(path: str | Path, choices: Choices, model: onnx.ModelProto | None = None) -> Graph:
+    """Read the graph of an ONNX file; `model` is that with all weights, if it has been read already.
 
     Raises
     ------
     InputError
-        if the file is no valid ONNX file, is too large, or leaves axes open that are not given.
+        if the file is no valid ONNX file, is too large, leaves axes open that are not given, or has no
+        tensors and inputs of the names that are given.
     """
     try:
         import onnx
@@ -103,44 +118,80 @@ def read_graph(path: str | Path, dims: Mapping[str, int]) -> Graph:
     from google.protobuf.message import DecodeError
 
     try:
-        model = onnx.ModelProto.FromString(graph_bytes(Path(path)))
+        model = model or onnx.ModelProto.FromString(graph_bytes(Path(path)))
     except DecodeError:
         raise InputError(f"{path}: not an ONNX file, or a damaged one") from None
     try:
-        return _graph(model, dims, Path(path).stem)
+        return _graph(model, choices, Path(path))
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
 
 
-def _graph(model: onnx.ModelProto, dims: Mapping[str, int], stem: str) -> Graph:
+def _graph(model: onnx.ModelProto, choices: Choices, path: Path) -> Graph:
     graph = model.graph
     if not graph.node:
         raise InputError("not an ONNX model, or one without nodes")
     if len(graph.node) > MAX_NODES:
         raise InputError(f"has {len(graph.node)} nodes; at most {MAX_NODES} are read")
-    versions = {entry.domain: entry.version for entry in model.opset_import}
-    version = next((versions[domain] for domain in DOMAINS if domain in versions), 1)
-    weights = {tensor.name: _weight(tensor) for tensor in graph.initializer}
-    outputs = tuple(output.name for output in graph.output)
-    nodes = _needed([_node(i, node, version) for i, node in enumerate(graph.node)], outputs)
+    version = version_of(model.opset_import)
+    weights = {tensor.name: _weight(tensor, path.parent) for tensor in graph.initializer}
+    others = itertools.count(len(graph.node))
+    steps = Functions(model, MAX_NODES).inlined(graph.node, version)
+    read_steps = [read_node(next(others) if x.place is None else x.place, x, path.parent) for x in steps]
+    outputs = _ends(read_steps, graph, choices.until)
+    nodes = _needed(read_steps, outputs)
     read = {name for node in nodes for name in node.inputs} | {*outputs}
-    declared = [x for x in graph.input if x.name not in weights and x.name in read]
-    inputs = _input_shapes(declared, dims)
-    return Graph(stem, inputs, weights, _ordered(nodes, {*inputs, *weights}), outputs)
+    shapes = input_shapes([x for x in graph.input if x.name not in weights], read, choices.dims)
+    inputs = {name: shape for name, shape in shapes.items() if name in read}
+    for name, shape in inputs.items():
+        check_shape(f"input '{shorten(name)}'", shape)
+    _check_names("--weights-from", choices.weights_from, inputs, "input")
+    ordered = _ordered(nodes, {*inputs, *weights})
+    kinds = [(x.name, x.type.tensor_type.elem_type) for x in graph.input]
+    kinds += [(x.name, x.data_type) for x in graph.initializer]
+    truths = frozenset(name for name, kind in kinds if kind == BOOL)
+    return Graph(path.stem, inputs, weights, ordered, outputs, next(others), truths)
 
 
-def _node(index: int, node: onnx.NodeProto, version: int) -> Node:
+def _ends(nodes: Iterable[Node], graph: onnx.GraphProto, until: str | None) -> tuple[str, ...]:
+    """Return the tensors with which the network ends."""
+    if until is None:
+        return tuple(output.name for output in graph.output)
+    made = dict.fromkeys(name for node in nodes for name in node.outputs if name)
+    _check_names("--until", [until], made, "tensor that a node makes")
+    return (until,)
+
+
+def _check_names(option: str, given: Iterable[str], known: Iterable[str], what: str) -> None:
+    names = [*known]
+    for name in given:
+        if name not in names:
+            raise InputError(
+                f"{option} {shorten(name)}: there is no {what} of this name{nearest(name, names)}"
+            )
+
+
+def read_node(index: int, step: Step, folder: Path | None = None) -> Node:
+    """Return the record of a node; constants in other files are read from `folder` only."""
+    node = step.proto
     name = node.name or next((x for x in node.output if x), "") or f"node {index}"
-    operator = node.op_type if node.domain in DOMAINS else f"{node.domain}.{node.op_type}"
-    attributes = {attribute.name: _attribute(attribute) for attribute in node.attribute}
-    return Node(index, name, operator, tuple(node.input), tuple(node.output), attributes, version, node)
+    operator = _text(node.op_type)
+    operator = operator if node.domain in DOMAINS else f"{_text(node.domain)}.{operator}"
+    attributes = {attribute.name: _attribute(attribute, folder) for attribute in node.attribute}
+    inputs = (*node.input, *outer_names(node))
+    return Node(index, name, operator, inputs, tuple(node.output), attributes, step.version, node)
 
 
-def _attribute(attribute: onnx.AttributeProto) -> Any:
+def _text(text: str | bytes) -> str:
+    """Return text; the library gives bytes where they are none."""
+    return text if isinstance(text, str) else text.decode("utf-8", "replace")
+
+
+def _attribute(attribute: onnx.AttributeProto, folder: Path | None) -> Any:
     """Return the value of an attribute: a number, text, a list or a weight; None for a graph."""
     kind = attribute.AttributeType.Name(attribute.type)
     if kind == "TENSOR":
-        return _weight(attribute.t)
+        return _weight(attribute.t, folder)
     if kind == "STRING":
         return attribute.s.decode("utf-8", "replace")
     values = {"INT": attribute.i, "FLOAT": attribute.f}
@@ -148,18 +199,9 @@ def _attribute(attribute: onnx.AttributeProto) -> Any:
     return list(lists[kind]) if kind in lists else values.get(kind)
 
 
-def _weight(tensor: onnx.TensorProto) -> Weight:
-    from onnx import numpy_helper
-
-    shape = tuple(tensor.dims)
-    check_shape(f"constant '{shorten(tensor.name)}'", shape)
-    stored = tensor.data_location != tensor.EXTERNAL
-    if not stored or math.prod(shape) > MAX_VALUES:
-        return Weight(shape, None)
-    try:
-        return Weight(shape, np.asarray(numpy_helper.to_array(tensor)))
-    except Exception:  # whatever the library raises for data that does not fit its type and shape
-        return Weight(shape, None)
+def _weight(tensor: onnx.TensorProto, folder: Path | None) -> Weight:
+    check_shape(f"constant '{shorten(tensor.name)}'", tuple(tensor.dims))
+    return stored(tensor, folder)
 
 
 def check_shape(what: str, shape: tuple[int, ...]) -> None:
@@ -169,41 +211,6 @@ def check_shape(what: str, shape: tuple[int, ...]) -> None:
     if min(shape, default=1) < 0 or math.prod(shape) > MAX_ELEMENTS:
         shown = shorten(" x ".join(map(str, shape)))
         raise InputError(f"{what} has the shape {shown}; at most {MAX_ELEMENTS} elements are read")
-
-
-# Inputs
-
-
-def _input_shapes(declared: list[onnx.ValueInfoProto], dims: Mapping[str, int]) -> dict[str, tuple[int, ...]]:
-    shapes: dict[str, tuple[int, ...]] = {}
-    opened: dict[str, None] = {}
-    for value in declared:
-        if not value.type.HasField("tensor_type") or not value.type.tensor_type.HasField("shape"):
-            raise InputError(f"input '{shorten(value.name)}' is no tensor with a known number of axes")
-        shape = []
-        for axis, dim in enumerate(value.type.tensor_type.shape.dim):
-            name = dim.dim_param or f"{value.name}.{axis}"
-            known = dim.dim_value > 0
-            if not known:
-                opened[name] = None
-            shape.append(dim.dim_value if known else dims.get(name, 1))
-        check_shape(f"input '{shorten(value.name)}'", tuple(shape))
-        if max(shape, default=1) > MAX_EXTENT:
-            raise InputError(f"input '{shorten(value.name)}' has an extent of more than {MAX_EXTENT}")
-        shapes[value.name] = tuple(shape)
-    _check_dims(list(opened), dims)
-    return shapes
-
-
-def _check_dims(opened: list[str], dims: Mapping[str, int]) -> None:
-    """Check that the axes that are open are those that are given."""
-    for name in dims:
-        if name not in opened:
-            hint = nearest(name, opened) if opened else "; all axes have extents in the file"
-            raise InputError(f"--dim {shorten(name)}: the file leaves no axis of this name open{hint}")
-    if missing := [name for name in opened if name not in dims]:
-        options = " ".join(f"--dim {name}=1" for name in missing)
-        raise InputError(f"the file leaves axes open; give each an extent, such as {shorten(options, 400)}")
 
 
 # The order of the nodes

@@ -19,8 +19,8 @@ def gemm(node: Node, inputs: Inputs, build: Builder) -> tuple[Tensor, ...]:
     a, b, bias = first(inputs, build), first(inputs, build, 1), optional(inputs, 2)
     if len(a.axes) != 2 or len(b.axes) != 2:
         raise build.wrong("two matrices are needed")
-    a = _transposed(a) if node.get("transA", 0) else a
-    b = _transposed(b) if node.get("transB", 0) else b
+    a = transposed(a) if node.get("transA", 0) else a
+    b = transposed(b) if node.get("transB", 0) else b
     made = product(build, a, b, bias=bias is not None and bias.constant)
     if bias is not None and not bias.constant:
         return (combined(build, [made, bias], adds=True),)
@@ -42,7 +42,8 @@ def matmul(node: Node, inputs: Inputs, build: Builder) -> tuple[Tensor, ...]:
     return (replace(made, axes=axes),)
 
 
-def _transposed(tensor: Tensor) -> Tensor:
+def transposed(tensor: Tensor) -> Tensor:
+    """Return a stack of matrices, each transposed."""
     return replace(tensor, axes=(*tensor.axes[:-2], tensor.axes[-1], tensor.axes[-2]), value=None)
 
 
@@ -57,11 +58,12 @@ def product(build: Builder, a: Tensor, b: Tensor, bias: bool) -> Tensor:
     left, right = aligned(build, [_few(build, rows), _few(build, columns)], (*stack, m, k, c))
     outputs, summed = left.axes[:-1], left.axes[-1]
     live = tuple(t for t in (left, right) if not t.constant)
-    weighted: frozenset[Digit] = frozenset()
+    weighted: Digits = ()
     if len(live) == 1:
         factor = rows if left.constant else columns
-        own = zip(reversed(outputs), reversed(factor.shape[:-1]), strict=False)
-        weighted = frozenset(digit for digits, size in own if size > 1 for digit in digits)
+        sizes = (1,) * (len(outputs) - len(factor.shape) + 1) + factor.shape[:-1]
+        own = zip(outputs, sizes, strict=True)
+        weighted = tuple(digit for digits, size in own if size > 1 for digit in digits)
     body = Body(live or (left,), outputs, summed, weighted, _wanted(outputs, summed))
     return replace(build.layer(body, post=int(bias)), folds=bias)
 

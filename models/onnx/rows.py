@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from models.onnx.access import Digit, Tensor, cut, each_form, slide, spread
+from models.onnx.access import Digit, Tensor, cut, each_form, slide
 from models.onnx.align import with_axis
 from models.onnx.build import Builder
 from models.onnx.graph import Node
 from models.onnx.operands import Handler, Inputs, axes_of, axis_of, first, integers, operators
-from models.onnx.sliding import reduced
+from models.onnx.spans import over, reduced
 
 SOFTMAX = 3
 """Operations on an element: exponential, addition to the total, division."""
@@ -19,17 +19,9 @@ AFFINE_AXIS = 13
 """Version from which softmax works on one axis; before, on all from that axis on."""
 
 
-def over(build: Builder, x: Tensor, digits: list[Digit]) -> Tensor:
-    """Return a tensor each element of which reads all values of some digits."""
-    for digit in digits:
-        change = each_form(x, lambda form: spread(form, digit))  # noqa: B023
-        x = build.exact(change, "more is read than the axis that it works on")
-    return replace(x, folds=False, value=None)
-
-
 def _over_axes(build: Builder, x: Tensor, axes: list[int], operations: int) -> tuple[Tensor, ...]:
     build.count(x, operations)
-    return (over(build, x, [d for axis in axes for d in x.axes[axis]]),)
+    return (over(build, x, tuple(d for axis in axes for d in x.axes[axis])),)
 
 
 def softmax(node: Node, inputs: Inputs, build: Builder) -> tuple[Tensor, ...]:
@@ -69,7 +61,7 @@ def group_norm(node: Node, inputs: Inputs, build: Builder) -> tuple[Tensor, ...]
         if inner > 1:
             own.append(digit)
             inner //= digit.extent
-    return (over(build, x, [*own, *(d for axis in x.axes[2:] for d in axis)]),)
+    return (over(build, x, (*own, *(d for axis in x.axes[2:] for d in axis))),)
 
 
 def mean_variance(node: Node, inputs: Inputs, build: Builder) -> tuple[Tensor, ...]:

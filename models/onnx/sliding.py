@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -18,19 +17,26 @@ from models.onnx.access import (
     each_form,
     extent,
     fresh,
-    repeat,
     slide,
-    substitute,
     without,
 )
-from models.onnx.align import with_axis
+from models.onnx.align import replaced_past_ends, with_axis
 from models.onnx.build import SUMMED, WEIGHTED, Body, Builder
 from models.onnx.graph import Node
+from models.onnx.merge import divided
 from models.onnx.operands import Handler, Inputs, first, optional, spatial
+from models.onnx.spans import reduced
 
 ROWS: tuple[tuple[Dim, Dim], ...] = (("P", "R"), ("Q", "S"))
-MAX_IMAGE_AXES = 2
+FRAMES: tuple[Dim, Dim] = ("N", "C")
+"""The dims of a third image axis, which stands before the rows: its places are like images of a batch."""
+MAX_IMAGE_AXES = 3
 SAME = ("SAME_UPPER", "SAME_LOWER")
+
+
+def image_dims(count: int) -> tuple[tuple[Dim, Dim], ...]:
+    """Return for each of so many image axes the dims of its places and of its kernel."""
+    return (FRAMES, *ROWS) if count == MAX_IMAGE_AXES else ROWS
 
 
 @dataclass(frozen=True)
@@ -57,10 +63,6 @@ class Kernel:
         taps = np.arange(self.width) * self.dilation - self.pad
         places = np.arange(self.out)[:, None] * self.stride + taps
         return bool(((places >= 0) & (places < self.size)).any(axis=1).all())
-
-
-Slide = Callable[[Builder, Tensor, int, Kernel, Digits], tuple[Tensor, Digits]]
-"""Lets a kernel slide over an axis of a tensor to places; returns the digit of its taps too."""
 
 
 def kernels(node: Node, build: Builder, sizes: tuple[int, ...], widths: list[int]) -> list[Kernel]:
@@ -101,74 +103,92 @@ def _positions(room: int, stride: int, behind: int, up: bool) -> int:
 
 def conv(node: Node, inputs: Inputs, build: Builder) -> tuple[Tensor, ...]:
     """Return a convolution over one or two image axes, with groups."""
-    x, weight, bias = _convolved(inputs, build)
+    x, weight, bias = convolved(inputs, build)
+    each, made, windows = grouped(node, build, x, weight)
+    return windowed(build, x, (each, made), windows, bias)
+
+
+def grouped(node: Node, build: Builder, x: Tensor, weight: Tensor) -> tuple[int, int, list[Kernel]]:
+    """Return how many channels a group reads and makes, and the kernel of each image axis."""
     groups = int(node.get("group", 1))
     made, each = weight.shape[:2]
     if groups < 1 or x.shape[1] != groups * each or made % groups:
         raise build.wrong(f"{x.shape[1]} channels do not fit {groups} groups of {each}")
-    windows = kernels(node, build, x.shape[2:], list(weight.shape[2:]))
-    return _windowed(build, x, (each, made // groups), windows, bias, _slid)
+    return each, made // groups, kernels(node, build, x.shape[2:], list(weight.shape[2:]))
 
 
-def _windowed(
-    build: Builder, x: Tensor, channels: tuple[int, int], windows: list[Kernel], bias: bool, slid: Slide
+def windowed(
+    build: Builder, x: Tensor, channels: tuple[int, int], windows: list[Kernel], bias: bool
 ) -> tuple[Tensor, ...]:
     """Return the layer in which windows slide; `channels` are those read and made in one group."""
     each, made = channels
-    x = _channels(build, x, each, 1 + (made > 1), sum(window.width > 1 for window in windows))
-    own, summed = _divided(x.axes[1], each)
-    axes: list[Digits] = [x.axes[0], (*own, *fresh(made))]
-    wanted = _named(x, axes[1], own, summed)
-    taps: list[Digit] = []
-    for i, kernel in enumerate(windows):
+    x = channels_in_groups(build, x, each, 1 + (made > 1), sum(window.width > 1 for window in windows))
+    own, summed = divided_at(x.axes[1], each)
+    out = (*own, *fresh(made))
+    wanted = named_channels(x, out, own, summed)
+    for i in range(len(windows)):
+        x = build.single(x, 2 + i)
+    dims = image_dims(len(windows))
+    found: list[tuple[Digits, Digits]] = []
+    for i, kernel in innermost_first(windows):
         place = fresh(kernel.out)
         x, tap = slid(build, x, 2 + i, kernel, place)
-        axes.append(place)
-        taps += tap
-        wanted += [(d, dim) for ds, dim in zip((place, tap), ROWS[i], strict=True) for d in ds]
-    body = Body((x,), tuple(axes), (*summed, *taps), frozenset(axes[1]), tuple(wanted))
+        found.insert(0, (place, tap))
+        wanted += [(d, dim) for ds, dim in zip((place, tap), dims[i], strict=True) for d in ds]
+    taps = tuple(d for _, tap in found for d in tap)
+    outputs = (x.axes[0], out, *(place for place, _ in found))
+    body = Body((x,), outputs, (*summed, *taps), out, tuple(wanted))
     return (replace(build.layer(body, post=int(bias)), folds=bias),)
 
 
-def _convolved(inputs: Inputs, build: Builder) -> tuple[Tensor, Tensor, bool]:
+def innermost_first(windows: Sequence[Kernel]) -> list[tuple[int, Kernel]]:
+    """Return the kernels with their positions, the last one first.
+
+    An axis of which an outer one needs to be known value by value is read while the outer one is whole.
+    """
+    return list(reversed([*enumerate(windows)]))
+
+
+def convolved(inputs: Inputs, build: Builder) -> tuple[Tensor, Tensor, bool]:
+    """Return what is convolved, its constant weights, and whether there is a bias."""
     x, weight = first(inputs, build), first(inputs, build, 1)
     if not weight.constant:
         raise build.wrong("its weights are computed; they must be constants")
     if not 3 <= len(x.axes) <= 2 + MAX_IMAGE_AXES or len(weight.axes) != len(x.axes):
-        raise build.wrong(f"has {len(x.axes) - 2} image axes; one or two are known")
+        raise build.wrong(f"has {len(x.axes) - 2} image axes; one to three are known")
     return x, weight, optional(inputs, 2) is not None
 
 
-def _named(x: Tensor, out: Digits, own: Digits, summed: Digits) -> list[tuple[Digit, Dim]]:
+def named_channels(x: Tensor, out: Digits, own: Digits, summed: Digits) -> list[tuple[Digit, Dim]]:
     """Propose dims for batch, groups, output and input channels."""
     named: list[tuple[Digit, Dim]] = [(d, "N") for d in x.axes[0][:1]] + [(d, "C") for d in summed[:1]]
     named += [(d, "G") for d in own[:1]]
     return named + [(d, "K") for d in out[len(own) :]]
 
 
-def _channels(build: Builder, x: Tensor, each: int, kept: int, taps: int) -> Tensor:
+def channels_in_groups(build: Builder, x: Tensor, each: int, kept: int, taps: int) -> Tensor:
     """Cut the channels at the groups; join digits first if there would be more than a layer has loops."""
     attempt, ok = cut(x, 1, each)
-    own, summed = _divided(attempt.axes[1], each)
+    own, summed = divided_at(attempt.axes[1], each)
     if ok and len(own) + kept - 1 <= len(WEIGHTED) and len(summed) + taps <= len(SUMMED):
         return attempt
     return cut(build.single(x, 1), 1, each)[0]
 
 
-def _divided(digits: Digits, inner: int) -> tuple[Digits, Digits]:
+def divided_at(digits: Digits, inner: int) -> tuple[Digits, Digits]:
     """Return the outer digits, and the inner ones that have `inner` values."""
     at = next(i for i in range(len(digits) + 1) if extent(digits[i:]) <= inner)
     return digits[:at], digits[at:]
 
 
-def _slid(build: Builder, x: Tensor, axis: int, kernel: Kernel, place: Digits) -> tuple[Tensor, Digits]:
+def slid(build: Builder, x: Tensor, axis: int, kernel: Kernel, place: Digits) -> tuple[Tensor, Digits]:
     """Read `place * stride + tap * dilation - pad` of an image axis; also return the digit of the taps."""
-    x, tap = build.single(x, axis), fresh(kernel.width)
+    x, tap = _noted(build, build.single(x, axis), axis, kernel), fresh(kernel.width)
     terms = (*((d, kernel.stride) for d in place), *((d, kernel.dilation) for d in tap))
     for digit in x.axes[axis]:
-        slid = each_form(x, lambda form: substitute(form, digit, terms, -kernel.pad))  # noqa: B023
-        x = build.exact(slid, "padding between elements that are not neighbours is read as elements")
-    return with_axis(_noted(build, x, axis, kernel), axis, ()), tap
+        text = "padding between elements that are not neighbours is read as elements"
+        x = replaced_past_ends(build, x, digit, terms, -kernel.pad, text)
+    return with_axis(x, axis, ()), tap
 
 
 def _noted(build: Builder, x: Tensor, axis: int, kernel: Kernel) -> Tensor:
@@ -179,76 +199,14 @@ def _noted(build: Builder, x: Tensor, axis: int, kernel: Kernel) -> Tensor:
     return x
 
 
-# Transposed convolution
-
-
-def conv_transpose(node: Node, inputs: Inputs, build: Builder) -> tuple[Tensor, ...]:
-    """Return a transposed convolution: each output with as many taps as any of them meets."""
-    x, weight, bias = _convolved(inputs, build)
-    groups = int(node.get("group", 1))
-    each = weight.shape[0] // max(groups, 1)
-    if groups < 1 or x.shape[1] != weight.shape[0] or weight.shape[0] % groups:
-        raise build.wrong(f"{x.shape[1]} channels do not fit {groups} groups and {weight.shape[0]} weights")
-    turned = _turned(node, build, x.shape[2:], list(weight.shape[2:]))
-    return _windowed(build, x, (each, weight.shape[1]), turned, bias, _turned_over)
-
-
-def _turned(node: Node, build: Builder, sizes: tuple[int, ...], widths: list[int]) -> list[Kernel]:
-    """Return the kernel of each image axis, with its number of places and the padding before it."""
-    count = len(sizes)
-    strides = spatial(node, build, "strides", count, 1)
-    dilations = spatial(node, build, "dilations", count, 1)
-    pads = spatial(node, build, "pads", 2 * count, 0)
-    extra = spatial(node, build, "output_padding", count, 0)
-    shape, auto = node.get("output_shape"), node.get("auto_pad", "NOTSET")
-    result = []
-    for i, size in enumerate(sizes):
-        full = strides[i] * (size - 1) + extra[i] + (widths[i] - 1) * dilations[i] + 1
-        before, out = pads[i], full - pads[i] - pads[count + i]
-        if auto == "VALID":
-            before, out = 0, full
-        elif shape or auto in SAME:
-            out = int(shape[i - count]) if shape else size * strides[i]
-            total = max(full - out, 0)
-            before = total // 2 if auto == "SAME_UPPER" else total - total // 2
-        if out < 1:
-            raise build.wrong(f"an axis of {size} leads to {out} elements")
-        result.append(Kernel(size, widths[i], strides[i], dilations[i], before, out))
-    return result
-
-
-def _turned_over(
-    build: Builder, x: Tensor, axis: int, kernel: Kernel, place: Digits
-) -> tuple[Tensor, Digits]:
-    """Read `(place + pad) // stride - tap` of an image axis; also return the digit of the taps.
-
-    An output meets one tap in each `stride`, so it is a convolution over elements that are repeated.
-    """
-    stride, dilation, size = kernel.stride, kernel.dilation, kernel.size
-    taps = -(-kernel.width // (stride // math.gcd(stride, dilation)))
-    step = max(stride, dilation)
-    x = build.single(x, axis)
-    if min(stride, dilation) > 1:
-        build.widen("strided and dilated: the whole axis is read")
-        return with_axis(without(x, x.axes[axis]), axis, ()), fresh(taps)
-    if kernel.width % stride:
-        build.widen("outputs that meet fewer weights than others read as many elements")
-    if stride > 1:
-        x = repeated(build, x, axis, fresh(size * stride), stride)
-    return _slid(
-        build,
-        x,
-        axis,
-        Kernel(size * stride, taps, 1, step, (taps - 1) * step - kernel.pad, kernel.out),
-        place,
-    )
-
-
 def repeated(build: Builder, x: Tensor, axis: int, new: Digits, times: int) -> Tensor:
     """Return the tensor with each element of an axis several times in a row."""
     for digit in x.axes[axis]:
-        change = each_form(x, lambda form: repeat(form, digit, new, times))  # noqa: B023
-        x = build.exact(change, f"axis {axis} is read as a whole")
+        spread_out = divided(x, (digit, Digit(times)), new[0])
+        if spread_out is None:
+            build.widen(f"axis {axis} is read as a whole")
+            spread_out = without(x, (digit,))
+        x = spread_out
     return with_axis(x, axis, new)
 
 
@@ -269,7 +227,7 @@ def pool(node: Node, inputs: Inputs, build: Builder) -> tuple[Tensor, ...]:
 
 def pooled(build: Builder, x: Tensor, axis: int, kernel: Kernel) -> Tensor:
     """Return a tensor with one axis pooled."""
-    x = build.single(x, axis)
+    x = _noted(build, build.single(x, axis), axis, kernel)
     new = fresh(kernel.out)
     for digit in x.axes[axis]:
         change = each_form(
@@ -279,7 +237,7 @@ def pooled(build: Builder, x: Tensor, axis: int, kernel: Kernel) -> Tensor:
         x = build.exact(change, "the window also covers elements between those that are pooled")
     if kernel.dilation > 1 and kernel.width > 1:
         build.widen("the window is dilated: what lies between its elements is read too")
-    return with_axis(_noted(build, x, axis, kernel), axis, new)
+    return with_axis(x, axis, new)
 
 
 def global_pool(node: Node, inputs: Inputs, build: Builder) -> tuple[Tensor, ...]:
@@ -290,17 +248,8 @@ def global_pool(node: Node, inputs: Inputs, build: Builder) -> tuple[Tensor, ...
     return (replace(x, folds=False),)
 
 
-def reduced(build: Builder, x: Tensor, axis: int) -> Tensor:
-    """Return a tensor with one axis reduced to one element."""
-    for digit in x.axes[axis]:
-        change = each_form(x, lambda form: slide(form, digit, (), 1, 0, digit.extent))  # noqa: B023
-        x = build.exact(change, f"more is read than axis {axis} alone")
-    return with_axis(x, axis, ())
-
-
 HANDLERS: dict[str, Handler] = {
     "Conv": conv,
-    "ConvTranspose": conv_transpose,
     "MaxPool": pool,
     "AveragePool": pool,
     "LpPool": pool,

@@ -7,16 +7,16 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-import numpy.typing as npt
 
 from models.layer import MAX_EXTENT
-from models.onnx.access import Tensor, coalesced, constant, each_form, fresh, pruned, reshaped, slide, without
+from models.onnx.access import Tensor, coalesced, constant, fresh, pruned, reshaped, without
 from models.onnx.align import aligned, joined, piece, positioned, with_axis
 from models.onnx.build import Builder
 from models.onnx.elementwise import broadcast
-from models.onnx.graph import MAX_ELEMENTS, MAX_VALUES, Node, Weight
-from models.onnx.operands import Handler, Inputs, axes_in_order, axes_of, axis_of, first, integers, optional
-from models.onnx.sliding import repeated
+from models.onnx.graph import MAX_ELEMENTS, Node
+from models.onnx.merge import nesting
+from models.onnx.operands import Handler, Inputs, axes_of, axis_of, first, integers
+from models.onnx.values import Weight
 
 
 def identity(node: Node, inputs: Inputs, build: Builder) -> tuple[Tensor, ...]:
@@ -36,6 +36,8 @@ def reshape(node: Node, inputs: Inputs, build: Builder) -> tuple[Tensor, ...]:
         wanted = [x.shape[i] if size == 0 and i < len(x.axes) else size for i, size in enumerate(wanted)]
     known = math.prod(size for size in wanted if size != -1)
     total = math.prod(x.shape)
+    if total == 0:
+        return (constant([0 if size == -1 else size for size in wanted]),)
     if -1 in wanted and known > 0:
         wanted[wanted.index(-1)] = total // known
     return (_shaped(build, x, wanted),)
@@ -44,8 +46,10 @@ def reshape(node: Node, inputs: Inputs, build: Builder) -> tuple[Tensor, ...]:
 def _shaped(build: Builder, x: Tensor, shape: Sequence[int]) -> Tensor:
     if min(shape, default=1) < 1 or math.prod(shape) != math.prod(x.shape):
         raise build.wrong(f"the shape {list(x.shape)} cannot become {list(shape)}")
-    text = "the axes do not nest, so those that change are read as a whole"
-    return build.exact(reshaped(x, shape), text)
+    result, exact = reshaped(x, shape)
+    if not exact and (alike := nesting(x, shape)) is not None:
+        result, exact = reshaped(alike, shape)
+    return build.exact((result, exact), "the axes do not nest, so those that change are read as a whole")
 
 
 def flatten(node: Node, inputs: Inputs, build: Builder) -> tuple[Tensor, ...]:
@@ -118,7 +122,7 @@ def cut_out(node: Node, inputs: Inputs, build: Builder) -> tuple[Tensor, ...]:
 def taken(build: Builder, x: Tensor, axis: int, chosen: Sequence[int]) -> Tensor:
     """Return the tensor with some elements of an axis, in their order."""
     if not chosen:
-        raise build.wrong("nothing is left of an axis")
+        return constant((*x.shape[:axis], 0, *x.shape[axis + 1 :]))
     step = chosen[1] - chosen[0] if len(chosen) > 1 else 1
     even = range(chosen[0], chosen[0] + step * len(chosen), step or 1)
     if step > 0 and (chosen == even or list(chosen) == list(even)):
@@ -138,11 +142,11 @@ def split_up(node: Node, inputs: Inputs, build: Builder) -> tuple[Tensor, ...]:
     each = -(-x.shape[axis] // count)
     even = [each] * (count - 1) + [x.shape[axis] - each * (count - 1)]
     sizes = integers(node, inputs, build, 1, "split") or even
-    if sum(sizes) != x.shape[axis] or min(sizes) < 1 or len(sizes) != count:
+    if sum(sizes) != x.shape[axis] or min(sizes) < 0 or len(sizes) != count:
         raise build.wrong(f"an axis of {x.shape[axis]} does not divide into {sizes}")
     pieces, start = [], 0
     for size in sizes:
-        pieces.append(piece(build, x, axis, start, 1, size))
+        pieces.append(taken(build, x, axis, range(start, start + size)))
         start += size
     return tuple(pieces)
 
@@ -159,6 +163,7 @@ def concat(node: Node, inputs: Inputs, build: Builder) -> tuple[Tensor, ...]:
         shape = list(given[0].shape)
         shape[axis] = sum(t.shape[axis] for t in given)
         return (constant(shape),)
+    given = [t for t in given if t.shape[axis]]
     return (given[0] if len(given) == 1 else joined(build, given, axis),)
 
 
@@ -227,85 +232,6 @@ def tile(node: Node, inputs: Inputs, build: Builder) -> tuple[Tensor, ...]:
 
 
 # Images
-
-
-def resize(node: Node, inputs: Inputs, build: Builder) -> tuple[Tensor, ...]:
-    """Return an image of another size, whose elements are old ones or made of some that are near."""
-    x = first(inputs, build)
-    for axis, (new, scale) in enumerate(_resized(node, inputs, build, x)):
-        if new != x.shape[axis]:
-            x = _resized_axis(node, build, x, axis, new, scale)
-    return (replace(x, folds=False, value=None),)
-
-
-def _resized(node: Node, inputs: Inputs, build: Builder, x: Tensor) -> list[tuple[int, float]]:
-    """Return of each axis its new extent and by which factor it grows."""
-    rank = len(x.axes)
-    axes = axes_in_order(build, node.get("axes") or range(rank), rank)
-    sizes = integers(node, inputs, build, 3, "sizes")
-    given = optional(inputs, 1 if node.operator == "Upsample" or len(inputs) == 2 else 2)
-    scales = node.get("scales") if given is None else given.value
-    if node.get("keep_aspect_ratio_policy", "stretch") != "stretch" or (not sizes and scales is None):
-        raise build.wrong("its sizes are not known before it runs")
-    result = [(size, 1.0) for size in x.shape]
-    for axis, value in zip(axes, sizes or np.asarray(scales).ravel().tolist(), strict=False):
-        factor = value / x.shape[axis] if sizes else float(value)
-        if not 0 < factor < MAX_EXTENT or not 1 <= x.shape[axis] * factor <= MAX_EXTENT:
-            raise build.wrong(f"axis {axis} cannot be resized by {factor:g}")
-        result[axis] = (value if sizes else math.floor(x.shape[axis] * factor), factor)
-    return result
-
-
-def _resized_axis(node: Node, build: Builder, x: Tensor, axis: int, new: int, scale: float) -> Tensor:
-    old, x = x.shape[axis], build.single(x, axis)
-    reads = _reach(node, old, new, scale)
-    if reads is None or (new % old and old % new):
-        build.widen("resized in a way that no window describes: the whole axis is read")
-        return with_axis(without(x, x.axes[axis]), axis, fresh(new))
-    low, high = (np.clip(place, 0, old - 1) for place in reads)
-    step, times = max(old // new, 1), max(new // old, 1)
-    base = np.arange(new) // times * step
-    shift, width = int((low - base).min()), int((high - base).max() - (low - base).min()) + 1
-    window = (np.clip(base + shift, 0, old - 1), np.clip(base + shift + width - 1, 0, old - 1))
-    if not (np.array_equal(low, window[0]) and np.array_equal(high, window[1])):
-        build.widen("elements near those that it is made of are read too")
-    places = fresh(new // times)
-    for digit in x.axes[axis]:
-        change = each_form(x, lambda form: slide(form, digit, places, step, shift, width))  # noqa: B023
-        x = build.exact(change, f"more is read than axis {axis} alone")
-    x = with_axis(x, axis, places)
-    return x if times == 1 else repeated(build, x, axis, fresh(new), times)
-
-
-Places = npt.NDArray[np.float64]
-
-
-def _reach(node: Node, old: int, new: int, scale: float) -> tuple[Places, Places] | None:
-    """Return the first and last element that each new one is made of, None if that is not known."""
-    early = node.operator == "Upsample" or node.version < 11
-    at = np.arange(new, dtype=np.float64)
-    transform = node.get("coordinate_transformation_mode", "asymmetric" if early else "half_pixel")
-    sources = {
-        "asymmetric": at / scale,
-        "align_corners": at * (old - 1) / max(new - 1, 1),
-        "half_pixel": (at + 0.5) / scale - 0.5,
-        "pytorch_half_pixel": (at + 0.5) / scale - 0.5 if new > 1 else at * 0,
-    }
-    if transform not in sources or node.get("antialias", 0):
-        return None
-    source = sources[transform]
-    mode = node.get("mode", "nearest")
-    if mode == "nearest":
-        rounded = _rounded(node.get("nearest_mode", "floor" if early else "round_prefer_floor"), source)
-        return rounded, rounded
-    margin = 1 if mode == "cubic" else 0
-    return np.floor(source) - margin, np.ceil(source) + margin
-
-
-def _rounded(mode: str, at: Places) -> Places:
-    if mode in ("floor", "ceil"):
-        return np.floor(at) if mode == "floor" else np.ceil(at)
-    return np.ceil(at - 0.5) if mode == "round_prefer_floor" else np.floor(at + 0.5)
 
 
 def depth_to_space(node: Node, inputs: Inputs, build: Builder) -> tuple[Tensor, ...]:
@@ -378,10 +304,9 @@ def counting(node: Node, inputs: Inputs, build: Builder) -> tuple[Tensor, ...]:
         raise build.wrong("its length is not known before it runs")
     start, limit, step = (float(np.asarray(v).ravel()[0]) for v in values)
     count = max(math.ceil((limit - start) / step), 0) if step else -1
-    if not 0 < count <= MAX_EXTENT:
+    if not 0 <= count <= MAX_EXTENT:
         raise build.wrong(f"{count} numbers are none or too many")
-    kept = np.arange(count) * step + start if count <= MAX_VALUES else None
-    return (constant((count,), None if kept is None else kept.astype(np.asarray(values[0]).dtype)),)
+    return (constant((count,)),)
 
 
 HANDLERS: dict[str, Handler] = {
@@ -398,8 +323,6 @@ HANDLERS: dict[str, Handler] = {
     "Pad": pad,
     "Gather": gather,
     "Tile": tile,
-    "Resize": resize,
-    "Upsample": resize,
     "DepthToSpace": depth_to_space,
     "SpaceToDepth": space_to_depth,
     "Constant": constant_node,

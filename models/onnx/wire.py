@@ -16,20 +16,31 @@ MAX_KEPT = 32 * 2**20
 MAX_FIELDS = 2**20
 MAX_DATA = 2**17
 """Bytes of a tensor whose data is kept."""
+MAX_TABLE = 2**23
+"""The same for a tensor of `INDICES`."""
+MAX_ALL_DATA = 2**26
+INDICES = frozenset((6, 7, 9))
+"""The types of numbers that choose elements: 32 and 64 bit integers and truth values."""
+
+GRAPH = 6
+MAX_DEPTH = 8
+"""Graphs inside of each other that are kept."""
 
 _NESTED = {
-    "model": {7: "graph"},
+    "model": {7: "graph", 25: "function"},
     "graph": {1: "node", 5: "tensor"},
+    "function": {7: "node", 11: "attribute"},
     "node": {5: "attribute"},
-    "attribute": {5: "tensor"},
+    "attribute": {5: "tensor", 6: "graph"},
     "tensor": {},
 }
 _COPIED = {
     "model": {1, 8},  # version, operator sets
     "graph": {2, 11, 12},  # name, inputs, outputs
-    "node": {1, 2, 3, 4, 7},  # inputs, outputs, name, operator, domain
+    "function": {1, 4, 5, 6, 9, 10, 13},  # name, inputs, outputs, attributes, operator sets, domain, overload
+    "node": {1, 2, 3, 4, 7, 8},  # inputs, outputs, name, operator, domain, overload
     "attribute": {1, 2, 3, 4, 7, 8, 20, 21},  # name, values that are numbers or text, type
-    "tensor": {1, 2, 8, 14},  # extents, type, name, place
+    "tensor": {1, 2, 8, 13, 14},  # extents, type, name, place outside
 }
 _DATA = {4, 5, 6, 7, 9, 10, 11}
 
@@ -62,27 +73,50 @@ def graph_bytes(path: Path) -> bytes:
 class _Skimmer:
     def __init__(self, data: mmap.mmap, name: str) -> None:
         self.data, self.name = data, name
-        self.fields = self.kept = 0
+        self.fields = self.kept = self.values = self.depth = 0
 
     def message(self, kind: str, at: int, end: int) -> bytes:
         """Return the message of one kind from `at` to `end` with what is to be kept of it."""
         nested, copied = _NESTED[kind], _COPIED[kind]
-        if kind == "tensor" and end - at <= MAX_DATA:
+        if kind == "tensor" and self.small(at, end):
             copied = copied | _DATA
         out = bytearray()
         while at < end:
             start = at
             number, at, stop = self.field(at, end)
-            if number in nested:
+            if kind == "attribute" and number == GRAPH and self.depth == MAX_DEPTH:
+                pass  # nobody has that many graphs in each other
+            elif number in nested:
+                self.depth += nested[number] == "graph"
                 inner = self.message(nested[number], at, stop)
+                self.depth -= nested[number] == "graph"
                 out += _varint(number << 3 | 2) + _varint(len(inner)) + inner
             elif number in copied:
-                self.kept += stop - start
+                self.kept += 0 if kind == "tensor" and number in _DATA else stop - start
                 if self.kept > MAX_KEPT:
                     raise InputError(f"{self.name}: the graph without weights takes more than 32 MiB")
                 out += self.data[start:stop]
             at = stop
         return bytes(out)
+
+    def small(self, at: int, end: int) -> bool:
+        """Return whether the data of the tensor from `at` to `end` is kept."""
+        size = end - at
+        if size > MAX_TABLE or self.values + size > MAX_ALL_DATA:
+            return False
+        if size > MAX_DATA and self.type_of(at, end) not in INDICES:
+            return False
+        self.values += size
+        return True
+
+    def type_of(self, at: int, end: int) -> int:
+        """Return the type of the numbers in the tensor from `at` to `end`."""
+        while at < end:
+            number, at, stop = self.field(at, end)
+            if number == 2:
+                return self.varint(at)[0]
+            at = stop
+        return 0
 
     def field(self, at: int, end: int) -> tuple[int, int, int]:
         """Return the number of the field at a place, and where its content begins and ends."""

@@ -9,15 +9,12 @@ import numpy as np
 
 from models.network import Layer
 from solver.execute.numbers import Numbers, draw_numbers
-from solver.execute.operators import OnnxModel, draw_inputs, run_blocks, run_whole
+from solver.execute.operators import TOLERANCE, OnnxModel, draw_inputs, run_blocks, run_whole
 from solver.execute.run import Executed, execute
 from solver.execute.schedule import stated
 from solver.execute.size import check_size
 from solver.execute.whole import compute
 from solver.solution import Solution
-
-TOLERANCE = 1e-4
-"""Of single-precision sums that are added up in different orders."""
 
 
 @dataclass(frozen=True)

@@ -17,9 +17,14 @@ import numpy as np
 import numpy.typing as npt
 
 from models.network import Network
-from models.onnx.load import Imported, import_onnx
+from models.onnx.graph import Choices
+from models.onnx.inputs import input_shapes
+from models.onnx.load import Imported, import_chosen
 from overlapim_files import InputError, shorten
+from solver.execute.missing import another, loses_missing
+from solver.execute.numbers import Numbers
 from solver.execute.reading import TimedTensor
+from solver.execute.replaced import as_read, is_replaced
 from solver.execute.run import Executed, in_time
 from solver.solution import difference
 from solver.timing.infinity import INFINITY
@@ -28,6 +33,8 @@ if TYPE_CHECKING:
     import onnx
     import onnxruntime
 
+TOLERANCE = 1e-4
+"""Of single-precision sums that are added up in different orders."""
 INSTALL = "pip install 'fast-overlapim[execute]'"
 Values = Mapping[str, npt.NDArray[Any]]
 """Of ONNX tensors by name."""
@@ -51,7 +58,7 @@ class OnnxModel:
     imported: Imported
 
 
-def load_model(path: Path, dims: Mapping[str, int], network: Network) -> OnnxModel:
+def load_model(path: Path, choices: Choices, network: Network) -> OnnxModel:
     """Read an ONNX file, with its weights, that is said to be a network.
 
     Raises
@@ -59,7 +66,7 @@ def load_model(path: Path, dims: Mapping[str, int], network: Network) -> OnnxMod
     InputError
         if it is imported to another network, if a layer is no tensor of the file, or without onnxruntime.
     """
-    imported = import_onnx(path, dims)
+    imported = import_chosen(path, choices)
     if text := difference(imported.network.model_dump(), network.model_dump()):
         raise InputError(f"{path}: it is imported to another network than that of the solution: {text}")
     for layer in network.layers:
@@ -72,9 +79,10 @@ def load_model(path: Path, dims: Mapping[str, int], network: Network) -> OnnxMod
     import onnx
 
     try:
-        return OnnxModel(path, dims, onnx.load(path), imported)
+        proto = onnx.load(path)
     except Exception as error:  # whatever the library raises for weights that are not where they should be
         raise InputError(f"{path}: its weights cannot be read: {shorten(str(error), 200)}") from None
+    return OnnxModel(path, choices.dims, proto, import_chosen(path, choices, proto))
 
 
 def draw_inputs(model: OnnxModel, seed: int) -> Values:
@@ -83,36 +91,67 @@ def draw_inputs(model: OnnxModel, seed: int) -> Values:
 
     rng = np.random.default_rng(seed)
     stored = {x.name for x in model.proto.graph.initializer}
+    declared = [x for x in model.proto.graph.input if x.name not in stored]
+    shapes = input_shapes(declared, (), model.dims)
     inputs: dict[str, npt.NDArray[Any]] = {}
-    for value in model.proto.graph.input:
-        if value.name in stored:
-            continue
-        tensor = value.type.tensor_type
-        names = [dim.dim_param or f"{value.name}.{i}" for i, dim in enumerate(tensor.shape.dim)]
-        shape = [
-            dim.dim_value or model.dims.get(x, 1) for x, dim in zip(names, tensor.shape.dim, strict=True)
-        ]
-        kind = np.dtype(helper.tensor_dtype_to_np_dtype(tensor.elem_type))
+    for value in declared:
+        kind = np.dtype(helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type))
+        shape = shapes[value.name]
         whole = rng.integers(0, 2, shape) if kind.kind in "iub" else rng.standard_normal(shape)
         inputs[value.name] = np.asarray(whole, kind)
     return inputs
 
 
 def run_whole(model: OnnxModel, inputs: Values) -> Values:
-    """Run the whole file; return the tensors of all layers and inputs of the network."""
+    """Run the whole file; return the tensors of all layers and inputs of the network.
+
+    What stands for an operator of several layers, or for a call of a function, is run in its place, and must
+    come to what the file itself makes.
+    """
+    names = [place.tensor for place in model.imported.placed.values() if place.tensor not in inputs]
+    if not is_replaced(model.proto, model.imported):
+        return {**inputs, **_tensors(model, model.proto, inputs, names)}
+    proto = as_read(model.proto, model.imported)
+    ends = [output.name for output in proto.graph.output]
+    values = _tensors(model, proto, inputs, [*names, *ends])
+    for name, true in _tensors(model, model.proto, inputs, ends).items():
+        if true.shape != values[name].shape or relative_difference(values[name], true) > TOLERANCE:
+            text = f"what stands for its operators does not make '{shorten(name)}' as onnxruntime does"
+            raise InputError(f"{model.path}: {text}")
+    return {**inputs, **values}
+
+
+def _tensors(
+    model: OnnxModel, graph: onnx.ModelProto, inputs: Values, names: Sequence[str]
+) -> dict[str, npt.NDArray[Any]]:
+    """Run a model; return some of its tensors."""
     import onnx
 
     proto = onnx.ModelProto()
-    proto.CopyFrom(model.proto)
-    names = [place.tensor for place in model.imported.placed.values() if place.tensor not in inputs]
+    proto.CopyFrom(graph)
+    names = list(dict.fromkeys(names))
     made = {output.name for output in proto.graph.output}
     proto.graph.output.extend([onnx.ValueInfoProto(name=name) for name in names if name not in made])
-    values = dict(zip(names, _run(_session(model, proto, USUAL), inputs, names, model), strict=True))
+    level = NONE if any(_rounds(node.op_type) for node in proto.graph.node) else USUAL
+    values = dict(zip(names, _run(_session(model, proto, level), inputs, names, model), strict=True))
     for name in names:
-        if not np.isfinite(values[name]).all():
-            text = f"onnxruntime itself makes '{shorten(name)}' infinite or not-a-number"
+        if np.isnan(values[name]).any():
+            text = f"onnxruntime itself makes '{shorten(name)}' not-a-number"
             raise InputError(f"{model.path}: {text}; nothing can be told from that")
-    return {**inputs, **values}
+    return values
+
+
+def relative_difference(values: npt.NDArray[Any], true: npt.NDArray[Any]) -> float:
+    """Return the largest difference, as a part of the largest number that is finite."""
+    largest = float(np.abs(true[np.isfinite(true)]).max(initial=0)) or 1.0
+    with np.errstate(invalid="ignore"):
+        off = np.where(values == true, 0.0, np.abs(values.astype(np.float64) - true.astype(np.float64)))
+    return float(off.max(initial=0)) / largest
+
+
+def _rounds(operator: str) -> bool:
+    """Return whether an operator rounds to integers; a sum added up in another order may round otherwise."""
+    return "Quant" in operator or "Integer" in operator or operator.startswith("QLinear")
 
 
 def run_blocks(
@@ -175,10 +214,10 @@ class _Layer:
         self.order = np.argsort(block, kind="stable")
         self.ends = np.searchsorted(block[self.order], np.arange(len(executed.starts) + 1))
         self.result = np.full(self.positions.size, np.nan)
-        proto, read = _part(model, name, values)
+        proto, read, self.losing = _part(model, name, values)
         self.session = _session(model, proto, NONE)
         places = model.imported.placed
-        self.reads = [(tensors[x], places[x], values[places[x].tensor].dtype) for x in read]
+        self.reads = [(tensors[x], places[x], values[places[x].tensor]) for x in read]
         self.loaded = executed.loaded
 
     def block(self, position: int, start: int) -> None:
@@ -195,29 +234,39 @@ class _Layer:
         self.tensor.write(self.positions[own], self.result[own], self.ready[own])
 
     def _compute(self, start: int) -> None:
+        self.result = self._run(start, lambda true: np.full(true.shape, np.nan) if not self.losing else true)
+        if self.losing:
+            again = self._run(start, another)
+            self.result = np.where(self.result == again, self.result, np.nan)
+
+    def _run(self, start: int, stand_in: Callable[[npt.NDArray[Any]], npt.NDArray[Any]]) -> Numbers:
+        """Run the nodes; what is missing is what `stand_in` makes of the values that it will have."""
         feeds = {}
-        for tensor, place, kind in self.reads:
+        for tensor, place, true in self.reads:
             loaded = self.loaded.get(tensor.name, np.full(tensor.shape, INFINITY))
-            there = np.where((loaded <= start) & (tensor.ready <= loaded), tensor.values, np.nan)
-            feeds[place.tensor] = there.ravel()[place.positions()].astype(kind)
+            there = (loaded <= start) & (tensor.ready <= loaded)
+            spots = place.positions()
+            known, values = there.ravel()[spots], tensor.values.ravel()[spots]
+            feeds[place.tensor] = np.where(known, values, stand_in(true)).astype(true.dtype)
         (result,) = _run(self.session, feeds, [self.own], self.model)
-        self.result = result.ravel().astype(np.float64)
+        return result.ravel().astype(np.float64)
 
     def difference(self) -> float:
         """Return the largest difference to what is expected, as a part of the largest number."""
-        largest = float(np.abs(self.expected).max()) or 1.0
-        return float(np.abs(self.tensor.values.ravel()[self.positions] - self.expected).max()) / largest
+        return relative_difference(self.tensor.values.ravel()[self.positions], self.expected)
 
 
-def _part(model: OnnxModel, layer: str, values: Values) -> tuple[onnx.ModelProto, list[str]]:
-    """Return the nodes of one layer as a model of its own, and the names of what it reads in the network."""
+def _part(model: OnnxModel, layer: str, values: Values) -> tuple[onnx.ModelProto, list[str], bool]:
+    """Return the nodes of one layer as a model of its own, the names of what it reads in the network, and
+    whether it may lose what is not-a-number.
+    """
     from onnx import TensorProto, helper, numpy_helper
 
     graph, imported = model.proto.graph, model.imported
     sources = {place.tensor: name for name, place in imported.placed.items() if name != layer}
     stored = {x.name: x for x in graph.initializer}
-    makers = {name: node for node in graph.node for name in node.output}
-    nodes = [graph.node[i] for i in imported.nodes[layer]]
+    makers = {name: node for node in imported.steps.values() for name in node.output}
+    nodes = [imported.steps[i] for i in imported.nodes[layer]]
     made = {name for node in nodes for name in node.output}
     read: list[str] = []
     constants: list[TensorProto] = []
@@ -233,6 +282,8 @@ def _part(model: OnnxModel, layer: str, values: Values) -> tuple[onnx.ModelProto
             constants.append(stored[name])
         elif name in imported.constants:
             constants.append(numpy_helper.from_array(imported.constants[name], name))
+        elif name not in makers:
+            constants.append(numpy_helper.from_array(values[name], name))  # an input that is a weight
         else:
             nodes.insert(0, makers[name])
             left += makers[name].input
@@ -242,7 +293,7 @@ def _part(model: OnnxModel, layer: str, values: Values) -> tuple[onnx.ModelProto
         numpy_helper.from_array(np.array(x, values[own].dtype), name) for x, name in ((0, ZERO), (1, ONE))
     ]
     part = helper.make_graph(
-        [x for node in nodes for x in _guarded(node, kinds[own])],
+        nodes,
         "layer",
         [helper.make_tensor_value_info(name, kinds[name], values[name].shape) for name in read],
         [helper.make_tensor_value_info(own, kinds[own], None)],
@@ -250,7 +301,11 @@ def _part(model: OnnxModel, layer: str, values: Values) -> tuple[onnx.ModelProto
     )
     version = max(model.proto.ir_version, CONSTANTS_ALONE)
     proto = helper.make_model(part, opset_imports=model.proto.opset_import, ir_version=version)
-    return proto, [sources[name] for name in read]
+    losing = loses_missing(proto, nodes, read, any(values[name].dtype.kind in "iub" for name in read))
+    if not losing:
+        del proto.graph.node[:]
+        proto.graph.node.extend([x for node in nodes for x in _guarded(node, kinds[own])])
+    return proto, [sources[name] for name in read], losing
 
 
 def _guarded(node: onnx.NodeProto, kind: int) -> list[onnx.NodeProto]:

@@ -217,7 +217,11 @@ def _range(access: AxisAccess, value: int, extent: int) -> tuple[int, int]:
         elif window.block:
             low, high = low // window.block * window.block, (high // window.block + 1) * window.block - 1
         elif window.divide:
-            low, high = low // window.divide, high // window.divide
+            low, high = _divided(low, high, window.divide, window.keep or 1)
+        elif window.every:
+            places = [x // window.every for x in (low, high)]
+            before, first = low % window.every > (window.first or 0), window.first or 0
+            low, high = places[0] + before, places[1] - (high % window.every < first)
         else:
             scale, shift, width = window.scale or 1, window.shift or 0, window.width or 1
             low, high = low * scale + shift, high * scale + shift + width - 1
@@ -225,6 +229,14 @@ def _range(access: AxisAccess, value: int, extent: int) -> tuple[int, int]:
         if low > high:
             break
     return low, min(high, extent - 1)
+
+
+def _divided(low: int, high: int, divisor: int, keep: int) -> tuple[int, int]:
+    """Divide what counts runs of `keep` coordinates; an interval over several becomes whole ones."""
+    if low // keep < high // keep:
+        low, high = low // keep * keep, (high // keep + 1) * keep - 1
+    first, last = (x // (keep * divisor) * keep + x % keep for x in (low, high))
+    return first, last
 
 
 def _meetings(reads: list[Indices], made: list[Indices]) -> npt.NDArray[np.uint8]:

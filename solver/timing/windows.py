@@ -58,17 +58,39 @@ class AlignedBlocks:
 
 @dataclass(frozen=True, slots=True)
 class Quotients:
-    """Coordinates are divided, rounding down, as where every element stands several times in a row."""
+    """Coordinates are divided, rounding down, as where every element stands several times in a row.
+
+    The innermost `keep` values stay as they are, and what counts them is divided. An interval in which they
+    do not stay together becomes the least one that has all of them.
+    """
 
     divisor: int
+    keep: int
     extent: int
 
     def read(self, low: Indices, high: Indices) -> Interval:
         """Return what intervals become."""
-        return low // self.divisor, high // self.divisor
+        together = low // self.keep == high // self.keep
+        least = np.where(together, low % self.keep, 0)
+        most = np.where(together, high % self.keep, self.keep - 1)
+        whole = self.divisor * self.keep
+        return low // whole * self.keep + least, high // whole * self.keep + most
 
 
-CompiledWindow = SlidingWindow | WholeAxis | AlignedBlocks | Quotients
+@dataclass(frozen=True, slots=True)
+class Interleaved:
+    """Every so many coordinates, from the first on, are numbered; those between lead nowhere."""
+
+    every: int
+    first: int
+    extent: int
+
+    def read(self, low: Indices, high: Indices) -> Interval:
+        """Return what intervals become."""
+        return (low - self.first + self.every - 1) // self.every, (high - self.first) // self.every
+
+
+CompiledWindow = SlidingWindow | WholeAxis | AlignedBlocks | Quotients | Interleaved
 
 
 def compile_windows(access: AxisAccess, extent: int) -> tuple[CompiledWindow, ...]:
@@ -79,7 +101,9 @@ def compile_windows(access: AxisAccess, extent: int) -> tuple[CompiledWindow, ..
         if window.block is not None:
             compiled.append(AlignedBlocks(window.block, read))
         elif window.divide is not None:
-            compiled.append(Quotients(window.divide, read))
+            compiled.append(Quotients(window.divide, window.keep or 1, read))
+        elif window.every is not None:
+            compiled.append(Interleaved(window.every, window.first or 0, read))
         elif window.all:
             compiled.append(WholeAxis(read))
         else:
