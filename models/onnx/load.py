@@ -193,7 +193,7 @@ class _Import:
         inputs = [self.tensors[name] if name else None for name in node.inputs]
         self.build.begin(node.name, node.operator)
         lower = None if node.operator in self.choices.as_post else LOWERED.get(node.operator)
-        if lower is None or (node.operator != "If" and all(t is None or t.constant for t in inputs)):
+        if lower is None:
             self._handle(node, inputs)
             return
         steps = lowered(lower, Nodes(node, inputs, self.build, self.truths), self.next)
