@@ -88,11 +88,12 @@ def test_truncated_anywhere(path: Path) -> None:
             assert str(error).startswith(str(path))
 
 
-def test_bytes_changed_anywhere(path: Path) -> None:
+@pytest.mark.parametrize(("whole", "times"), [(SMALL, 400), (REPLACED, 200)], ids=["small", "replaced"])
+def test_bytes_changed_anywhere(whole: bytes, times: int, path: Path) -> None:
     rng = random.Random(3)
     refused = 0
-    for _ in range(300):
-        data = bytearray(SMALL)
+    for _ in range(times):
+        data = bytearray(whole)
         for _ in range(rng.choice((1, 1, 2, 8))):
             data[rng.randrange(len(data))] = rng.randrange(256)
         path.write_bytes(data)
