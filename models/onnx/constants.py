@@ -20,9 +20,12 @@ MAX_SECONDS = 10.0
 
 SLOW = {
     **dict.fromkeys(operators("MatMul Gemm Einsum MatMulInteger QLinearMatMul"), 2**14),
-    **dict.fromkeys(operators("Resize Upsample Erf LRN"), 2**18),
+    **dict.fromkeys(operators("Resize Upsample"), 2**12),
+    **dict.fromkeys(operators("Erf Gelu LRN"), 2**18),
 }
 """How many elements some operators may read."""
+MAX_SLOW = 2**16
+"""How many elements are made one by one, in images of another size and in lookups that add up."""
 SKIPPED = frozenset(
     operators(
         "Conv ConvTranspose ConvInteger QLinearConv MaxPool AveragePool LpPool GlobalMaxPool "
@@ -68,6 +71,8 @@ class Constants:
         read, written = (sum(math.prod(t.shape) for t in side) for side in (given, outputs))
         room = min(self._elements, MAX_VALUES)
         known = all(t.value is not None for t in given) and node.operator not in SKIPPED
+        if node.operator in ("Resize", "Upsample") or (node.operator in LOOKUPS and not _is_plain(node)):
+            room = min(room, MAX_SLOW)
         return known and written <= room and read <= SLOW.get(node.operator, MAX_VALUES) and self._seconds > 0
 
     def _run(self, node: Node, inputs: Sequence[Tensor | None]) -> list[Value] | None:
@@ -84,8 +89,13 @@ class Constants:
         return found
 
 
+def _is_plain(node: Node) -> bool:
+    """Return whether a lookup puts one element in each place."""
+    return bool(node.get("reduction", "none") == "none")
+
+
 def _computed(node: Node, values: Sequence[Value | None]) -> list[Value]:
-    if node.operator in LOOKUPS and node.get("reduction", "none") == "none":
+    if node.operator in LOOKUPS and _is_plain(node):
         given = [value for value in values if value is not None]
         return [LOOKUPS[node.operator](node, *given)]
     feeds = {name: value for name, value in zip(node.inputs, values, strict=True) if value is not None}

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -195,13 +196,16 @@ class _Import:
         if any(name in self.sized for name in node.inputs) or node.operator in tails.SELECTIONS:
             self._select(node)
             return
-        inputs = [self.tensors[name] if name else None for name in node.inputs]
         self.build.begin(node.name, node.operator)
+        if unmade := [name for name in node.inputs if name and name not in self.tensors]:
+            raise self.build.wrong(f"reads '{shorten(unmade[0])}', which nothing makes before it")
+        inputs = [self.tensors[name] if name else None for name in node.inputs]
         lower = None if node.operator in self.choices.as_post else LOWERED.get(node.operator)
-        if lower is None or (node.operator != "If" and all(t is None or t.constant for t in inputs)):
+        if lower is None:
             self._handle(node, inputs)
             return
-        steps = lowered(lower, Nodes(node, inputs, self.build, self.truths), self.next)
+        with _in_one_line(self.build):
+            steps = lowered(lower, Nodes(node, inputs, self.build, self.truths), self.next)
         self.next += len(steps)
         if self.next > MAX_STEPS:
             raise self.build.wrong(f"what stands for operators is more than {MAX_STEPS} nodes")
@@ -268,24 +272,25 @@ class _Import:
     def _outputs(self, node: Node, inputs: Sequence[Tensor | None]) -> Sequence[Tensor]:
         """Return what a node makes; what is made of constants is one, and nothing is to be noted of it."""
         self.build.begin(node.name, node.operator)
-        if not all(t is None or t.constant for t in inputs):
-            outputs = _called(self.handlers[node.operator], node, inputs, self.build)
-            return [constant(t.shape) if 0 in t.shape else t for t in outputs]
-        if (found := self.known.unshaped(node, inputs)) is not None:
+        live = not all(t is None or t.constant for t in inputs)
+        if not live and (found := self.known.unshaped(node, inputs)) is not None:
             return found
         if node.operator not in self.handlers:
-            raise self.build.wrong("the operator is not known, and its inputs are too large to run it")
-        with self.build.unnoted():
-            outputs = _called(self.handlers[node.operator], node, inputs, self.build)
+            raise self.build.wrong("the operator is not known")
+        with _in_one_line(self.build):
+            if live:
+                outputs = self.handlers[node.operator](node, inputs, self.build)
+                return [constant(t.shape) if 0 in t.shape else t for t in outputs]
+            with self.build.unnoted():
+                outputs = self.handlers[node.operator](node, inputs, self.build)
         return self.known.made(node, inputs, outputs)
 
 
-def _called(
-    handler: Handler, node: Node, inputs: Sequence[Tensor | None], build: Builder
-) -> Sequence[Tensor]:
-    """Return what a handler makes of a node."""
+@contextlib.contextmanager
+def _in_one_line(build: Builder) -> Iterator[None]:
+    """Say in one line what is wrong with the current node, whatever it is."""
     try:
-        return handler(node, inputs, build)
+        yield
     except InputError:
         raise
     except ValidationError as error:
