@@ -28,8 +28,8 @@ from solver.stop import Stop
 from solver.timing.objective import Objective
 from solver.timing.problem import Problem
 
-Axis = Literal["latency", "interval", "energy"]
-AXES: tuple[Axis, ...] = get_args(Axis)
+FrontAxis = Literal["latency", "interval", "energy"]
+AXES: tuple[FrontAxis, ...] = get_args(FrontAxis)
 
 STREAM = 2**20
 """Inferences of a stream so long that little but the interval counts."""
@@ -45,7 +45,7 @@ class FrontPoint:
     solution: Solution
     plan: Plan
 
-    def figure(self, axis: Axis) -> float:
+    def figure(self, axis: FrontAxis) -> float:
         """Return cycles, or pJ."""
         if axis == "latency":
             return self.solution.latency
@@ -63,16 +63,16 @@ class Front:
     solves : how often something was minimised.
     """
 
-    over: tuple[Axis, ...]
+    over: tuple[FrontAxis, ...]
     points: tuple[FrontPoint, ...]
-    least: dict[Axis, float]
+    least: dict[FrontAxis, float]
     solves: int
 
 
 def front(
     network: Network,
     hardware: Hardware,
-    over: Sequence[Axis] = AXES,
+    over: Sequence[FrontAxis] = AXES,
     *,
     stop: Stop,
     share: float = 1 / 12,
@@ -102,7 +102,7 @@ def front(
 class _FrontSearch:
     network: Network
     hardware: Hardware
-    over: tuple[Axis, ...]
+    over: tuple[FrontAxis, ...]
     stop: Stop
     share: float
     seed: int
@@ -110,7 +110,7 @@ class _FrontSearch:
     params: Params
     found: Callable[[Sequence[FrontPoint]], None]
     points: list[FrontPoint] = field(default_factory=list)
-    tried: set[tuple[Axis, Axis, float]] = field(default_factory=set)
+    tried: set[tuple[FrontAxis, FrontAxis, float]] = field(default_factory=set)
     solves: int = 0
 
     def __post_init__(self) -> None:
@@ -137,7 +137,7 @@ class _FrontSearch:
         points = sorted(self.points, key=lambda p: p.figure(self.over[0]))
         return Front(self.over, tuple(points), self.least(), self.solves)
 
-    def minimise(self, axis: Axis, within: Objective, start: Plan | None, seconds: float) -> None:
+    def minimise(self, axis: FrontAxis, within: Objective, start: Plan | None, seconds: float) -> None:
         """Minimise a figure within limits, and keep the plan if it is on the front."""
         self.solves += 1
         objective = Objective(
@@ -187,7 +187,7 @@ class _FrontSearch:
                     if gap.key not in self.tried and gap.wide:
                         yield gap
 
-    def least(self) -> dict[Axis, float]:
+    def least(self) -> dict[FrontAxis, float]:
         """Return what no valid plan is below."""
         floor = quick_floor(self.pools.problem, self.params.bound)
         figures = floor.figures(Objective(), self.latency_bound)
@@ -198,8 +198,8 @@ class _FrontSearch:
 class _Gap:
     """Two plans that follow each other in `other`; in between `axis` may be lower than at the near end."""
 
-    axis: Axis
-    other: Axis
+    axis: FrontAxis
+    other: FrontAxis
     near: FrontPoint
     far: FrontPoint
 
@@ -209,7 +209,7 @@ class _Gap:
         return math.sqrt(self.near.figure(self.other) * self.far.figure(self.other))
 
     @property
-    def key(self) -> tuple[Axis, Axis, float]:
+    def key(self) -> tuple[FrontAxis, FrontAxis, float]:
         """What the gap is known by once it has been looked into."""
         return self.axis, self.other, round(math.log(max(self.middle, 1)) / NARROW)
 

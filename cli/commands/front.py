@@ -39,7 +39,7 @@ from cli.options import (
 
 if TYPE_CHECKING:
     from hw.hardware import Hardware, Weights
-    from solver.front import Axis, Front, FrontPoint
+    from solver.front import Front, FrontAxis, FrontPoint
 
 FIGURES = ("latency", "interval", "energy")
 
@@ -162,7 +162,7 @@ def _explore(
             def found(points: Sequence[FrontPoint]) -> None:
                 progress.text = f"{len(points)} plans on the front"
 
-            chosen = cast("tuple[Axis, ...]", tuple(axes))
+            chosen = cast("tuple[FrontAxis, ...]", tuple(axes))
             result = front(network, chip, chosen, stop=stop, seed=seed, workers=workers, found=found)
         record = _record(network.name, chip, result, out)
         if out is not None:

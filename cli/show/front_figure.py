@@ -12,9 +12,9 @@ from matplotlib.figure import Figure
 from cli.show.colours import BLUE, GREY
 from cli.show.gantt import STYLE, WIDTH
 from hw.hardware import Hardware
-from solver.front import Axis, Front
+from solver.front import Front, FrontAxis
 
-SCALES: dict[Axis, str] = {"latency": "latency, ms", "interval": "interval, ms", "energy": "energy, mJ"}
+SCALES: dict[FrontAxis, str] = {"latency": "latency, ms", "interval": "interval, ms", "energy": "energy, mJ"}
 
 
 def front_figure(front: Front, hardware: Hardware, kind: str) -> bytes:
@@ -34,10 +34,10 @@ def front_figure(front: Front, hardware: Hardware, kind: str) -> bytes:
     return file.getvalue()
 
 
-def _draw(axes: Axes, front: Front, hardware: Hardware, x: Axis, y: Axis) -> None:
+def _draw(axes: Axes, front: Front, hardware: Hardware, x: FrontAxis, y: FrontAxis) -> None:
     """Draw the points, numbered as in the table, and the line that none can be below."""
 
-    def scaled(axis: Axis, value: float) -> float:
+    def scaled(axis: FrontAxis, value: float) -> float:
         return value * 1e-9 if axis == "energy" else hardware.nanoseconds(int(value)) * 1e-6
 
     points = [(scaled(x, p.figure(x)), scaled(y, p.figure(y))) for p in front.points]

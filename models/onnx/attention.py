@@ -16,7 +16,7 @@ RAW, CAPPED, MASKED, CHANCES = range(4)
 
 
 @dataclass
-class Heads:
+class AttentionHeads:
     """Queries, keys and values, each (batch, heads, tokens, width), and what is done to the scores.
 
     `shown` says after which of these steps scores are the node's fourth output.
@@ -39,7 +39,7 @@ class Heads:
         return (*self.shape[:3], self.keys[2])
 
 
-def attend(nodes: Nodes, heads: Heads) -> str:
+def attend(nodes: Nodes, heads: AttentionHeads) -> str:
     """Add the nodes of attention; return its result, (batch, heads, tokens, width)."""
     batch, count, _, _ = heads.shape
     if heads.keys[0] != batch or count % heads.keys[1] or heads.keys[3] != heads.shape[3]:
@@ -74,7 +74,7 @@ def _shared(nodes: Nodes, x: str, shape: Sequence[int], count: int) -> str:
     return nodes.reshape(nodes.add("Expand", apart, size), batch, count, tokens, width)
 
 
-def _together(nodes: Nodes, x: str, heads: Heads) -> None:
+def _together(nodes: Nodes, x: str, heads: AttentionHeads) -> None:
     """Give the node's output: (batch, tokens, channels)."""
     batch, count, tokens, _ = heads.shape
     turned = nodes.add("Transpose", x, perm=[0, 2, 1, 3])
@@ -117,7 +117,9 @@ def attention(nodes: Nodes) -> None:
     value, _ = _with_past(nodes, value, 5, 2)
     keys = (*keys[:2], keys[2] + past, keys[3])
     scale = float(node.get("scale") or 1 / math.sqrt(shape[3]))
-    heads = Heads(query, key, value, shape, keys, values[3], scale, cap=float(node.get("softcap", 0.0)))
+    heads = AttentionHeads(
+        query, key, value, shape, keys, values[3], scale, cap=float(node.get("softcap", 0.0))
+    )
     heads.shown = int(node.get("qk_matmul_output_mode", RAW))
     if node.get("is_causal", 0):
         heads.added.append(_causal(nodes, heads.scores, past))
@@ -178,7 +180,7 @@ def multi_head(nodes: Nodes) -> None:
     value, _ = _with_past(nodes, value, 7, 2)
     keys = (*keys[:2], keys[2] + past, keys[3])
     scale = float(node.get("scale") or 1 / math.sqrt(shape[3]))
-    heads = Heads(query, key, value, shape, keys, values[3], scale, _padding(nodes, 4, keys))
+    heads = AttentionHeads(query, key, value, shape, keys, values[3], scale, _padding(nodes, 4, keys))
     heads.added += [nodes.given(5)] if nodes.given(5) else []
     heads.added += [_causal(nodes, heads.scores, past)] if node.get("unidirectional", 0) else []
     _together(nodes, attend(nodes, heads), heads)
@@ -200,7 +202,7 @@ def projected(nodes: Nodes) -> None:
         apart(nodes, x, (batch, tokens, width), count) for x, width in zip(parts, widths, strict=True)
     )
     scale = float(node.get("scale") or 1 / math.sqrt(shape[3]))
-    heads = Heads(query, key, value, shape, keys, values[3], scale, _padding(nodes, 3, keys))
+    heads = AttentionHeads(query, key, value, shape, keys, values[3], scale, _padding(nodes, 3, keys))
     heads.added += [nodes.given(5)] if nodes.given(5) else []
     heads.added += [_causal(nodes, heads.scores, 0)] if node.get("unidirectional", 0) else []
     _together(nodes, attend(nodes, heads), heads)
@@ -227,7 +229,7 @@ def grouped_query(nodes: Nodes) -> None:
     value, _ = _with_past(nodes, value, 4, 2)
     keys = (*keys[:2], keys[2] + past, keys[3])
     scale = float(node.get("scale") or 1 / math.sqrt(width))
-    heads = Heads(query, key, value, shape, keys, width, scale, cap=float(node.get("softcap", 0.0)))
+    heads = AttentionHeads(query, key, value, shape, keys, width, scale, cap=float(node.get("softcap", 0.0)))
     heads.added.append(_causal(nodes, heads.scores, past))
     _together(nodes, attend(nodes, heads), heads)
 

@@ -11,7 +11,7 @@ import numpy as np
 from models.onnx.access import Tensor, constant
 from models.onnx.graph import Node
 from models.onnx.operands import operators
-from models.onnx.values import PlaceTable, Value
+from models.onnx.values import Constant, PlaceTable
 
 MAX_VALUES = 2**22
 """Elements of a constant whose values are known."""
@@ -75,7 +75,7 @@ class Constants:
             room = min(room, MAX_SLOW)
         return known and written <= room and read <= SLOW.get(node.operator, MAX_VALUES) and self._seconds > 0
 
-    def _run(self, node: Node, inputs: Sequence[Tensor | None]) -> list[Value] | None:
+    def _run(self, node: Node, inputs: Sequence[Tensor | None]) -> list[Constant] | None:
         values = [None if t is None else t.value for t in inputs]
         begin = time.process_time()
         try:
@@ -94,7 +94,7 @@ def _is_plain(node: Node) -> bool:
     return bool(node.get("reduction", "none") == "none")
 
 
-def _computed(node: Node, values: Sequence[Value | None]) -> list[Value]:
+def _computed(node: Node, values: Sequence[Constant | None]) -> list[Constant]:
     if node.operator in LOOKUPS and _is_plain(node):
         given = [value for value in values if value is not None]
         return [LOOKUPS[node.operator](node, *given)]
@@ -105,26 +105,26 @@ def _computed(node: Node, values: Sequence[Value | None]) -> list[Value]:
 # Lookups, which the reference evaluator does element by element
 
 
-def _gather_nd(node: Node, data: Value, places: Value) -> Value:
+def _gather_nd(node: Node, data: Constant, places: Constant) -> Constant:
     batch = int(node.get("batch_dims", 0))
     own = np.ogrid[tuple(slice(size) for size in places.shape[:batch])] if batch else ()
     inner = (1,) * (places.ndim - 1 - batch)
     return np.asarray(data[(*(x.reshape(*x.shape, *inner) for x in own), *np.moveaxis(places, -1, 0))])
 
 
-def _scatter_nd(node: Node, data: Value, places: Value, updates: Value) -> Value:
+def _scatter_nd(node: Node, data: Constant, places: Constant, updates: Constant) -> Constant:
     result = data.copy()
     result[tuple(np.moveaxis(places, -1, 0))] = updates
     return result
 
 
-def _gather_elements(node: Node, data: Value, places: PlaceTable) -> Value:
+def _gather_elements(node: Node, data: Constant, places: PlaceTable) -> Constant:
     axis = int(node.get("axis", 0)) % data.ndim
     part = tuple(slice(None) if i == axis else slice(size) for i, size in enumerate(places.shape))
     return np.asarray(np.take_along_axis(data[part], places, axis))
 
 
-def _scatter_elements(node: Node, data: Value, places: PlaceTable, updates: Value) -> Value:
+def _scatter_elements(node: Node, data: Constant, places: PlaceTable, updates: Constant) -> Constant:
     axis = int(node.get("axis", 0)) % data.ndim
     result = data.copy()
     part = tuple(slice(None) if i == axis else slice(size) for i, size in enumerate(places.shape))
@@ -132,7 +132,7 @@ def _scatter_elements(node: Node, data: Value, places: PlaceTable, updates: Valu
     return result
 
 
-LOOKUPS: dict[str, Callable[..., Value]] = {
+LOOKUPS: dict[str, Callable[..., Constant]] = {
     "GatherND": _gather_nd,
     "ScatterND": _scatter_nd,
     "GatherElements": _gather_elements,

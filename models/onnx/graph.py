@@ -125,6 +125,8 @@ def read_graph(path: str | Path, choices: Choices, model: onnx.ModelProto | None
         return _graph(model, choices, Path(path))
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
+    except UnicodeDecodeError:
+        raise InputError(f"{path}: a name in it is no text, so that the file is damaged") from None
 
 
 def _graph(model: onnx.ModelProto, choices: Choices, path: Path) -> Graph:

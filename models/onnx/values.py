@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 MAX_HEAD = 1024
 """Bytes of a tensor beside its data."""
-Value = npt.NDArray[np.generic]
+Constant = npt.NDArray[np.generic]
 PlaceTable = npt.NDArray[np.int64]
 
 
@@ -27,7 +27,7 @@ class Weight:
     """A constant of the file: its shape, and its value if that is small."""
 
     shape: tuple[int, ...]
-    value: Value | None
+    value: Constant | None
 
 
 def stored(tensor: onnx.TensorProto, folder: Path | None) -> Weight:
@@ -64,7 +64,7 @@ def _holds(tensor: onnx.TensorProto) -> bool:
     return tensor.HasField("raw_data") or any(map(len, (*lists, *many))) or 0 in tensor.dims
 
 
-def _outside(tensor: onnx.TensorProto, shape: Sequence[int], folder: Path) -> Value | None:
+def _outside(tensor: onnx.TensorProto, shape: Sequence[int], folder: Path) -> Constant | None:
     """Return a value that lies in a file in the model's folder, if it is small."""
     from onnx import helper
 
