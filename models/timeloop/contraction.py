@@ -244,7 +244,7 @@ def _forms(
         axes = {AXIS_OF[dim] for dim in terms}
         if not terms:
             continue
-        grouped = {"G", "C", "Q"} == set(terms)  # heads that share a group of keys lie beside each other
+        grouped = {"G", "Q"} < set(terms)  # heads that share a group of keys lie beside each other
         axis: AxisName = "ch" if grouped else axes.pop()
         if (axes and not grouped) or len(terms) < len(expression):
             text = f"{_shown(expression)} mixes dimensions that belong on different axes, or has one twice"
