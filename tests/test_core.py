@@ -22,8 +22,9 @@ from solver import core
 from solver.core.compiled import compiled_layer
 from solver.mapspace.loads import coarser_loads
 from solver.mapspace.neighbours import settled
-from solver.mapspace.pools import Pools
+from solver.mapspace.pools import Pools, _column_choices, _filled, pool_mappings, sizes
 from solver.maxplus.through import Remaining
+from solver.params import PoolParams
 from solver.timing.mapping import Kind, Loop, Mapping
 from solver.timing.need import need_records
 from solver.timing.problem import Problem
@@ -176,6 +177,38 @@ def test_pools() -> None:
                 with core.without():
                     twins = Pools(problem).pool(i, shape)
                 assert all(map(same_profile, found, twins)) and len(found) == len(twins)
+
+
+@pytest.mark.parametrize("seed", range(100))
+def test_the_mappings_of_pools(seed: int) -> None:
+    """The ways to fill columns, their loops and their ranks; on chips with buffers, open rows and hosts, too."""
+    rng = random.Random(seed)
+    network = draw_network(rng, rng.randint(1, 3))
+    hardware = draw_hardware(rng, network)
+    params = PoolParams(
+        most_steps=rng.choice((1.0, 1.5, 4.0)),
+        splits=rng.randint(1, 9),
+        slowest=rng.choice((1.0, 1.5, 3.0)),
+        finer=rng.choice((0.9, 1.0, 1.4)),
+    )
+    for layer in network.layers:
+        for shape in rng.sample(sizes(hardware), min(3, len(sizes(hardware)))):
+            _column_choices.cache_clear()
+            found = list(pool_mappings(layer, hardware, shape, params))
+            with core.without():
+                _column_choices.cache_clear()
+                assert list(pool_mappings(layer, hardware, shape, params)) == found
+
+
+@pytest.mark.parametrize("seed", range(100))
+def test_ways_to_fill_columns(seed: int) -> None:
+    rng = random.Random(seed)
+    options = [sorted(rng.sample(range(1, 40), rng.randint(1, 6))) for _ in range(rng.randint(0, 4))]
+    columns, target = rng.randint(1, 300), rng.uniform(0, 200)
+    reachable = [rng.uniform(1, 100) for _ in range(len(options) + 1)]
+    found = _filled(options, columns, reachable, target)
+    with core.without():
+        assert np.array_equal(found, _filled(options, columns, reachable, target))
 
 
 def test_numbers_beyond_64_bits_are_left_to_python() -> None:

@@ -4,6 +4,7 @@
 #include "moves.hpp"
 #include "records.hpp"
 #include "waiting.hpp"
+#include "ways.hpp"
 
 namespace core {
 namespace {
@@ -96,21 +97,28 @@ std::optional<bool> valid_mapping(const Layer &layer, const py::tuple &loops, st
     }
 }
 
-// The loops and the load depth of a changed mapping made whole, None if it is not valid; False for what Python has
-// to compute. `made` makes a loop.
-py::object settle(const Layer &layer, const py::tuple &loops, std::optional<Int> load, const py::object &made) {
+// Loops as `Loop` of Python has them, which is `made`: a tuple with names.
+py::tuple named(const Loops &loops, const py::object &made) {
     // Never destroyed: the interpreter ends before static objects do.
     static const auto &dims = *new std::array<py::str, DIMS>{"N", "G", "K", "P", "Q", "C", "R", "S"};
     static const auto &kinds = *new std::array<py::str, 4>{"temporal", "channel", "bank", "column"};
+    auto *type = reinterpret_cast<PyTypeObject *>(made.ptr());
+    py::tuple result(loops.size());
+    for (std::size_t i = 0; i < loops.size(); ++i) {
+        const Loop &loop = loops[i];
+        const py::tuple parts = py::make_tuple(py::make_tuple(dims[loop.dim], loop.bound, kinds[loop.kind]));
+        result[i] = py::reinterpret_steal<py::object>(PyTuple_Type.tp_new(type, parts.ptr(), nullptr));
+    }
+    return result;
+}
+
+// The loops and the load depth of a changed mapping made whole, None if it is not valid; False for what Python has
+// to compute. `made` is the type of a loop.
+py::object settle(const Layer &layer, const py::tuple &loops, std::optional<Int> load, const py::object &made) {
     try {
         const auto found = settled(layer, loops_of(loops), load);
         if (!found) return py::none();
-        py::tuple result(found->loops.size());
-        for (std::size_t i = 0; i < found->loops.size(); ++i) {
-            const Loop &loop = found->loops[i];
-            result[i] = made(dims[loop.dim], loop.bound, kinds[loop.kind]);
-        }
-        return py::make_tuple(result, found->load);
+        return py::make_tuple(named(found->loops, made), found->load);
     } catch (const Unsuited &) {
         return py::bool_(false);
     }
@@ -244,13 +252,57 @@ std::optional<int> binding_producer(const Times &times) {
     return std::nullopt;
 }
 
+Table table_of(const Array &given) {
+    Table table;
+    const py::ssize_t count = given.shape(1);
+    for (std::size_t dim = 0; dim < DIMS; ++dim)
+        table.rows[dim].assign(given.data() + Int(dim) * count, given.data() + Int(dim + 1) * count);
+    return table;
+}
+
+Order order_of(const std::vector<std::string> &names) {
+    Order order;
+    for (const auto &name : names) order.push_back(int(std::string_view(DIM_NAMES).find(name)));
+    return order;
+}
+
+std::vector<Order> orders_of(const std::vector<std::vector<std::string>> &names) {
+    std::vector<Order> orders;
+    for (const auto &own : names) orders.push_back(order_of(own));
+    return orders;
+}
+
+// Ways to fill columns, shape (dims that are given options, ways).
+Array fillings(const std::vector<Ints> &options, Int columns, const std::vector<double> &reachable, double target) {
+    const auto ways = filled(options, columns, reachable, target);
+    const std::size_t count = ways.empty() ? 1 : ways[0].size();
+    Array result({ways.size(), count});
+    Int *next = result.mutable_data();
+    for (const auto &own : ways) next = std::copy(own.begin(), own.end(), next);
+    return result;
+}
+
+// The mappings with few steps on any of some (channel bounds, bank bounds, ways to fill the columns); None for what
+// Python has to compute.
+std::optional<Batch> batch_of(
+    const std::shared_ptr<Layer> &layer, const std::vector<std::tuple<Bounds, Bounds, Array>> &given,
+    double most_steps) {
+    std::vector<BankArray> arrays;
+    for (const auto &[channel, bank, columns] : given) arrays.push_back({channel, bank, table_of(columns)});
+    try {
+        return ways(layer, arrays, most_steps);
+    } catch (const Unsuited &) {
+        return std::nullopt;
+    }
+}
+
 }  // namespace
 }  // namespace core
 
 PYBIND11_MODULE(native, module) {
     using namespace core;
     module.doc() = "The compiled core; see solver.core.";
-    py::class_<Layer>(module, "Layer").def(py::init(&layer_of));
+    py::class_<Layer, std::shared_ptr<Layer>>(module, "Layer").def(py::init(&layer_of));
     py::class_<Edge, std::shared_ptr<Edge>>(module, "Edge").def(py::init(&edge_of));
     py::class_<Profile, std::shared_ptr<Profile>>(module, "Profile");
     py::class_<Wait, std::shared_ptr<Wait>>(module, "Wait")
@@ -284,6 +336,24 @@ PYBIND11_MODULE(native, module) {
     py::class_<Remaining>(module, "Remaining")
         .def(py::init<std::shared_ptr<Network>, std::vector<TimesPointer>, const Remaining *>())
         .def("through", &Remaining::through);
+    using Names = std::vector<std::string>;
+    py::class_<Batch>(module, "Batch")
+        .def_property_readonly("count", &Batch::count)
+        .def(
+            "fastest",
+            [](const Batch &batch, const std::vector<Names> &orders, std::size_t most) {
+                return batch.fastest(orders_of(orders), most);
+            })
+        .def(
+            "streaming",
+            [](const Batch &batch, const std::vector<Names> &orders, double slowest, double finer) {
+                return batch.streaming(orders_of(orders), slowest, finer);
+            })
+        .def("loops", [](const Batch &batch, std::size_t i, const Names &order, const py::object &made) {
+            return named(batch.loops(i, order_of(order)), made);
+        });
+    module.def("fillings", &fillings);
+    module.def("batch", &batch_of);
     module.def("same", &same);
     module.def("clear", [] { known_records().clear(); });
     module.def("valid", &valid_mapping);
