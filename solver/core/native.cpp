@@ -252,14 +252,6 @@ std::optional<int> binding_producer(const Times &times) {
     return std::nullopt;
 }
 
-Table table_of(const Array &given) {
-    Table table;
-    const py::ssize_t count = given.shape(1);
-    for (std::size_t dim = 0; dim < DIMS; ++dim)
-        table.rows[dim].assign(given.data() + Int(dim) * count, given.data() + Int(dim + 1) * count);
-    return table;
-}
-
 Order order_of(const std::vector<std::string> &names) {
     Order order;
     for (const auto &name : names) order.push_back(int(std::string_view(DIM_NAMES).find(name)));
@@ -287,10 +279,11 @@ Array fillings(const std::vector<Ints> &options, Int columns, const std::vector<
 std::optional<Batch> batch_of(
     const std::shared_ptr<Layer> &layer, const std::vector<std::tuple<Bounds, Bounds, Array>> &given,
     double most_steps) {
-    std::vector<BankArray> arrays;
-    for (const auto &[channel, bank, columns] : given) arrays.push_back({channel, bank, table_of(columns)});
     try {
-        return ways(layer, arrays, most_steps);
+        Ways ways(*layer, most_steps);
+        for (const auto &[channel, bank, columns] : given)
+            ways.add({channel, bank, columns.data(), std::size_t(columns.shape(1))});
+        return std::move(ways).batch(layer);
     } catch (const Unsuited &) {
         return std::nullopt;
     }

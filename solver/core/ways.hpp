@@ -290,53 +290,79 @@ class Batch {
     Ints rows_, load_, drain_, reload_;
 };
 
-// An array of banks, and ways to fill the columns of each.
+// An array of banks, and ways to fill the columns of each: their bounds, shape (DIMS, count).
 struct BankArray {
     Bounds channel, bank;
-    Table columns;
+    const Int *columns;
+    std::size_t count;
 };
 
 // The mappings with few steps and few enough rows on any of some arrays.
-inline Batch ways(std::shared_ptr<const Layer> layer, const std::vector<BankArray> &arrays, double most_steps) {
-    const Estimate estimate(*layer);
-    const Bounds &bounds = layer->bounds;
-    Table channels, banks, columns, temporals;
-    Int fewest = INFINITE;
-    for (const auto &array : arrays) {
-        Bounds left;
-        for (std::size_t dim = 0; dim < DIMS; ++dim) left[dim] = times(array.channel[dim], array.bank[dim]);
-        std::vector<Int> steps;
-        std::vector<Bounds> fitting;
-        for (std::size_t i = 0; i < array.columns.count(); ++i) {
-            const Bounds column = array.columns.at(i);
+class Ways {
+   public:
+    Ways(const Layer &layer, double most_steps) : layer_(layer), estimate_(layer), most_steps_(most_steps) {
+        for (std::size_t dim = 0; dim < DIMS; ++dim)
+            if (layer.bounds[dim] > 1) active_.push_back(dim);
+    }
+
+    void add(const BankArray &array) {
+        struct Way {
             Bounds temporal;
+            Int steps;
+        };
+        std::vector<Way> fitting;
+        Bounds column, temporal;
+        column.fill(1);
+        temporal.fill(1);
+        for (std::size_t dim : active_) temporal[dim] = steps(array, dim, 1);
+        for (std::size_t i = 0; i < array.count; ++i) {
             Int all = 1;
-            for (std::size_t dim = 0; dim < DIMS; ++dim) {
-                temporal[dim] = bounds[dim] == 1 ? 1 : ceil_div(bounds[dim], times(left[dim], column[dim]));
+            for (std::size_t dim : active_) {
+                const Int own = array.columns[dim * array.count + i];
+                // Most ways have the width of the one before.
+                if (own != column[dim]) temporal[dim] = steps(array, dim, column[dim] = own);
                 all = times(all, temporal[dim]);
             }
-            if (!estimate.fits(column, temporal)) continue;
-            steps.push_back(all);
-            fitting.push_back(temporal);
-            fewest = std::min(fewest, all);
+            if (double(all) > most_steps_ * double(fewest_) || !estimate_.fits(column, temporal)) continue;
+            fitting.push_back({temporal, all});
+            fewest_ = std::min(fewest_, all);
         }
-        for (std::size_t i = 0; i < steps.size(); ++i) {
-            if (double(steps[i]) > most_steps * double(fewest)) continue;
-            Bounds channel, bank, column;
-            for (std::size_t dim = 0; dim < DIMS; ++dim) {
-                // The smallest bounds that still cover, so that the mapping is valid.
-                const Int bound = bounds[dim], temporal = fitting[i][dim];
-                column[dim] = bound == 1 ? 1 : ceil_div(bound, times(temporal, left[dim]));
-                bank[dim] = bound == 1 ? 1 : ceil_div(bound, times(temporal * column[dim], array.channel[dim]));
-                channel[dim] = bound == 1 ? 1 : ceil_div(bound, times(temporal * column[dim], bank[dim]));
-            }
-            channels.add(channel);
-            banks.add(bank);
-            columns.add(column);
-            temporals.add(fitting[i]);
-        }
+        for (const auto &way : fitting)
+            if (double(way.steps) <= most_steps_ * double(fewest_)) cover(array, way.temporal);
     }
-    return Batch(std::move(layer), channels, banks, columns, temporals);
-}
+
+    Batch batch(std::shared_ptr<const Layer> layer) && {
+        return Batch(
+            std::move(layer), std::move(channels_), std::move(banks_), std::move(columns_), std::move(temporals_));
+    }
+
+   private:
+    Int steps(const BankArray &array, std::size_t dim, Int column) const {
+        return ceil_div(layer_.bounds[dim], times(times(array.channel[dim], array.bank[dim]), column));
+    }
+
+    // Adds the mapping with the smallest bounds that still cover, so that it is valid.
+    void cover(const BankArray &array, const Bounds &temporal) {
+        Bounds channel, bank, column;
+        for (Bounds *own : {&channel, &bank, &column}) own->fill(1);
+        for (std::size_t dim : active_) {
+            const Int bound = layer_.bounds[dim], outside = array.channel[dim];
+            column[dim] = ceil_div(bound, times(temporal[dim], times(outside, array.bank[dim])));
+            bank[dim] = ceil_div(bound, times(temporal[dim] * column[dim], outside));
+            channel[dim] = ceil_div(bound, times(temporal[dim] * column[dim], bank[dim]));
+        }
+        channels_.add(channel);
+        banks_.add(bank);
+        columns_.add(column);
+        temporals_.add(temporal);
+    }
+
+    const Layer &layer_;
+    Estimate estimate_;
+    double most_steps_;
+    std::vector<std::size_t> active_;
+    Int fewest_ = INFINITE;
+    Table channels_, banks_, columns_, temporals_;
+};
 
 }  // namespace core
