@@ -25,6 +25,7 @@ from solver.mapspace.neighbours import settled
 from solver.mapspace.pools import Pools, _column_choices, _filled, pool_mappings, sizes
 from solver.maxplus.through import Remaining
 from solver.params import PoolParams
+from solver.schedule.plan import overlap_shared
 from solver.timing.mapping import Kind, Loop, Mapping
 from solver.timing.need import need_records
 from solver.timing.problem import Problem
@@ -209,6 +210,33 @@ def test_ways_to_fill_columns(seed: int) -> None:
     found = _filled(options, columns, reachable, target)
     with core.without():
         assert np.array_equal(found, _filled(options, columns, reachable, target))
+
+
+@pytest.mark.parametrize("seed", range(100))
+def test_layers_placed_one_after_the_other(seed: int) -> None:
+    """On a shared chip, anew and from a plan of which some layers stay and the others have other mappings."""
+    rng = random.Random(seed)
+    network = draw_network(rng, rng.randint(2, 6))
+    hardware = draw_hardware(rng, network).with_weights(rng.choice(("shared", "reload")))
+    problem = Problem(network, hardware)
+    line, found, twin = network.topological, None, None
+    mappings = [draw_mapping(rng, layer, hardware) for layer in network.layers]
+    profiles = [problem.profile(i, mapping) for i, mapping in enumerate(mappings)]
+    for _ in range(6):
+        kept = rng.randrange(len(line)) if found else 0
+        for i in line[kept:]:
+            if rng.random() < 0.5:
+                profiles[i] = problem.profile(i, draw_mapping(rng, problem.layers[i], hardware))
+        punctual = {i for i in line if rng.random() < 0.5}
+        changed = overlap_shared(problem, profiles, line, punctual, found, kept)
+        with core.without():
+            twins = [replace(profile, compiled=None) for profile in profiles]
+            other = overlap_shared(problem, twins, line, punctual, twin, kept)
+        assert (changed is None) == (other is None)
+        if changed and other:
+            assert all(map(same_times, changed.timeline.layers, other.timeline.layers))
+            assert [banks.tolist() for banks in changed.banks] == [banks.tolist() for banks in other.banks]
+            found, twin = changed, other
 
 
 def test_numbers_beyond_64_bits_are_left_to_python() -> None:

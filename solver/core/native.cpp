@@ -1,6 +1,7 @@
 // The compiled core: what searches do most often. Each function has a twin in Python, which is its specification
 // and answers in its place where None is returned, for numbers that do not fit into 64 bits.
 
+#include "ledger.hpp"
 #include "moves.hpp"
 #include "records.hpp"
 #include "waiting.hpp"
@@ -216,11 +217,41 @@ py::tuple evaluate(
     return result;
 }
 
-std::shared_ptr<Times> postponed(const Times &times, Int release) {
-    auto later = std::make_shared<Times>(times);
-    later->release = release;
-    merge(*later);
-    return later;
+// The times and banks of all layers, placed one after the other; None if the rows do not fit together. So many layers
+// that choose first have those of a plan that is given.
+py::object overlapped(
+    const Network &network, const std::vector<py::object> &profiles, const std::vector<std::shared_ptr<Profile>> &own,
+    const std::vector<int> &priority, const std::vector<bool> &punctual, const OldTimes &previous,
+    const std::vector<py::object> &old_banks, std::size_t kept, const std::tuple<Int, Int, Int, bool> &chip) {
+    const auto [channels, banks_per_channel, rows_per_bank, keeps] = chip;
+    Ledger ledger({channels, banks_per_channel, rows_per_bank, keeps});
+    std::vector<TimesPointer> done(profiles.size()), sources, before;
+    py::tuple all_times(profiles.size()), all_banks(profiles.size());
+    for (std::size_t turn = 0; turn < priority.size(); ++turn) {
+        const auto i = std::size_t(priority[turn]);
+        const TimesPointer old = previous ? (*previous)[i] : nullptr;
+        if (turn < kept) {
+            done[i] = old;
+            all_banks[i] = old_banks[i];
+            const Array given = old_banks[i].cast<Array>();
+            ledger.hold(*old->own, old->start, old->end, Ints(given.data(), given.data() + given.size()));
+        } else {
+            sources.clear();
+            before.clear();
+            for (const auto &source : network.sources[i]) {
+                sources.push_back(done[std::size_t(source.producer)]);
+                before.push_back(previous ? (*previous)[std::size_t(source.producer)] : nullptr);
+            }
+            const auto natural = run(network, int(i), profiles[i], own[i], 0, sources, old, before);
+            auto placed = place(ledger, natural, punctual[i], old);
+            if (!placed) return py::none();
+            done[i] = placed->times;
+            all_banks[i] = array_of(placed->banks);
+            ledger.hold(*own[i], done[i]->start, done[i]->end, placed->banks);
+        }
+        all_times[i] = done[i];
+    }
+    return py::make_tuple(all_times, all_banks);
 }
 
 Array delay_at(const Times &times, const Array &ideal) {
@@ -321,11 +352,12 @@ PYBIND11_MODULE(native, module) {
         .def("order_under", [](const Times &, const py::object &) { return py::none(); })
         .def("block_starts", &block_starts)
         .def("delay_at", &delay_at)
-        .def("postponed", &postponed);
+        .def("postponed", [](const Times &times, Int release) { return postponed(times, release); });
     py::class_<Network, std::shared_ptr<Network>>(module, "Network")
         .def(py::init(&network_of))
         .def("next_layer", &next_layer)
-        .def("evaluate", &evaluate);
+        .def("evaluate", &evaluate)
+        .def("overlapped", &overlapped);
     py::class_<Remaining>(module, "Remaining")
         .def(py::init<std::shared_ptr<Network>, std::vector<TimesPointer>, const Remaining *>())
         .def("through", &Remaining::through);

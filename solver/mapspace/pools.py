@@ -389,7 +389,7 @@ class Pools:
         if key not in self._alike:
             profiles = self._made(layer, shape, most, stop)
             self._alike[key] = sorted(profiles, key=lambda p: (p.total, p.banks, p.rows))
-        return tuple([replace(profile, layer=record) for profile in self._alike[key]])
+        return tuple([profile.of(record) for profile in self._alike[key]])
 
     def _made(self, layer: int, shape: BankShape, most: int | None, stop: Stop) -> list[Profile]:
         """Profile the best so many mappings of a layer, then other loads of those for which they may pay."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol, TypeVar
 
 from solver.schedule.plan import Plan
@@ -16,7 +17,8 @@ TIE = 0.01
 
 def cost(timeline: Timeline) -> float:
     """Latency; among equals the timeline whose layers end earlier is better."""
-    return timeline.latency + TIE * sum(layer.end for layer in timeline.layers) / len(timeline.layers)
+    ends = [layer.end for layer in timeline.layers]
+    return max(ends) + TIE * sum(ends) / len(ends)
 
 
 def critical_layers(timeline: Timeline) -> list[int]:
@@ -35,7 +37,7 @@ class State:
 
     plan: Plan
 
-    @property
+    @cached_property
     def cost(self) -> float:
         """See `cost`."""
         return cost(self.plan.timeline)
