@@ -222,21 +222,25 @@ def test_layers_placed_one_after_the_other(seed: int) -> None:
     line, found, twin = network.topological, None, None
     mappings = [draw_mapping(rng, layer, hardware) for layer in network.layers]
     profiles = [problem.profile(i, mapping) for i, mapping in enumerate(mappings)]
+    rows = max(profile.rows for profile in profiles) * rng.choice((1, 1, 2, 9))
+    # Few rows: layers cannot all have the same banks, or there is no room at all.
+    problem = Problem(network, hardware.model_copy(update={"rows_per_bank": rows}))
     for _ in range(6):
         kept = rng.randrange(len(line)) if found else 0
+        drawn = list(profiles)
         for i in line[kept:]:
             if rng.random() < 0.5:
-                profiles[i] = problem.profile(i, draw_mapping(rng, problem.layers[i], hardware))
+                drawn[i] = problem.profile(i, draw_mapping(rng, problem.layers[i], hardware))
         punctual = {i for i in line if rng.random() < 0.5}
-        changed = overlap_shared(problem, profiles, line, punctual, found, kept)
+        changed = overlap_shared(problem, drawn, line, punctual, found, kept)
         with core.without():
-            twins = [replace(profile, compiled=None) for profile in profiles]
+            twins = [replace(profile, compiled=None) for profile in drawn]
             other = overlap_shared(problem, twins, line, punctual, twin, kept)
         assert (changed is None) == (other is None)
         if changed and other:
             assert all(map(same_times, changed.timeline.layers, other.timeline.layers))
             assert [banks.tolist() for banks in changed.banks] == [banks.tolist() for banks in other.banks]
-            found, twin = changed, other
+            found, twin, profiles = changed, other, drawn
 
 
 def test_numbers_beyond_64_bits_are_left_to_python() -> None:

@@ -276,7 +276,7 @@ def _compiled(times: LayerTimes) -> Any:
 
 def all_compiled(timeline: Timeline) -> bool:
     """Whether all times are the compiled core's: no layer has its blocks permuted."""
-    return None not in [*map(_compiled, timeline.layers)]
+    return core.native is not None and {*map(type, timeline.layers)} == {core.native.Times}
 
 
 def unchanged(old: LayerTimes, new: LayerTimes) -> LayerTimes:
