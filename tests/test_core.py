@@ -25,6 +25,7 @@ from solver.mapspace.neighbours import settled
 from solver.mapspace.pools import Pools, _column_choices, _filled, pool_mappings, sizes
 from solver.maxplus.through import Remaining
 from solver.params import PoolParams
+from solver.schedule.bins import Bins, Item, first_fit
 from solver.schedule.plan import overlap_shared
 from solver.timing.mapping import Kind, Loop, Mapping
 from solver.timing.need import need_records
@@ -241,6 +242,21 @@ def test_layers_placed_one_after_the_other(seed: int) -> None:
             assert all(map(same_times, changed.timeline.layers, other.timeline.layers))
             assert [banks.tolist() for banks in changed.banks] == [banks.tolist() for banks in other.banks]
             found, twin, profiles = changed, other, drawn
+
+
+@pytest.mark.parametrize("seed", range(100))
+def test_first_fit(seed: int) -> None:
+    rng = random.Random(seed)
+    bins = Bins(rng.randint(1, 4), rng.randint(1, 9), rng.randint(5, 30))
+    items = [
+        Item(rng.randint(1, bins.groups), rng.randint(1, bins.width), rng.randint(0, bins.capacity // 2), 0)
+        for _ in range(rng.randint(1, 12))
+    ]
+    found = first_fit(bins, items)
+    with core.without():
+        other = first_fit(bins, items)
+    assert (found is None) == (other is None)
+    assert found is None or other is None or all(map(np.array_equal, found, other))
 
 
 def test_numbers_beyond_64_bits_are_left_to_python() -> None:

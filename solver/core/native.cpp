@@ -1,6 +1,7 @@
 // The compiled core: what searches do most often. Each function has a twin in Python, which is its specification
 // and answers in its place where None is returned, for numbers that do not fit into 64 bits.
 
+#include "bins.hpp"
 #include "ledger.hpp"
 #include "moves.hpp"
 #include "records.hpp"
@@ -283,6 +284,19 @@ std::optional<int> binding_producer(const Times &times) {
     return std::nullopt;
 }
 
+// The bins of each of some items, in turn; None if one finds none.
+std::optional<std::vector<Array>> first_fit(
+    Int groups, Int width, Int capacity, const std::vector<std::tuple<Int, Int, Int>> &items, Int sign) {
+    Room room(groups, width, capacity);
+    std::vector<Array> places;
+    for (const auto &[item_groups, bins, size] : items) {
+        const auto place = room.take({item_groups, bins, size}, sign);
+        if (!place) return std::nullopt;
+        places.push_back(array_of(*place));
+    }
+    return places;
+}
+
 Order order_of(const std::vector<std::string> &names) {
     Order order;
     for (const auto &name : names) order.push_back(int(std::string_view(DIM_NAMES).find(name)));
@@ -377,6 +391,7 @@ PYBIND11_MODULE(native, module) {
         .def("loops", [](const Batch &batch, std::size_t i, const Names &order, const py::object &made) {
             return named(batch.loops(i, order_of(order)), made);
         });
+    module.def("first_fit", &first_fit);
     module.def("fillings", &fillings);
     module.def("batch", &batch_of);
     module.def("same", &same);

@@ -334,6 +334,7 @@ class Pools:
     problem: Problem
     params: PoolParams = PoolParams()
     stop: Stop = field(default_factory=Stop)
+    _looks: dict[int, str] = field(default_factory=dict)
     _alike: dict[tuple[str, BankShape, int | None], list[Profile]] = field(default_factory=dict)
     _pools: dict[tuple[int, BankShape], tuple[Profile, ...]] = field(default_factory=dict)
     _close: dict[tuple[int, BankShape], tuple[Profile, ...]] = field(default_factory=dict)
@@ -385,11 +386,16 @@ class Pools:
 
     def _profiles(self, layer: int, shape: BankShape, most: int | None, stop: Stop) -> tuple[Profile, ...]:
         record = self.problem.layers[layer]
-        key = (look(record), shape, most)
+        key = (self._look(layer), shape, most)
         if key not in self._alike:
             profiles = self._made(layer, shape, most, stop)
             self._alike[key] = sorted(profiles, key=lambda p: (p.total, p.banks, p.rows))
         return tuple([profile.of(record) for profile in self._alike[key]])
+
+    def _look(self, layer: int) -> str:
+        if layer not in self._looks:
+            self._looks[layer] = look(self.problem.layers[layer])
+        return self._looks[layer]
 
     def _made(self, layer: int, shape: BankShape, most: int | None, stop: Stop) -> list[Profile]:
         """Profile the best so many mappings of a layer, then other loads of those for which they may pay."""
