@@ -225,7 +225,7 @@ def test_banks_that_are_held_twice_or_overfull_are_found(seed: int) -> None:
     weights = rng.choice(("static", "shared", "reload"))
     problem = Problem(drawn.network, drawn.hardware.with_weights(weights))
     profiles = [problem.profile(i, mapping) for i, mapping in enumerate(drawn.mappings)]
-    timeline = evaluate(problem, profiles, [rng.randrange(1 + 9**rng.randint(0, 4)) for _ in profiles])
+    timeline = evaluate(problem, profiles, [rng.randrange(1 + 9 ** rng.randint(0, 4)) for _ in profiles])
     count = rng.choice((8, 40))
     banks = [np.array(rng.sample(range(count), rng.randint(1, 4))) for _ in profiles]
 

@@ -178,7 +178,9 @@ def cheapest_fit(bins: Bins, items: Sequence[Sequence[Item]], prices: Sequence[f
     found = None
     for price in reversed(prices):
         # Layers that look the same have the same items.
-        cheapest = {id(own): _cheapest(own, price * scale) for own in {id(own): own for own in items}.values()}
+        cheapest = {
+            id(own): _cheapest(own, price * scale) for own in {id(own): own for own in items}.values()
+        }
         chosen = [cheapest[id(own)] for own in items]
         places = first_fit(bins, [own[i] for own, i in zip(items, chosen, strict=True)])
         if places is not None:

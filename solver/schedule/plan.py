@@ -13,7 +13,16 @@ from solver.schedule.banks import Banks, Ledger, pack
 from solver.schedule.interval import interval
 from solver.timing.problem import Problem
 from solver.timing.profile import Profile
-from solver.timing.timeline import LayerTimes, Order, Orders, Timeline, all_compiled, evaluate, next_layer, unchanged
+from solver.timing.timeline import (
+    LayerTimes,
+    Order,
+    Orders,
+    Timeline,
+    all_compiled,
+    evaluate,
+    next_layer,
+    unchanged,
+)
 
 
 @dataclass(frozen=True, eq=False)
