@@ -183,7 +183,7 @@ def test_pools() -> None:
 
 @pytest.mark.parametrize("seed", range(100))
 def test_the_mappings_of_pools(seed: int) -> None:
-    """The ways to fill columns, their loops and their ranks; on chips with buffers, open rows and hosts, too."""
+    """The loops of ways to fill columns, and their ranks: with buffers, rows that open and a host, too."""
     rng = random.Random(seed)
     network = draw_network(rng, rng.randint(1, 3))
     hardware = draw_hardware(rng, network)

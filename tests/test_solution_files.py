@@ -219,7 +219,7 @@ def test_with_reloaded_weights_a_bank_needs_rows_for_one_layer_at_a_time(tmp_pat
 
 @pytest.mark.parametrize("seed", range(200))
 def test_banks_that_are_held_twice_or_overfull_are_found(seed: int) -> None:
-    """Whatever banks layers are given: the first bank that cannot serve its layers is named, if there is one."""
+    """Whatever banks layers are given, the first one that cannot serve its layers is named."""
     rng = random.Random(seed)
     drawn = draw_instance(rng, rng.randint(1, 5))
     weights = rng.choice(("static", "shared", "reload"))

@@ -161,7 +161,7 @@ class Batch:
     def streaming(
         self, orders: Sequence[Sequence[Dim]], slowest: float, finer: float
     ) -> list[tuple[int, int]]:
-        """Return the fastest mappings (number, place of the order) for each number of steps along rows and columns.
+        """Return the fastest (mapping, place of its order) for each number of steps along rows and columns.
 
         Parameters
         ----------
