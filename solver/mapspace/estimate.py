@@ -50,7 +50,7 @@ class Batch:
     @property
     def count(self) -> int:
         """Number of mappings."""
-        return self.temporal.shape[1]
+        return len(self.temporal[0])
 
     @cached_property
     def rows(self) -> Ints:
