@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 MARGIN = 0.5
 """Seconds of the time limit that are kept for the last check, the table and the files."""
 
-LAYER_MARGIN = 0.0015
+LAYER_MARGIN = 0.002
 """The same for each layer; most of it is the check."""
 
 
