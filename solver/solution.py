@@ -183,7 +183,7 @@ def recompute(solution: Solution) -> Recomputed:
     banks = tuple(np.array(record.banks, np.int64) for record in records)
     check_banks(problem, solution.mappings, banks)
     timeline = evaluate(problem, profiles, [record.release for record in records], orders)
-    _check_holders(problem, timeline, banks)
+    check_holders(problem, timeline, banks)
     differences = []
     for layer, record, times in zip(problem.layers, records, timeline.layers, strict=True):
         for what, stated, found in (("start", record.start, times.start), ("end", record.end, times.end)):
@@ -301,13 +301,23 @@ def check_banks(problem: Problem, mappings: Sequence[Mapping], banks: Sequence[B
             raise InputError(f"layer '{layer.name}': its banks are not {shape}")
 
 
-def _check_holders(problem: Problem, timeline: Timeline, banks: Sequence[Banks]) -> None:
-    holders: dict[int, list[int]] = {}
-    for layer_index, given in enumerate(banks):
-        for bank in given.tolist():
-            holders.setdefault(bank, []).append(layer_index)
-    for bank, layers in sorted(holders.items()):
-        _check_bank(problem, timeline, bank, layers)
+def check_holders(problem: Problem, timeline: Timeline, banks: Sequence[Banks]) -> None:
+    """Raise `InputError` about the first bank that is held twice at a time, or has too few rows."""
+    hardware, times = problem.hardware, timeline.layers
+    held_until, holders, rows = np.zeros((3, max(int(own.max()) for own in banks) + 1), np.int64)
+    faulty = np.zeros(len(rows), np.bool_)
+    for i in sorted(range(len(banks)), key=lambda i: (times[i].start, times[i].end)):
+        own = banks[i]
+        faulty[own] |= (holders[own] > 0) & (held_until[own] > times[i].start)
+        held_until[own] = times[i].end
+        holders[own] += 1
+        rows[own] += times[i].profile.rows
+    if hardware.weights == "static":
+        faulty |= holders > 1
+    if hardware.weights != "reload":
+        faulty |= rows > hardware.rows_per_bank
+    for bank in np.flatnonzero(faulty).tolist():
+        _check_bank(problem, timeline, bank, [i for i, own in enumerate(banks) if bank in own])
 
 
 def _check_bank(problem: Problem, timeline: Timeline, bank: int, layers: list[int]) -> None:

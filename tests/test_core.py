@@ -22,8 +22,11 @@ from solver import core
 from solver.core.compiled import compiled_layer
 from solver.mapspace.loads import coarser_loads
 from solver.mapspace.neighbours import settled
-from solver.mapspace.pools import Pools
+from solver.mapspace.pools import Pools, _column_choices, _filled, pool_mappings, sizes
 from solver.maxplus.through import Remaining
+from solver.params import PoolParams
+from solver.schedule.bins import Bins, Item, first_fit
+from solver.schedule.plan import overlap_shared
 from solver.timing.mapping import Kind, Loop, Mapping
 from solver.timing.need import need_records
 from solver.timing.problem import Problem
@@ -176,6 +179,84 @@ def test_pools() -> None:
                 with core.without():
                     twins = Pools(problem).pool(i, shape)
                 assert all(map(same_profile, found, twins)) and len(found) == len(twins)
+
+
+@pytest.mark.parametrize("seed", range(100))
+def test_the_mappings_of_pools(seed: int) -> None:
+    """The loops of ways to fill columns, and their ranks: with buffers, rows that open and a host, too."""
+    rng = random.Random(seed)
+    network = draw_network(rng, rng.randint(1, 3))
+    hardware = draw_hardware(rng, network)
+    params = PoolParams(
+        most_steps=rng.choice((1.0, 1.5, 4.0)),
+        splits=rng.randint(1, 9),
+        slowest=rng.choice((1.0, 1.5, 3.0)),
+        finer=rng.choice((0.9, 1.0, 1.4)),
+    )
+    for layer in network.layers:
+        for shape in rng.sample(sizes(hardware), min(3, len(sizes(hardware)))):
+            _column_choices.cache_clear()
+            found = list(pool_mappings(layer, hardware, shape, params))
+            with core.without():
+                _column_choices.cache_clear()
+                assert list(pool_mappings(layer, hardware, shape, params)) == found
+
+
+@pytest.mark.parametrize("seed", range(100))
+def test_ways_to_fill_columns(seed: int) -> None:
+    rng = random.Random(seed)
+    options = [sorted(rng.sample(range(1, 40), rng.randint(1, 6))) for _ in range(rng.randint(0, 4))]
+    columns, target = rng.randint(1, 300), rng.uniform(0, 200)
+    reachable = [rng.uniform(1, 100) for _ in range(len(options) + 1)]
+    found = _filled(options, columns, reachable, target)
+    with core.without():
+        assert np.array_equal(found, _filled(options, columns, reachable, target))
+
+
+@pytest.mark.parametrize("seed", range(100))
+def test_layers_placed_one_after_the_other(seed: int) -> None:
+    """On a shared chip, anew and from a plan of which some layers stay and the others have other mappings."""
+    rng = random.Random(seed)
+    network = draw_network(rng, rng.randint(2, 6))
+    hardware = draw_hardware(rng, network).with_weights(rng.choice(("shared", "reload")))
+    problem = Problem(network, hardware)
+    line, found, twin = network.topological, None, None
+    mappings = [draw_mapping(rng, layer, hardware) for layer in network.layers]
+    profiles = [problem.profile(i, mapping) for i, mapping in enumerate(mappings)]
+    rows = max(profile.rows for profile in profiles) * rng.choice((1, 1, 2, 9))
+    # Few rows: layers cannot all have the same banks, or there is no room at all.
+    problem = Problem(network, hardware.model_copy(update={"rows_per_bank": rows}))
+    for _ in range(6):
+        kept = rng.randrange(len(line)) if found else 0
+        drawn = list(profiles)
+        for i in line[kept:]:
+            if rng.random() < 0.5:
+                drawn[i] = problem.profile(i, draw_mapping(rng, problem.layers[i], hardware))
+        punctual = {i for i in line if rng.random() < 0.5}
+        changed = overlap_shared(problem, drawn, line, punctual, found, kept)
+        with core.without():
+            twins = [replace(profile, compiled=None) for profile in drawn]
+            other = overlap_shared(problem, twins, line, punctual, twin, kept)
+        assert (changed is None) == (other is None)
+        if changed and other:
+            assert all(map(same_times, changed.timeline.layers, other.timeline.layers))
+            assert [banks.tolist() for banks in changed.banks] == [banks.tolist() for banks in other.banks]
+            found, twin, profiles = changed, other, drawn
+
+
+@pytest.mark.parametrize("seed", range(100))
+def test_first_fit(seed: int) -> None:
+    rng = random.Random(seed)
+    bins = Bins(rng.randint(1, 4), rng.randint(1, 9), rng.randint(5, 30))
+    items = [
+        Item(rng.randint(1, bins.groups), rng.randint(1, bins.width), rng.randint(0, bins.capacity // 2), 0)
+        for _ in range(rng.randint(1, 12))
+    ]
+    found = first_fit(bins, items)
+    with core.without():
+        other = first_fit(bins, items)
+    assert (found is None) == (other is None)
+    assert found is None or other is None or all(map(np.array_equal, found, other))
 
 
 def test_numbers_beyond_64_bits_are_left_to_python() -> None:

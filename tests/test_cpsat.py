@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -22,6 +23,7 @@ from solver.cpsat.packing import packed
 from solver.mapspace.pools import Pools
 from solver.maxplus.candidates import Candidate
 from solver.maxplus.heads import lag_graph, reduce
+from solver.params import ModelParams
 from solver.schedule.plan import Plan, one_after_another
 from solver.solution import from_plan, verify
 from solver.stop import Stop
@@ -226,6 +228,20 @@ def test_shapes_are_packed_or_proven_not_to_fit(shapes: list[tuple[int, int]], f
     assert (given is not None) == fits
     if given is not None:
         assert len(set(np.concatenate(given).tolist())) == 8
+
+
+def test_whether_shapes_fit_stays_open_when_it_is_time_to_stop() -> None:
+    """Three layers to a channel of a hundred banks, none of them idle: CP-SAT would take a minute."""
+    rng, widths = random.Random(0), list[int]()
+    for _ in range(24):
+        first, second = rng.randint(26, 40), rng.randint(26, 40)
+        widths += [first, second, 100 - first - second]
+    chip = load_hardware("toy").model_copy(update={"channels": 24, "banks_per_channel": 100})
+    profiles, began = [shaped(1, width) for width in widths], time.process_time()
+    profiles[:2] = shaped(1, widths[0] + 1), shaped(1, widths[1] - 1)
+    params = ModelParams(packing_effort=60.0)
+    assert packed(chip, profiles, params, Stop(seconds=0)) == (None, False)
+    assert time.process_time() - began < 5
 
 
 def test_nothing_is_found_or_proved_once_it_is_time_to_stop() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -14,14 +16,14 @@ Held = list[tuple[int, int, list[int]]]
 
 
 @st.composite
-def held(draw: st.DrawFn) -> Held:
+def held(draw: st.DrawFn, most: int = 7, longest: int = 9) -> Held:
     """Draw layers that hold banks, no two of them one bank at a time."""
     free = dict.fromkeys(range(draw(st.integers(1, 4))), 0)
     layers: Held = []
-    for _ in range(draw(st.integers(1, 7))):
+    for _ in range(draw(st.integers(1, most))):
         banks = sorted(draw(st.sets(st.sampled_from(sorted(free)), min_size=1)))
-        start = max(free[bank] for bank in banks) + draw(st.integers(0, 9))
-        end = start + draw(st.integers(1, 9))
+        start = max(free[bank] for bank in banks) + draw(st.integers(0, longest))
+        end = start + draw(st.integers(1, longest))
         free.update(dict.fromkeys(banks, end))
         layers.append((start, end, banks))
     return draw(st.permutations(layers))
@@ -43,6 +45,26 @@ def test_the_interval_is_the_least_at_which_no_bank_is_held_twice(layers: Held) 
     found = interval(starts, ends, [np.array(banks) for _, _, banks in layers])
     assert possible(layers, found)
     assert not any(possible(layers, distance) for distance in range(1, found))
+
+
+def by_all_pairs(layers: Held) -> int:
+    """The least interval past all gaps that any two layers of a bank rule out."""
+    pairs = [
+        (max(one[0], other[0]) - min(one[1], other[1]), max(one[1], other[1]) - min(one[0], other[0]))
+        for one, other in itertools.combinations(layers, 2)
+        if set(one[2]) & set(other[2])
+    ]
+    banks = {bank for _, _, own in layers for bank in own}
+    found = max(sum(end - start for start, end, own in layers if bank in own) for bank in banks)
+    while late := [(high, k) for low, high in pairs if (k := low // found + 1) * found < high]:
+        found = max(-(-high // k) for high, k in late)
+    return found
+
+
+@given(held(most=40, longest=10**9))
+def test_long_queues_and_times(layers: Held) -> None:
+    starts, ends = [start for start, _, _ in layers], [end for _, end, _ in layers]
+    assert interval(starts, ends, [np.array(banks) for _, _, banks in layers]) == by_all_pairs(layers)
 
 
 def test_a_bank_of_one_layer_is_free_when_that_ends() -> None:

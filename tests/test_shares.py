@@ -131,9 +131,13 @@ def test_times_that_are_kept_over_many_changes_stay_right(seed: int) -> None:
 def test_layers_stand_in_line_by_their_starts_after_their_producers(seed: int) -> None:
     problem, _, plan = small(seed)
     line = by_start(problem, plan)
-    assert sorted(line) == list(range(len(problem.layers)))
+    waiting = sorted(problem.network.topological, key=lambda i: plan.timeline.layers[i].start)
     for place, i in enumerate(line):
-        assert set(problem.network.producers[i]) <= set(line[:place])
+        # The first of those that are left of which all producers stand before it.
+        able = (j for j in waiting if set(problem.network.producers[j]) <= set(line[:place]))
+        assert next(able) == i
+        waiting.remove(i)
+    assert not waiting
 
 
 @given(st.integers(0, 10**6))

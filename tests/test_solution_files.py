@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
+import random
 import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
+from generators import draw_instance
 from typer.testing import CliRunner
 
 from cli.main import app, run
@@ -18,10 +22,11 @@ from hw.library import load_hardware
 from models.library import load_network
 from overlapim_files import InputError, dump
 from solver.schedule.transform import remap
-from solver.solution import Solution, from_plan, read_verified, recompute
+from solver.solution import Solution, check_holders, from_plan, read_verified, recompute
 from solver.solve import solve
 from solver.stop import Stop
 from solver.timing.problem import Problem
+from solver.timing.timeline import evaluate
 
 Tree = dict[str, Any]
 
@@ -210,3 +215,30 @@ def test_with_reloaded_weights_a_bank_needs_rows_for_one_layer_at_a_time(tmp_pat
     shared = tight.model_copy(update={"hardware": tight.hardware.with_weights("shared")})
     with pytest.raises(InputError, match=r"rows, \d+ more than it has"):
         recompute(shared)
+
+
+@pytest.mark.parametrize("seed", range(200))
+def test_banks_that_are_held_twice_or_overfull_are_found(seed: int) -> None:
+    """Whatever banks layers are given, the first one that cannot serve its layers is named."""
+    rng = random.Random(seed)
+    drawn = draw_instance(rng, rng.randint(1, 5))
+    weights = rng.choice(("static", "shared", "reload"))
+    problem = Problem(drawn.network, drawn.hardware.with_weights(weights))
+    profiles = [problem.profile(i, mapping) for i, mapping in enumerate(drawn.mappings)]
+    timeline = evaluate(problem, profiles, [rng.randrange(1 + 9 ** rng.randint(0, 4)) for _ in profiles])
+    count = rng.choice((8, 40))
+    banks = [np.array(rng.sample(range(count), rng.randint(1, 4))) for _ in profiles]
+
+    def faulty(bank: int) -> bool:
+        held = [(x.start, x.end) for x, own in zip(timeline.layers, banks, strict=True) if bank in own]
+        rows = sum(p.rows for p, own in zip(profiles, banks, strict=True) if bank in own)
+        at_a_time = any(a < d and c < b for (a, b), (c, d) in itertools.combinations(held, 2))
+        static = weights == "static" and len(held) > 1
+        return at_a_time or static or (weights != "reload" and rows > problem.hardware.rows_per_bank)
+
+    wrong = [bank for bank in range(count) if faulty(bank)]
+    if wrong:
+        with pytest.raises(InputError, match=f"^bank {wrong[0]}[ :]"):
+            check_holders(problem, timeline, banks)
+    else:
+        check_holders(problem, timeline, banks)

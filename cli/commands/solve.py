@@ -57,6 +57,9 @@ MAX_INFERENCES = 2**40
 MARGIN = 0.5
 """Seconds of the time limit that are kept for the last check, the table and the files."""
 
+LAYER_MARGIN = 0.002
+"""The same for each layer; most of it is the check."""
+
 
 class SolveCommand(TyperCommand):
     """Names the methods in its help; they are looked up only then, because that imports the solver."""
@@ -264,7 +267,9 @@ def solve_command(
         wish = Wish(objective, inferences, latency_at_most, interval_at_most, energy_at_most)
         task = _task(load, hw, weights, method, strategy, warm_start, seed, processes, wish)
         stop = replace(
-            _time_limit(deterministic, time_limit, interrupt, context.obj), gap=gap, patience=patience
+            _time_limit(deterministic, time_limit, len(task.network.layers), interrupt, context.obj),
+            gap=gap,
+            patience=patience,
         )
         limit = None if deterministic else time_limit
         _solve(task, stop, limit, out, interrupt)
@@ -301,12 +306,15 @@ def _task(
     return Task(loaded, chip, method or DEFAULT_METHOD, plan, seed, workers, wish.on(chip), tuning)
 
 
-def _time_limit(deterministic: bool, seconds: float, interrupt: Interrupt, started: float) -> Stop:
+def _time_limit(
+    deterministic: bool, seconds: float, layers: int, interrupt: Interrupt, started: float
+) -> Stop:
     from solver.stop import Stop
 
     if deterministic:
         return Stop.deterministic(seconds, interrupt, started)
-    return Stop(seconds=max(seconds - MARGIN, 0.0), interrupt=interrupt, started=started)
+    margin = MARGIN + layers * LAYER_MARGIN
+    return Stop(seconds=max(seconds - margin, 0.0), interrupt=interrupt, started=started)
 
 
 def _solve(task: Task, stop: Stop, limit: float | None, out: Path | None, interrupt: Interrupt) -> None:

@@ -22,6 +22,7 @@ using Array = py::array_t<Int, py::array::c_style>;
 constexpr Int INFINITE = Int(1) << 60;  // solver.timing.infinity
 constexpr Int LARGEST = Int(1) << 56;   // of counts and costs within a layer; below MAX_LATENCY of solver.timing.profile
 constexpr int DIMS = 8, OUTPUTS = 5;
+constexpr const char *DIM_NAMES = "NGKPQCRS";
 
 enum Kind : std::uint8_t { TEMPORAL, CHANNEL, BANK, COLUMN };
 
@@ -37,6 +38,8 @@ inline Int times(Int a, Int b) { return checked(Wide(a) * b); }
 
 inline Int ceil_div(Wide a, Wide b) { return checked((a + b - 1) / b); }
 
+inline Int ceil_div(Int a, Int b) { return (a + b - 1) / b; }
+
 struct Loop {
     std::uint8_t dim;
     Kind kind;
@@ -50,8 +53,7 @@ inline Loops loops_of(py::handle given) {
     static const std::array<std::int8_t, 128> dims = [] {
         std::array<std::int8_t, 128> found{};
         found.fill(-1);
-        const char *names = "NGKPQCRS";
-        for (std::int8_t i = 0; i < DIMS; ++i) found[std::size_t(names[i])] = i;
+        for (std::int8_t i = 0; i < DIMS; ++i) found[std::size_t(DIM_NAMES[i])] = i;
         return found;
     }();
     Loops loops;

@@ -1,9 +1,12 @@
 // The compiled core: what searches do most often. Each function has a twin in Python, which is its specification
 // and answers in its place where None is returned, for numbers that do not fit into 64 bits.
 
+#include "bins.hpp"
+#include "ledger.hpp"
 #include "moves.hpp"
 #include "records.hpp"
 #include "waiting.hpp"
+#include "ways.hpp"
 
 namespace core {
 namespace {
@@ -96,21 +99,28 @@ std::optional<bool> valid_mapping(const Layer &layer, const py::tuple &loops, st
     }
 }
 
-// The loops and the load depth of a changed mapping made whole, None if it is not valid; False for what Python has
-// to compute. `made` makes a loop.
-py::object settle(const Layer &layer, const py::tuple &loops, std::optional<Int> load, const py::object &made) {
+// Loops as `Loop` of Python has them, which is `made`: a tuple with names.
+py::tuple named(const Loops &loops, const py::object &made) {
     // Never destroyed: the interpreter ends before static objects do.
     static const auto &dims = *new std::array<py::str, DIMS>{"N", "G", "K", "P", "Q", "C", "R", "S"};
     static const auto &kinds = *new std::array<py::str, 4>{"temporal", "channel", "bank", "column"};
+    auto *type = reinterpret_cast<PyTypeObject *>(made.ptr());
+    py::tuple result(loops.size());
+    for (std::size_t i = 0; i < loops.size(); ++i) {
+        const Loop &loop = loops[i];
+        const py::tuple parts = py::make_tuple(py::make_tuple(dims[loop.dim], loop.bound, kinds[loop.kind]));
+        result[i] = py::reinterpret_steal<py::object>(PyTuple_Type.tp_new(type, parts.ptr(), nullptr));
+    }
+    return result;
+}
+
+// The loops and the load depth of a changed mapping made whole, None if it is not valid; False for what Python has
+// to compute. `made` is the type of a loop.
+py::object settle(const Layer &layer, const py::tuple &loops, std::optional<Int> load, const py::object &made) {
     try {
         const auto found = settled(layer, loops_of(loops), load);
         if (!found) return py::none();
-        py::tuple result(found->loops.size());
-        for (std::size_t i = 0; i < found->loops.size(); ++i) {
-            const Loop &loop = found->loops[i];
-            result[i] = made(dims[loop.dim], loop.bound, kinds[loop.kind]);
-        }
-        return py::make_tuple(result, found->load);
+        return py::make_tuple(named(found->loops, made), found->load);
     } catch (const Unsuited &) {
         return py::bool_(false);
     }
@@ -208,11 +218,41 @@ py::tuple evaluate(
     return result;
 }
 
-std::shared_ptr<Times> postponed(const Times &times, Int release) {
-    auto later = std::make_shared<Times>(times);
-    later->release = release;
-    merge(*later);
-    return later;
+// The times and banks of all layers, placed one after the other; None if the rows do not fit together. So many layers
+// that choose first have those of a plan that is given.
+py::object overlapped(
+    const Network &network, const std::vector<py::object> &profiles, const std::vector<std::shared_ptr<Profile>> &own,
+    const std::vector<int> &priority, const std::vector<bool> &punctual, const OldTimes &previous,
+    const std::vector<py::object> &old_banks, std::size_t kept, const std::tuple<Int, Int, Int, bool> &chip) {
+    const auto [channels, banks_per_channel, rows_per_bank, keeps] = chip;
+    Ledger ledger({channels, banks_per_channel, rows_per_bank, keeps});
+    std::vector<TimesPointer> done(profiles.size()), sources, before;
+    py::tuple all_times(profiles.size()), all_banks(profiles.size());
+    for (std::size_t turn = 0; turn < priority.size(); ++turn) {
+        const auto i = std::size_t(priority[turn]);
+        const TimesPointer old = previous ? (*previous)[i] : nullptr;
+        if (turn < kept) {
+            done[i] = old;
+            all_banks[i] = old_banks[i];
+            const Array given = old_banks[i].cast<Array>();
+            ledger.hold(*old->own, old->start, old->end, Ints(given.data(), given.data() + given.size()));
+        } else {
+            sources.clear();
+            before.clear();
+            for (const auto &source : network.sources[i]) {
+                sources.push_back(done[std::size_t(source.producer)]);
+                before.push_back(previous ? (*previous)[std::size_t(source.producer)] : nullptr);
+            }
+            const auto natural = run(network, int(i), profiles[i], own[i], 0, sources, old, before);
+            auto placed = place(ledger, natural, punctual[i], old);
+            if (!placed) return py::none();
+            done[i] = placed->times;
+            all_banks[i] = array_of(placed->banks);
+            ledger.hold(*own[i], done[i]->start, done[i]->end, placed->banks);
+        }
+        all_times[i] = done[i];
+    }
+    return py::make_tuple(all_times, all_banks);
 }
 
 Array delay_at(const Times &times, const Array &ideal) {
@@ -244,13 +284,63 @@ std::optional<int> binding_producer(const Times &times) {
     return std::nullopt;
 }
 
+// The bins of each of some items, in turn; None if one finds none.
+std::optional<std::vector<Array>> first_fit(
+    Int groups, Int width, Int capacity, const std::vector<std::tuple<Int, Int, Int>> &items, Int sign) {
+    Room room(groups, width, capacity);
+    std::vector<Array> places;
+    for (const auto &[item_groups, bins, size] : items) {
+        const auto place = room.take({item_groups, bins, size}, sign);
+        if (!place) return std::nullopt;
+        places.push_back(array_of(*place));
+    }
+    return places;
+}
+
+Order order_of(const std::vector<std::string> &names) {
+    Order order;
+    for (const auto &name : names) order.push_back(int(std::string_view(DIM_NAMES).find(name)));
+    return order;
+}
+
+std::vector<Order> orders_of(const std::vector<std::vector<std::string>> &names) {
+    std::vector<Order> orders;
+    for (const auto &own : names) orders.push_back(order_of(own));
+    return orders;
+}
+
+// Ways to fill columns, shape (dims that are given options, ways).
+Array fillings(const std::vector<Ints> &options, Int columns, const std::vector<double> &reachable, double target) {
+    const auto ways = filled(options, columns, reachable, target);
+    const std::size_t count = ways.empty() ? 1 : ways[0].size();
+    Array result({ways.size(), count});
+    Int *next = result.mutable_data();
+    for (const auto &own : ways) next = std::copy(own.begin(), own.end(), next);
+    return result;
+}
+
+// The mappings with few steps on any of some (channel bounds, bank bounds, ways to fill the columns); None for what
+// Python has to compute.
+std::optional<Batch> batch_of(
+    const std::shared_ptr<Layer> &layer, const std::vector<std::tuple<Bounds, Bounds, Array>> &given,
+    double most_steps) {
+    try {
+        Ways ways(*layer, most_steps);
+        for (const auto &[channel, bank, columns] : given)
+            ways.add({channel, bank, columns.data(), std::size_t(columns.shape(1))});
+        return std::move(ways).batch(layer);
+    } catch (const Unsuited &) {
+        return std::nullopt;
+    }
+}
+
 }  // namespace
 }  // namespace core
 
 PYBIND11_MODULE(native, module) {
     using namespace core;
     module.doc() = "The compiled core; see solver.core.";
-    py::class_<Layer>(module, "Layer").def(py::init(&layer_of));
+    py::class_<Layer, std::shared_ptr<Layer>>(module, "Layer").def(py::init(&layer_of));
     py::class_<Edge, std::shared_ptr<Edge>>(module, "Edge").def(py::init(&edge_of));
     py::class_<Profile, std::shared_ptr<Profile>>(module, "Profile");
     py::class_<Wait, std::shared_ptr<Wait>>(module, "Wait")
@@ -276,14 +366,34 @@ PYBIND11_MODULE(native, module) {
         .def("order_under", [](const Times &, const py::object &) { return py::none(); })
         .def("block_starts", &block_starts)
         .def("delay_at", &delay_at)
-        .def("postponed", &postponed);
+        .def("postponed", [](const Times &times, Int release) { return postponed(times, release); });
     py::class_<Network, std::shared_ptr<Network>>(module, "Network")
         .def(py::init(&network_of))
         .def("next_layer", &next_layer)
-        .def("evaluate", &evaluate);
+        .def("evaluate", &evaluate)
+        .def("overlapped", &overlapped);
     py::class_<Remaining>(module, "Remaining")
         .def(py::init<std::shared_ptr<Network>, std::vector<TimesPointer>, const Remaining *>())
         .def("through", &Remaining::through);
+    using Names = std::vector<std::string>;
+    py::class_<Batch>(module, "Batch")
+        .def_property_readonly("count", &Batch::count)
+        .def(
+            "fastest",
+            [](const Batch &batch, const std::vector<Names> &orders, std::size_t most) {
+                return batch.fastest(orders_of(orders), most);
+            })
+        .def(
+            "streaming",
+            [](const Batch &batch, const std::vector<Names> &orders, double slowest, double finer) {
+                return batch.streaming(orders_of(orders), slowest, finer);
+            })
+        .def("loops", [](const Batch &batch, std::size_t i, const Names &order, const py::object &made) {
+            return named(batch.loops(i, order_of(order)), made);
+        });
+    module.def("first_fit", &first_fit);
+    module.def("fillings", &fillings);
+    module.def("batch", &batch_of);
     module.def("same", &same);
     module.def("clear", [] { known_records().clear(); });
     module.def("valid", &valid_mapping);

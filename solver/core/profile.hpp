@@ -26,7 +26,7 @@ struct Profile {
     std::array<std::vector<Digit>, DIMS> digits;  // outermost first
     std::vector<int> dims;                        // of the block loops
     Ints shape, weights;                          // of the block loops; of all temporal loops
-    Int banks, rows, load, drain, open, t_in, t_out, t_open, t_weights, lead, total, finish_base, last_finish;
+    Int channels, banks, rows, load, drain, open, t_in, t_out, t_open, t_weights, lead, total, finish_base, last_finish;
 };
 
 inline Int halvings(Int n) {
@@ -139,6 +139,7 @@ inline std::shared_ptr<Profile> profile(const Layer &layer, const Loops &loops, 
     }
     const Tiles tile = tiles(layer, loops, load);
     p.bounds = layer.bounds;
+    p.channels = channels;
     p.banks = times(channels, banks_per_channel);
     p.rows = tile.rows(layer);
     p.load = load;

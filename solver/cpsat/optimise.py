@@ -187,7 +187,7 @@ class _Search:
 
     def learn(self, model: Model, held: Sequence[BankVariables] | None, proposal: Proposal) -> None:
         """Evaluate what the model proposes and keep what it has overlooked."""
-        known = assess(self.problem, proposal, self.params)
+        known = assess(self.problem, proposal, self.params, self.stop)
         if known.misfit:
             self.misfits.append(proposal.choice)
         if known.plan is not None:

@@ -9,7 +9,8 @@ import numpy as np
 from solver.cpsat.packing import packed
 from solver.maxplus.candidates import Candidate
 from solver.params import ModelParams
-from solver.schedule.plan import Plan, overlap_shared
+from solver.schedule.plan import Plan, in_order, overlap_shared
+from solver.stop import Stop
 from solver.timing.problem import Problem
 from solver.timing.profile import Profile
 from solver.timing.timeline import Orders, Timeline, evaluate
@@ -60,24 +61,24 @@ class Assessment:
     misfit: bool
 
 
-def assess(problem: Problem, proposal: Proposal, params: ModelParams) -> Assessment:
-    """Evaluate a proposal exactly."""
+def assess(problem: Problem, proposal: Proposal, params: ModelParams, stop: Stop) -> Assessment:
+    """Evaluate a proposal exactly; when it is time to stop, whether there are banks for it stays open."""
     if problem.objective.streams:
-        return _as_begun(problem, proposal, params)
+        return _as_begun(problem, proposal, params, stop)
     if problem.hardware.weights == "static":
         timeline = evaluate(problem, proposal.profiles, [0] * len(proposal.choice), proposal.orders)
-        banks, misfit = packed(problem.hardware, proposal.profiles, params)
+        banks, misfit = packed(problem.hardware, proposal.profiles, params, stop)
         return Assessment(None if banks is None else Plan(timeline, tuple(banks)), timeline, misfit)
     plan = _on_banks(problem, proposal) if proposal.banks else _placed(problem, proposal)
     return Assessment(plan, None if plan is None else plan.timeline, False)
 
 
-def _as_begun(problem: Problem, proposal: Proposal, params: ModelParams) -> Assessment:
+def _as_begun(problem: Problem, proposal: Proposal, params: ModelParams, stop: Stop) -> Assessment:
     """Run layers from when the proposal begins them; if that keeps to its ends, their banks are free then."""
     releases = [max(0, t - p.lead) for t, p in zip(proposal.starts, proposal.profiles, strict=True)]
     timeline = evaluate(problem, proposal.profiles, releases, proposal.orders)
     if problem.hardware.weights == "static":
-        banks, misfit = packed(problem.hardware, proposal.profiles, params)
+        banks, misfit = packed(problem.hardware, proposal.profiles, params, stop)
         return Assessment(None if banks is None else Plan(timeline, tuple(banks)), timeline, misfit)
     if not proposal.banks:
         return Assessment(_placed(problem, proposal), timeline, False)
@@ -107,10 +108,6 @@ def _placed(problem: Problem, proposal: Proposal) -> Plan | None:
     """Place the layers one after the other, those that the model starts first before the others."""
     if any(candidate.blocks for candidate in proposal.choice):
         return None
-    order: list[int] = []
-    left = set(range(len(proposal.choice)))
-    while left:
-        ready = [i for i in left if left.isdisjoint(problem.network.producers[i])]
-        order.append(min(ready, key=lambda i: (proposal.starts[i], i)))
-        left.remove(order[-1])
+    by_start = sorted(range(len(proposal.choice)), key=proposal.starts.__getitem__)
+    order = in_order(problem, {layer: place for place, layer in enumerate(by_start)})
     return overlap_shared(problem, proposal.profiles, order, frozenset(order))

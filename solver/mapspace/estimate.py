@@ -1,4 +1,4 @@
-"""The own latency of many mappings of a layer at once, to rank them before they are profiled.
+"""The own latency of many mappings of a layer at once, and which of them are worth a profile.
 
 As in `solver.timing.profile`, but input tiles are counted from the widths of the dims alone: padding, idle
 lanes and gaps between the coordinates of several dims are read too.
@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from hw.hardware import Hardware
 from models.network import DIMS, OUTPUT_DIMS, Dim, Layer, Operand
-from solver.timing.mapping import WEIGHT_DIMS
+from solver.timing.mapping import WEIGHT_DIMS, Kind, Loop
 from solver.timing.validity import least_rows
 
 Ints = npt.NDArray[np.int64]
@@ -35,7 +35,10 @@ def _halvings(widths: Ints) -> Ints:
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """Many mappings of one layer: the bound of each dim's loop of each kind; shapes (dims, mappings)."""
+    """Many mappings of one layer: the bound of each dim's loop of each kind; shapes (dims, mappings).
+
+    The compiled core has batches of its own that choose the same (`solver/core/ways.hpp`).
+    """
 
     layer: Layer
     hardware: Hardware
@@ -43,6 +46,11 @@ class Batch:
     bank: Ints
     column: Ints
     temporal: Ints
+
+    @property
+    def count(self) -> int:
+        """Number of mappings."""
+        return len(self.temporal[0])
 
     @cached_property
     def rows(self) -> Ints:
@@ -137,3 +145,59 @@ class Batch:
         drain, reload = self.drain
         time = reached * self.hardware.mac_cycles + loads * self.load + self._opens(order)
         return np.asarray(time + drains * (drain + reloads * reload), np.int64)
+
+    def fastest(self, orders: Sequence[Sequence[Dim]], most: int) -> tuple[list[int], list[int]]:
+        """Return the so many fastest mappings in the better one of some orders of the temporal loops.
+
+        Returns
+        -------
+        These, the fastest first, and those that need fewer rows than any faster one, the fewest first.
+        """
+        by_total = np.argsort(np.min([self.total(order) for order in orders], axis=0), kind="stable")
+        least = np.minimum.accumulate(self.rows[by_total])
+        frugal = by_total[np.unique(least, return_index=True)[1]]
+        return by_total[:most].tolist(), frugal.tolist()
+
+    def streaming(
+        self, orders: Sequence[Sequence[Dim]], slowest: float, finer: float
+    ) -> list[tuple[int, int]]:
+        """Return the fastest (mapping, place of its order) for each number of steps along rows and columns.
+
+        Parameters
+        ----------
+        slowest : of the cycles of the fastest one, those that are returned take so many times at most.
+        finer : left out are those for which a faster one makes as many steps along both, up to this factor.
+        """
+        rows, columns = self.temporal[DIMS.index("P")], self.temporal[DIMS.index("Q")]
+        totals = np.array([self.total(order) for order in orders])
+        total = totals.min(axis=0)
+        by_total = np.argsort(total, kind="stable")
+        by_total = by_total[total[by_total] <= slowest * total[by_total[0]]]
+        steps = rows[by_total] * (columns.max() + 1) + columns[by_total]
+        found: list[tuple[int, int]] = []
+        chosen: list[tuple[int, int]] = []
+        for i in by_total[np.sort(np.unique(steps, return_index=True)[1])].tolist():
+            p, q = int(rows[i]), int(columns[i])
+            if not any(finer * a >= p and finer * b >= q for a, b in found):
+                found.append((p, q))
+                chosen.append((i, int(totals[:, i].argmin())))
+        return chosen
+
+    def loops(self, i: int, order: Sequence[Dim], made: type[Loop] = Loop) -> tuple[Loop, ...]:
+        """Return the loops of mapping number `i`: the temporal ones outermost, in the given order.
+
+        Parameters
+        ----------
+        made : what a loop is; the compiled core has to be told.
+        """
+        temporal = dict(zip(DIMS, self.temporal[:, i].tolist(), strict=True))
+        loops = [made(dim, temporal[dim], "temporal") for dim in order if temporal[dim] > 1]
+        kinds: list[tuple[Kind, Ints]] = [
+            ("channel", self.channel),
+            ("bank", self.bank),
+            ("column", self.column),
+        ]
+        for kind, bounds in kinds:
+            used = zip(DIMS, bounds[:, i].tolist(), strict=True)
+            loops += [made(dim, bound, kind) for dim, bound in used if bound > 1]
+        return tuple(loops)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import NamedTuple
 
 from hw.hardware import Hardware
@@ -52,7 +51,7 @@ def coarser_loads(profile: Profile, hardware: Hardware) -> Iterator[Mapping]:
     inside = [pair for pair in better if pair[1] >= profile.depth]
     depths = {min(pairs)[1] for pairs in (better, inside) if pairs}
     for depth in sorted(depths):
-        yield replace(profile.mapping, load=depth)
+        yield Mapping(profile.mapping.loops, depth)
     yield from _in_turns(profile, hardware, costs)
 
 

@@ -21,20 +21,22 @@ import numpy as np
 
 from hw.hardware import Hardware, Level
 from models.network import DIMS, OUTPUT_DIMS, REDUCTION_DIMS, Dim, Layer
+from solver import core
+from solver.core.compiled import compiled_layer
 from solver.mapspace.estimate import WEIGHT_POSITIONS, Batch, Ints, ceil_divide
 from solver.mapspace.loads import coarser_loads, worth_a_look
 from solver.mapspace.rows import with_full_rows
 from solver.params import PoolParams
 from solver.stop import Stop
 from solver.timing.infinity import INFINITY
-from solver.timing.mapping import Kind, Loop, Mapping
+from solver.timing.mapping import Loop, Mapping
 from solver.timing.problem import Problem
 from solver.timing.profile import Profile
 
 BankShape = tuple[int, int]
 """Channels, and banks in each of them."""
 
-POSITIONS = ("P", "Q")
+POSITIONS: tuple[Dim, Dim] = ("P", "Q")
 INNER_ORDERS: tuple[tuple[Dim, ...], ...] = (("K", "C", "R", "S"), ("C", "R", "S", "K"))
 
 
@@ -86,17 +88,7 @@ def temporal_orders(layer: Layer) -> list[tuple[Dim, ...]]:
 
 def build_mapping(batch: Batch, i: int, order: tuple[Dim, ...]) -> Mapping:
     """Return a batch's mapping number `i`: temporal loops outermost, in the given order."""
-    temporal = dict(zip(DIMS, batch.temporal[:, i].tolist(), strict=True))
-    loops = [Loop(dim, temporal[dim], "temporal") for dim in order if temporal[dim] > 1]
-    kinds: list[tuple[Kind, Ints]] = [
-        ("channel", batch.channel),
-        ("bank", batch.bank),
-        ("column", batch.column),
-    ]
-    for kind, bounds in kinds:
-        used = zip(DIMS, bounds[:, i].tolist(), strict=True)
-        loops += [Loop(dim, bound, kind) for dim, bound in used if bound > 1]
-    return Mapping(tuple(loops))
+    return Mapping(batch.loops(i, order, Loop))
 
 
 @lru_cache(maxsize=2**10)
@@ -163,6 +155,7 @@ def useful_widths(bound: int) -> list[int]:
     return useful[::-1]
 
 
+@lru_cache(maxsize=2**12)
 def _options(bound: int, most: int) -> list[int]:
     """Return the widths of a dim that save a step, thinned to about `most`, from 1 to the bound."""
     useful = useful_widths(bound)
@@ -181,25 +174,40 @@ def _column_choices(work: tuple[int, ...], columns: int, count: int) -> Ints:
     most = max(6, int(count ** (1 / max(len(active), 1))))
     reachable = np.append(np.cumprod(np.minimum(bounds, columns)[::-1].astype(float))[::-1], 1.0)
     target = min(columns, reachable[0]) / 2
+    options = [[n for n in _options(work[i], 2 * most) if n <= columns] for i in active]
+    choices = _filled(options, columns, reachable[[0, *(i + 1 for i in active)]].tolist(), target)
+    whole = np.ones((len(work), choices.shape[1]), np.int64)
+    whole[active] = choices
+    return whole
+
+
+def _filled(options: list[list[int]], columns: int, reachable: list[float], target: float) -> Ints:
+    """Return ways to choose an option for each dim; shape (dims, ways).
+
+    Parameters
+    ----------
+    columns : the options of a way multiply to at most so many.
+    reachable : what the options before each dim need to be multiplied by to be the most that can be filled.
+    target : columns that are filled at least.
+    """
+    if core.native is not None:
+        return np.asarray(core.native.fillings(options, columns, reachable, target))
     ways: list[Ints] = []
     filled = np.ones(1, np.int64)
-    for i in active:
-        options = np.array([n for n in _options(work[i], 2 * most) if n <= columns], np.int64)
-        product = filled[:, None] * options
-        rows, picks = np.nonzero((product <= columns) & (product * reachable[i + 1] >= target))
-        ways = [*(way[rows] for way in ways), options[picks]]
+    for place, own in enumerate(options):
+        widths = np.array(own, np.int64)
+        product = filled[:, None] * widths
+        rows, picks = np.nonzero((product <= columns) & (product * reachable[place + 1] >= target))
+        ways = [*(way[rows] for way in ways), widths[picks]]
         filled = product[rows, picks]
-    choices = np.ones((len(work), len(filled)), np.int64)
-    for i, way in zip(active, ways, strict=True):
-        choices[i] = way
-    return choices
+    return np.array(ways).reshape(len(options), len(filled))
 
 
 def _ways(layer: Layer, hardware: Hardware, shape: BankShape, params: PoolParams) -> Batch | None:
     """Return the mappings with few steps on at most `shape` of banks; None if none fits."""
     arrays = list(_arrays(np.array(layer.bounds), hardware, shape, params))
     batches = (_batch(layer, hardware, own, most, params) for most in _lanes(hardware) for own in arrays)
-    return next((batch for batch in batches if batch.temporal.size), None)
+    return next((batch for batch in batches if batch.count), None)
 
 
 def _lanes(hardware: Hardware) -> list[int]:
@@ -217,19 +225,38 @@ def _batch(
 ) -> Batch:
     """Return the mappings with few steps and few enough rows on any of some arrays of banks."""
     bounds = np.array(layer.bounds, np.int64)
-    needed = bounds[:, None]
+    filled: list[tuple[Ints, Ints, Ints]] = []
+    for channel, bank in arrays:
+        work = _over(ceil_divide(bounds, channel * bank), hardware, "column")
+        filled.append((channel, bank, _column_choices(tuple(work.tolist()), columns, params.column_options)))
+    if core.native is not None:
+        compiled = compiled_layer(core.native, layer, hardware)
+        found: Batch | None = core.native.batch(compiled, filled, params.most_steps)
+        if found is not None:
+            return found
+    return _with_few_steps(layer, hardware, filled, params.most_steps)
+
+
+def _with_few_steps(
+    layer: Layer, hardware: Hardware, filled: Sequence[tuple[Ints, Ints, Ints]], most_steps: float
+) -> Batch:
+    """Return those that take at most so many times the fewest steps.
+
+    Parameters
+    ----------
+    filled : (channel bounds, bank bounds, ways to fill the columns) of each array.
+    """
+    needed = np.array(layer.bounds, np.int64)[:, None]
     parts: list[tuple[Ints, Ints, Ints, Ints]] = []
     fewest = INFINITY
-    for channel, bank in arrays:
+    for channel, bank, column in filled:
         array = (channel * bank)[:, None]
-        work = _over(ceil_divide(bounds, channel * bank), hardware, "column")
-        column = _column_choices(tuple(work.tolist()), columns, params.column_options)
         temporal = ceil_divide(needed, array * column)
         steps = temporal.prod(axis=0)
         whole = np.ones_like(array)
         fits = Batch(layer, hardware, whole, array, column, temporal).fits
         fewest = min(fewest, steps[fits].min(initial=INFINITY))
-        temporal = temporal[:, fits & (steps <= params.most_steps * fewest)]
+        temporal = temporal[:, fits & (steps <= most_steps * fewest)]
         # The smallest bounds that still cover, so that the mapping is valid.
         column = ceil_divide(needed, temporal * array)
         banks = ceil_divide(needed, temporal * column * channel[:, None])
@@ -245,11 +272,7 @@ def pool_mappings(
     if batch is None:
         return
     orders = temporal_orders(layer)
-    total = np.min([batch.total(order) for order in orders[:2]], axis=0)
-    by_total = np.argsort(total, kind="stable")
-    best = by_total[: params.splits].tolist()
-    least = np.minimum.accumulate(batch.rows[by_total])
-    frugal = by_total[np.unique(least, return_index=True)[1]].tolist()
+    best, frugal = batch.fastest(orders[:2], params.splits)
     ways = itertools.chain(
         ((i, order) for i in best for order in orders),
         ((i, order) for i in frugal for order in orders[:2]),
@@ -278,20 +301,10 @@ def _streaming(batch: Batch, params: PoolParams) -> Iterator[tuple[int, tuple[Di
 
     Left out are those for which a faster one makes about as many steps along both.
     """
-    rows, columns = batch.temporal[DIMS.index("P")], batch.temporal[DIMS.index("Q")]
-    for axes in (("P", "Q"), ("Q", "P")):
-        orders = [("N", "G", *axes, *inner) for inner in INNER_ORDERS]
-        totals = np.array([batch.total(order) for order in orders])
-        total = totals.min(axis=0)
-        by_total = np.argsort(total, kind="stable")
-        by_total = by_total[total[by_total] <= params.slowest * total[by_total[0]]]
-        steps = rows[by_total] * (columns.max() + 1) + columns[by_total]
-        found: list[tuple[int, int]] = []
-        for i in by_total[np.sort(np.unique(steps, return_index=True)[1])].tolist():
-            p, q = int(rows[i]), int(columns[i])
-            if not any(params.finer * a >= p and params.finer * b >= q for a, b in found):
-                found.append((p, q))
-                yield i, orders[totals[:, i].argmin()]
+    for axes in (POSITIONS, POSITIONS[::-1]):
+        orders: list[tuple[Dim, ...]] = [("N", "G", *axes, *inner) for inner in INNER_ORDERS]
+        for i, order in batch.streaming(orders, params.slowest, params.finer):
+            yield i, orders[order]
 
 
 def lag(profile: Profile) -> float:
@@ -321,6 +334,7 @@ class Pools:
     problem: Problem
     params: PoolParams = PoolParams()
     stop: Stop = field(default_factory=Stop)
+    _looks: dict[int, str] = field(default_factory=dict)
     _alike: dict[tuple[str, BankShape, int | None], list[Profile]] = field(default_factory=dict)
     _pools: dict[tuple[int, BankShape], tuple[Profile, ...]] = field(default_factory=dict)
     _close: dict[tuple[int, BankShape], tuple[Profile, ...]] = field(default_factory=dict)
@@ -372,11 +386,16 @@ class Pools:
 
     def _profiles(self, layer: int, shape: BankShape, most: int | None, stop: Stop) -> tuple[Profile, ...]:
         record = self.problem.layers[layer]
-        key = (look(record), shape, most)
+        key = (self._look(layer), shape, most)
         if key not in self._alike:
             profiles = self._made(layer, shape, most, stop)
             self._alike[key] = sorted(profiles, key=lambda p: (p.total, p.banks, p.rows))
-        return tuple([replace(profile, layer=record) for profile in self._alike[key]])
+        return tuple([profile.of(record) for profile in self._alike[key]])
+
+    def _look(self, layer: int) -> str:
+        if layer not in self._looks:
+            self._looks[layer] = look(self.problem.layers[layer])
+        return self._looks[layer]
 
     def _made(self, layer: int, shape: BankShape, most: int | None, stop: Stop) -> list[Profile]:
         """Profile the best so many mappings of a layer, then other loads of those for which they may pay."""

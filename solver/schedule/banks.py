@@ -23,7 +23,7 @@ class Ledger:
 
     For shared weights: a bank is free while no layer holds it, if the rows of all its layers fit together.
     With weights that are loaded anew, the rows of each layer have the whole bank. Sets of banks are integers,
-    bit `i` for bank `i`.
+    bit `i` for bank `i`. The compiled core has a ledger of its own (`solver/core/ledger.hpp`).
     """
 
     def __init__(self, hardware: Hardware) -> None:

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from hw.hardware import Hardware
+from solver import core
 from solver.schedule.banks import Banks
 
 
@@ -133,21 +134,35 @@ def first_fit(bins: Bins, items: Sequence[Item]) -> list[Banks] | None:
     for order in ORDERS:
         layers = sorted(range(len(items)), key=lambda i: order(items[i]))
         for sign in (FULLEST, EMPTIEST):
-            places = _in_order(_Room(bins), items, layers, sign)
+            places = _in_order(bins, items, layers, sign)
             if places is not None:
                 return places
     return None
 
 
-def _in_order(room: _Room, items: Sequence[Item], layers: Sequence[int], sign: int) -> list[Banks] | None:
-    places: dict[int, Banks] = {}
-    for i in layers:
-        place = room.find(items[i], sign)
+def _in_order(bins: Bins, items: Sequence[Item], layers: Sequence[int], sign: int) -> list[Banks] | None:
+    own = [items[i] for i in layers]
+    if core.native is not None:
+        shapes = [(item.groups, item.bins, item.size) for item in own]
+        found = core.native.first_fit(bins.groups, bins.width, bins.capacity, shapes, sign)
+    else:
+        found = _taken_in_turn(_Room(bins), own, sign)
+    if found is None:
+        return None
+    places = dict(zip(layers, found, strict=True))
+    return [places[i] for i in range(len(items))]
+
+
+def _taken_in_turn(room: _Room, items: Sequence[Item], sign: int) -> list[Banks] | None:
+    """Return the bins of each item, those before it having taken theirs; None if one finds none."""
+    places = []
+    for item in items:
+        place = room.find(item, sign)
         if place is None:
             return None
-        room.take(place, items[i].size)
-        places[i] = place
-    return [places[i] for i in range(len(items))]
+        room.take(place, item.size)
+        places.append(place)
+    return places
 
 
 def cheapest_fit(bins: Bins, items: Sequence[Sequence[Item]], prices: Sequence[float]) -> Packed | None:
@@ -162,7 +177,11 @@ def cheapest_fit(bins: Bins, items: Sequence[Sequence[Item]], prices: Sequence[f
     scale = sum(min(item.cost for item in own) for own in items) / bins.area
     found = None
     for price in reversed(prices):
-        chosen = [_cheapest(own, price * scale) for own in items]
+        # Layers that look the same have the same items.
+        cheapest = {
+            id(own): _cheapest(own, price * scale) for own in {id(own): own for own in items}.values()
+        }
+        chosen = [cheapest[id(own)] for own in items]
         places = first_fit(bins, [own[i] for own, i in zip(items, chosen, strict=True)])
         if places is not None:
             found = Packed(tuple(chosen), tuple(places))

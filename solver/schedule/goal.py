@@ -62,9 +62,10 @@ class Goal:
     def cost(self, timeline: Timeline, banks: Sequence[Banks] | None = None) -> float:
         """Return what a search goes by: the value, more if limits are exceeded, a little less if layers end
         earlier."""
-        mean = sum(layer.end for layer in timeline.layers) / len(timeline.layers)
+        ends = [layer.end for layer in timeline.layers]
+        mean = sum(ends) / len(ends)
         if self.objective.plain:
-            return timeline.latency + TIE * mean
+            return max(ends) + TIE * mean
         figures = self.figures(timeline, banks)
         value = self.objective.value(figures)
         if self.objective.measure == "makespan":

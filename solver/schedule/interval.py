@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 from solver.schedule.banks import Banks
-from solver.timing.profile import Cycles
 
 
 def interval(starts: Sequence[int], ends: Sequence[int], banks: Sequence[Banks]) -> int:
@@ -21,14 +21,19 @@ def interval(starts: Sequence[int], ends: Sequence[int], banks: Sequence[Banks])
     ----------
     starts, ends, banks : when each layer holds its banks, and which.
     """
-    low, high = _ruled_out(starts, ends, banks)
-    found = _longest_held(starts, ends, banks)
-    while True:
-        multiple = low // found + 1
-        late = multiple * found < high
-        if not late.any():
-            return found
-        found = int((-(-high[late] // multiple[late])).max())
+    found, count, agreed, row = _longest_held(starts, ends, banks), len(starts), 0, 0
+    order = np.argsort(np.array(starts, np.int64), kind="stable")
+    start, end = np.array(starts, np.int64)[order], np.array(ends, np.int64)[order]
+    sets = _bank_sets([banks[i] for i in order.tolist()])
+    # Each layer with all after it, again and again until none of them objects any more.
+    while agreed < count:
+        others = row + 1 + np.flatnonzero((sets[row + 1 :] & sets[row]).any(axis=1))
+        low, high = start[others] - end[row], end[others] - start[row]
+        agreed += 1
+        while (late := (multiple := low // found + 1) * found < high).any():
+            found, agreed = int((-(-high[late] // multiple[late])).max()), 0
+        row = (row + 1) % count
+    return found
 
 
 def _longest_held(starts: Sequence[int], ends: Sequence[int], banks: Sequence[Banks]) -> int:
@@ -39,15 +44,18 @@ def _longest_held(starts: Sequence[int], ends: Sequence[int], banks: Sequence[Ba
     return max(int(held.max()), 1)
 
 
-def _ruled_out(starts: Sequence[int], ends: Sequence[int], banks: Sequence[Banks]) -> tuple[Cycles, Cycles]:
-    """Return the gaps no multiple of the interval may lie in, both ends of them; shape (pairs of layers,)."""
-    sets = [sum(1 << bank for bank in own.tolist()) for own in banks]
-    first, second = [], []
-    order = sorted(range(len(banks)), key=lambda i: starts[i])
-    for place, i in enumerate(order):
-        for j in order[place + 1 :]:
-            if sets[i] & sets[j]:
-                first.append(i)
-                second.append(j)
-    start, end = np.array(starts, np.int64), np.array(ends, np.int64)
-    return start[second] - end[first], end[second] - start[first]
+def _bank_sets(banks: Sequence[Banks]) -> npt.NDArray[np.uint8]:
+    """Return sets with the same intersections as those of the banks, as bits; shape (layers, bytes).
+
+    Banks that the same layers hold are one bit: there are a few in most plans, of a thousand banks.
+    """
+    classes = np.zeros(max(int(own.max()) for own in banks) + 1, np.int64)
+    for own in banks:
+        classes *= 2
+        classes[own] += 1
+        there = np.bincount(classes) > 0
+        classes = (np.cumsum(there) - 1)[classes]
+    sets = np.zeros((len(banks), int(classes.max()) + 1), np.bool_)
+    for held, own in zip(sets, banks, strict=True):
+        held[classes[own]] = True
+    return np.packbits(sets, axis=1)

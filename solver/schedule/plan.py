@@ -5,12 +5,24 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from heapq import heappop, heappush
 
+from hw.hardware import Hardware
+from solver import core
 from solver.schedule.banks import Banks, Ledger, pack
 from solver.schedule.interval import interval
 from solver.timing.problem import Problem
 from solver.timing.profile import Profile
-from solver.timing.timeline import LayerTimes, Order, Orders, Timeline, evaluate, next_layer, unchanged
+from solver.timing.timeline import (
+    LayerTimes,
+    Order,
+    Orders,
+    Timeline,
+    all_compiled,
+    evaluate,
+    next_layer,
+    unchanged,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,7 +32,7 @@ class Plan:
     timeline: Timeline
     banks: tuple[Banks, ...]
 
-    @property
+    @cached_property
     def latency(self) -> int:
         """Cycles from time 0 to the end of the last layer."""
         return self.timeline.latency
@@ -31,10 +43,10 @@ class Plan:
         layers = self.timeline.layers
         return interval([x.start for x in layers], [x.end for x in layers], self.banks)
 
-    @property
+    @cached_property
     def profiles(self) -> tuple[Profile, ...]:
         """The profile of each layer."""
-        return tuple(layer.profile for layer in self.timeline.layers)
+        return tuple([layer.profile for layer in self.timeline.layers])
 
     @property
     def releases(self) -> tuple[int, ...]:
@@ -60,14 +72,19 @@ def by_start(problem: Problem, plan: Plan) -> tuple[int, ...]:
 
 def in_order(problem: Problem, starts: Mapping[int, int]) -> tuple[int, ...]:
     """Return the layers by their starts, each after its producers."""
-    producers, done = problem.network.producers, set[int]()
-    waiting = sorted(problem.network.topological, key=starts.__getitem__)
+    network = problem.network
+    by_start = sorted(network.topological, key=starts.__getitem__)
+    place = {layer: at for at, layer in enumerate(by_start)}
+    missing = [len(producers) for producers in network.producers]
+    ready = [at for at, layer in enumerate(by_start) if not missing[layer]]
     order: list[int] = []
-    while waiting:
-        ready = next(i for i in waiting if done.issuperset(producers[i]))
-        waiting.remove(ready)
-        done.add(ready)
-        order.append(ready)
+    while ready:
+        layer = by_start[heappop(ready)]
+        order.append(layer)
+        for reader in network.consumers[layer]:
+            missing[reader] -= 1
+            if not missing[reader]:
+                heappush(ready, place[reader])
     return tuple(order)
 
 
@@ -105,10 +122,19 @@ def overlap_shared(
     -------
     None if the rows of the layers do not fit together.
     """
+    before = None if previous is None else previous.timeline
+    if core.native is not None and (before is None or all_compiled(before)):
+        compiled = [profile.compiled for profile in profiles]
+        if None not in compiled:
+            late = [i in punctual for i in range(len(profiles))]
+            old = None if before is None else before.layers, () if previous is None else previous.banks
+            found = problem.compiled.overlapped(
+                profiles, compiled, priority, late, *old, kept, _chip(problem.hardware)
+            )
+            return None if found is None else Plan(Timeline(found[0]), found[1])
     ledger = Ledger(problem.hardware)
     done: dict[int, LayerTimes] = {}
     banks: dict[int, Banks] = {}
-    before = None if previous is None else previous.timeline
     for turn, i in enumerate(priority):
         placed: tuple[LayerTimes, Banks] | None
         if previous is not None and turn < kept:
@@ -120,6 +146,12 @@ def overlap_shared(
         done[i], banks[i] = placed
         ledger.hold(profiles[i], done[i].start, done[i].end, banks[i])
     return assemble(done, banks)
+
+
+def _chip(hardware: Hardware) -> tuple[int, int, int, bool]:
+    """Return what the compiled core has to know to place layers."""
+    keeps = hardware.weights != "reload"
+    return hardware.channels, hardware.banks_per_channel, hardware.rows_per_bank, keeps
 
 
 def place(

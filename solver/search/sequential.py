@@ -123,6 +123,8 @@ def _apart(
     problem: Problem, look: PoolLookup, sizes: Sequence[BankShape], params: SequentialParams
 ) -> Plan | None:
     """Return the plan in which every layer has banks of its own; None if they do not suffice."""
+    if len(problem.layers) > problem.hardware.banks:
+        return None
     options = _options(problem, look, sizes)
     choices = static_choices(options, problem.hardware.banks, params.retreat)
     return _first(problem, choices, apart=True)

@@ -94,7 +94,9 @@ class SharedMoves:
 
     def _planned(self, state: SharedState, changes: dict[int, Profile], since: int) -> SharedState | None:
         """Place the layers from a place in the line of those that choose on; the ones before stay."""
-        profiles = [changes.get(i, profile) for i, profile in enumerate(state.plan.profiles)]
+        profiles = list(state.plan.profiles)
+        for i, profile in changes.items():
+            profiles[i] = profile
         kept = 0 if state.eager else since
         plan = overlap_shared(self.problem, profiles, state.priority, state.punctual, state.plan, kept)
         if plan is not None and state.eager:

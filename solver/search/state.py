@@ -18,7 +18,8 @@ from solver.timing.timeline import Timeline
 def critical_layers(timeline: Timeline) -> list[int]:
     """Return the layers that decide the latency, the last one first: each waited last for the next one."""
     path = []
-    layer: int | None = max(range(len(timeline.layers)), key=lambda i: timeline.layers[i].end)
+    ends = [layer.end for layer in timeline.layers]
+    layer: int | None = ends.index(max(ends))
     while layer is not None:
         path.append(layer)
         layer = timeline.layers[layer].binding_producer

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import astuple, dataclass
+import operator
+from dataclasses import dataclass
 
 from hw.hardware import Energy, Hardware
 from models.network import Layer
@@ -40,11 +41,16 @@ class EnergyParts:
     @property
     def total(self) -> float:
         """The sum of all parts."""
-        return math.fsum(astuple(self))
+        return math.fsum(self._values)
 
     def __add__(self, other: EnergyParts) -> EnergyParts:
         """Return the sums part by part."""
-        return EnergyParts(*(a + b for a, b in zip(astuple(self), astuple(other), strict=True)))
+        return EnergyParts(*map(operator.add, self._values, other._values))
+
+    @property
+    def _values(self) -> tuple[float, ...]:
+        # As `dataclasses.astuple`, without copies of what may lie within.
+        return tuple([getattr(self, name) for name in self.__dataclass_fields__])
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,7 @@ class Mapping:
     load: int | None = None
 
     def __post_init__(self) -> None:
-        if any(loop.bound == 1 for loop in self.loops):
+        if 1 in [bound for _, bound, _ in self.loops]:
             object.__setattr__(self, "loops", tuple(loop for loop in self.loops if loop.bound != 1))
 
     def product(self, kind: Kind, dims: Collection[Dim] = ALL_DIMS) -> int:

@@ -121,6 +121,15 @@ class Profile:
         read = {dim: loops for dim, loops in read.items() if any(place is not None for _, place in loops)}
         return tuple([read.get(dim, ()) for dim in DIMS])
 
+    def of(self, layer: Layer) -> Profile:
+        """Return the profile as that of another layer that looks the same."""
+        if layer is self.layer:
+            return self
+        # As `replace` does, without computing or checking the fields again.
+        twin = object.__new__(Profile)
+        twin.__dict__.update(self.__dict__, layer=layer)
+        return twin
+
     def __getstate__(self) -> dict[str, Any]:
         """Return all but what the compiled core knows: that stays in its process."""
         return {**self.__dict__, "compiled": None}

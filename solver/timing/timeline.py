@@ -114,7 +114,7 @@ class Timeline:
     @property
     def latency(self) -> int:
         """The last end of all layers."""
-        return max(layer.end for layer in self.layers)
+        return max([layer.end for layer in self.layers])
 
 
 def order_allowed(profile: Profile) -> bool:
@@ -272,6 +272,11 @@ def next_layer(
 def _compiled(times: LayerTimes) -> Any:
     """Return the times if they are the compiled core's, None if they are of blocks that are permuted."""
     return times if core.native is not None and type(times) is core.native.Times else None
+
+
+def all_compiled(timeline: Timeline) -> bool:
+    """Whether all times are the compiled core's: no layer has its blocks permuted."""
+    return core.native is not None and {*map(type, timeline.layers)} == {core.native.Times}
 
 
 def unchanged(old: LayerTimes, new: LayerTimes) -> LayerTimes:

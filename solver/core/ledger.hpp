@@ -1,0 +1,151 @@
+// Which layer holds which banks from when to when, and layers placed one after the other: solver.schedule.banks and
+// solver.schedule.plan.
+#pragma once
+
+#include "waiting.hpp"
+
+namespace core {
+
+struct Chip {
+    Int channels, banks_per_channel, rows_per_bank;
+    bool keeps;  // the weights of all layers of a bank
+};
+
+// A set of banks: bit `i` for bank `i`.
+class BankSet {
+   public:
+    BankSet(Int size, bool full) : words_(std::size_t((size + BITS - 1) / BITS + 1), full ? ~Word(0) : 0) {}
+
+    void add(Int bank) { words_[std::size_t(bank / BITS)] |= Word(1) << (bank % BITS); }
+
+    void remove(const BankSet &other) {
+        for (std::size_t i = 0; i < words_.size(); ++i) words_[i] &= ~other.words_[i];
+    }
+
+    Int count(Int first, Int last) const {
+        Int found = 0;
+        for (; first < last; first += BITS) found += __builtin_popcountll(part(first, last));
+        return found;
+    }
+
+    // Appends the first so many from a bank on, of which there are as many before the last.
+    void take(Int first, Int last, Int most, Ints &banks) const {
+        for (; first < last; first += BITS)
+            for (Word left = part(first, last); left; left &= left - 1) {
+                if (!most--) return;
+                banks.push_back(first + __builtin_ctzll(left));
+            }
+    }
+
+   private:
+    using Word = std::uint64_t;
+    static constexpr Int BITS = 64;
+
+    // The bits from the first on, up to 64 of those before the last.
+    Word part(Int first, Int last) const {
+        const std::size_t place = std::size_t(first / BITS);
+        const Int shift = first % BITS;
+        Word bits = words_[place] >> shift;
+        if (shift) bits |= words_[place + 1] << (BITS - shift);
+        return last - first < BITS ? bits & ((Word(1) << (last - first)) - 1) : bits;
+    }
+
+    std::vector<Word> words_;
+};
+
+class Ledger {
+   public:
+    explicit Ledger(const Chip &chip)
+        : chip_(chip),
+          rows_(std::size_t(chip.channels * chip.banks_per_channel), chip.rows_per_bank),
+          fewest_(chip.rows_per_bank) {}
+
+    // The banks that have the rows for a layer, whoever holds them.
+    BankSet roomy(const Profile &profile) const {
+        BankSet roomy(Int(rows_.size()), fewest_ >= profile.rows);
+        if (fewest_ < profile.rows)
+            for (std::size_t bank = 0; bank < rows_.size(); ++bank)
+                if (rows_[bank] >= profile.rows) roomy.add(Int(bank));
+        return roomy;
+    }
+
+    // Banks of the profile's shape, of a set of banks, that are free in [start, end); the fullest channels first.
+    std::optional<Ints> free(const Profile &profile, Int start, Int end, BankSet among) const {
+        for (const auto &held : held_)
+            if (held.start < end && start < held.end) among.remove(held.banks);
+        const Int width = chip_.banks_per_channel, needed = profile.banks / profile.channels;
+        std::vector<std::pair<Int, Int>> fitting;  // free banks, channel
+        for (Int channel = 0; channel < chip_.channels; ++channel) {
+            const Int count = among.count(channel * width, (channel + 1) * width);
+            if (count >= needed) fitting.push_back({count, channel});
+        }
+        if (Int(fitting.size()) < profile.channels) return std::nullopt;
+        std::sort(fitting.begin(), fitting.end());
+        Ints chosen, banks;
+        for (Int i = 0; i < profile.channels; ++i) chosen.push_back(fitting[std::size_t(i)].second);
+        std::sort(chosen.begin(), chosen.end());
+        for (Int channel : chosen) among.take(channel * width, (channel + 1) * width, needed, banks);
+        return banks;
+    }
+
+    void hold(const Profile &profile, Int start, Int end, const Ints &banks) {
+        Held held{start, end, BankSet(Int(rows_.size()), false)};
+        for (Int bank : banks) {
+            held.banks.add(bank);
+            if (!chip_.keeps) continue;
+            rows_[std::size_t(bank)] -= profile.rows;
+            fewest_ = std::min(fewest_, rows_[std::size_t(bank)]);
+        }
+        held_.push_back(std::move(held));
+    }
+
+    // The next time after one at which banks become free; none if there is none.
+    std::optional<Int> next_release(Int time) const {
+        std::optional<Int> next;
+        for (const auto &held : held_)
+            if (held.end > time && (!next || held.end < *next)) next = held.end;
+        return next;
+    }
+
+   private:
+    struct Held {
+        Int start, end;
+        BankSet banks;
+    };
+
+    Chip chip_;
+    Ints rows_;
+    Int fewest_;
+    std::vector<Held> held_;
+};
+
+struct Placed {
+    TimesPointer times;
+    Ints banks;
+};
+
+inline TimesPointer postponed(const Times &times, Int release) {
+    auto later = std::make_shared<Times>(times);
+    later->release = release;
+    merge(*later);
+    return later;
+}
+
+// The earliest release of a layer at which banks are free for as long as it holds them, given when it runs from 0 on;
+// `old` if that is the same.
+inline std::optional<Placed> place(
+    const Ledger &ledger, const TimesPointer &natural, bool punctual, const TimesPointer &old) {
+    const Profile &own = *natural->own;
+    const BankSet roomy = ledger.roomy(own);
+    Int release = punctual ? natural->delays.back() - own.lead : 0;
+    for (Int after = std::max(natural->start, release);;) {
+        const TimesPointer times = postponed(*natural, release);
+        auto banks = ledger.free(own, times->start, times->end, roomy);
+        if (banks) return Placed{old && same(*old, *times) ? old : times, std::move(*banks)};
+        const auto next = ledger.next_release(after);
+        if (!next) return std::nullopt;
+        release = after = *next;
+    }
+}
+
+}  // namespace core
