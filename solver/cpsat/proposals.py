@@ -63,7 +63,7 @@ class Assessment:
 def assess(problem: Problem, proposal: Proposal, params: ModelParams) -> Assessment:
     """Evaluate a proposal exactly."""
     if problem.hardware.weights == "static":
-        timeline = evaluate(problem, proposal.profiles, [0] * len(proposal.choice), proposal.orders)
+        timeline = evaluate(problem, proposal.profiles, problem.earliest, proposal.orders)
         banks, misfit = packed(problem.hardware, proposal.profiles, params)
         return Assessment(None if banks is None else Plan(timeline, tuple(banks)), timeline, misfit)
     plan = _on_banks(problem, proposal) if proposal.banks else _placed(problem, proposal)
@@ -77,10 +77,11 @@ def _on_banks(problem: Problem, proposal: Proposal) -> Plan:
     before: list[list[int]] = [[] for _ in range(count)]
     for place, i in enumerate(sequence):
         before[i] = [j for j in sequence[:place] if not set(proposal.banks[i]).isdisjoint(proposal.banks[j])]
-    releases, timeline = [0] * count, None
+    releases = list(problem.earliest)
     while True:
         timeline = evaluate(problem, proposal.profiles, releases, proposal.orders)
-        later = [max([0, *(timeline.layers[j].end for j in own)]) for own in before]
+        ends = [[timeline.layers[j].end for j in own] for own in before]
+        later = [max([first, *own]) for first, own in zip(problem.earliest, ends, strict=True)]
         if later == releases:
             return Plan(timeline, tuple(np.array(own, np.int64) for own in proposal.banks))
         releases = later

@@ -80,7 +80,7 @@ def overlap_static(
     banks = pack(problem.hardware, profiles)
     if banks is None:
         return None
-    timeline = evaluate(problem, profiles, [0] * len(profiles), previous=previous)
+    timeline = evaluate(problem, profiles, problem.earliest, previous=previous)
     return Plan(timeline, tuple(banks))
 
 
@@ -133,8 +133,8 @@ def place(
     order: Order | None = None,
 ) -> tuple[LayerTimes, Banks] | None:
     """Find the earliest release at which banks are free for as long as the layer holds them."""
-    natural = next_layer(problem, layer, profile, 0, done, order, previous)
-    earliest = natural.last_delay - profile.lead if punctual else 0
+    natural = next_layer(problem, layer, profile, problem.earliest[layer], done, order, previous)
+    earliest = natural.last_delay - profile.lead if punctual else natural.release
     old = None if previous is None else previous.layers[layer]
     roomy = ledger.roomy(profile)
     for release in [earliest, *ledger.releases_after(max(natural.start, earliest))]:
@@ -179,7 +179,7 @@ def in_turn(problem: Problem, profiles: Sequence[Profile], banks: Sequence[Banks
     release = 0
     for i in problem.network.topological:
         inputs = [done[p].end + problem.hardware.cycles.transfer for p in problem.network.producers[i]]
-        release = max([release, *inputs])
+        release = max([release, problem.earliest[i], *inputs])
         done[i] = next_layer(problem, i, profiles[i], release, done)
         release = done[i].end
     return assemble(done, dict(enumerate(banks)))

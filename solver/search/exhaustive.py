@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from overlapim_files import InputError
-from solver.mapspace.pools import BankShape
+from solver.mapspace.arrays import BankShape
 from solver.maxplus.options import layer_options
 from solver.maxplus.response import Response
 from solver.schedule.banks import Banks
@@ -235,7 +235,7 @@ class _Search:
 
     def place_on(self, state: _State, layer: int, table: _Table, arrive: Cycles, banks: Banks) -> None:
         """Place a layer on given banks with every option of a table."""
-        release = int(state.until.ravel()[banks].max())
+        release = max(self.problem.earliest[layer], int(state.until.ravel()[banks].max()))
         finish = np.maximum(arrive, release + table.finish)
         bounds = (finish + self.tails[layer]).max(axis=1)
         bounds[table.rows > state.rows.ravel()[banks].min()] = INFINITY

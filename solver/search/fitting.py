@@ -15,8 +15,9 @@ from dataclasses import dataclass, replace
 from hw.hardware import Hardware
 from models.network import Layer
 from overlapim_files import InputError
+from solver.mapspace.arrays import BankShape
 from solver.mapspace.frugal import fewest_rows, frugal_mappings, least_area, least_banks
-from solver.mapspace.pools import BankShape, Pools, look, shapes
+from solver.mapspace.pools import Pools, look, shapes
 from solver.params import FittingParams
 from solver.schedule.bins import Item, Packed, banks_of, bins_of, cheapest_fit, item_of, undominated
 from solver.schedule.plan import Plan, in_turn

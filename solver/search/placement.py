@@ -17,7 +17,6 @@ from solver.schedule.banks import Banks, pack
 from solver.timing.mapping import Loop, Mapping
 from solver.timing.problem import Problem
 from solver.timing.profile import Profile
-from solver.timing.validity import valid
 
 MEMORY = 10_000
 """Profiles of cut arrays that are kept at most."""
@@ -93,8 +92,8 @@ class Placement:
         if len(self._cut) > MEMORY:
             self._cut.clear()
         if (profile, channels) not in self._cut:
-            mapping, hardware = cut(profile.mapping, channels), self.problem.hardware
-            fits = valid(self.problem.layers[layer], mapping, hardware)
+            mapping = cut(profile.mapping, channels)
+            fits = self.problem.permits(layer, mapping)
             self._cut[profile, channels] = self.problem.profile(layer, mapping) if fits else None
         return self._cut[profile, channels]
 

@@ -12,7 +12,8 @@ import numpy as np
 from hw.hardware import Hardware
 from overlapim_files import InputError
 from solver.mapspace.frugal import frugal_mappings
-from solver.mapspace.pools import BankShape, Pools, shapes
+from solver.mapspace.arrays import BankShape
+from solver.mapspace.pools import Pools, shapes
 from solver.params import RowPrices, SequentialParams
 from solver.schedule.plan import Plan, one_after_another
 from solver.search.fitting import fit, why_no_mapping

@@ -6,7 +6,7 @@ import math
 import random
 from collections.abc import Iterator, Sequence
 
-from solver.mapspace.neighbours import neighbour
+from solver.mapspace.neighbours import allowed_neighbour
 from solver.mapspace.pools import Pools
 from solver.params import MappingDraw, MoveParams
 from solver.schedule.plan import Plan
@@ -138,7 +138,7 @@ class StaticMoves:
         if previous is not None:
             pairs = zip(previous.layers, profiles, strict=True)
             orders = [old.order_under(profile) for old, profile in pairs]
-        return evaluate(self.problem, profiles, [0] * len(profiles), orders, previous)
+        return evaluate(self.problem, profiles, self.problem.earliest, orders, previous)
 
     def _with(self, layer: int, profile: Profile, timeline: Timeline, limit: float) -> Timeline | None:
         """Return a timeline in which one layer has another profile; None if it costs more than the limit."""
@@ -167,7 +167,7 @@ class StaticMoves:
         own, draw = timeline.layers[layer].profile, self.params.static.draw
         kind = self.random.random()
         if kind < draw.neighbours:
-            mapping = neighbour(own.layer, own.mapping, self.problem.hardware, self.random)
+            mapping = allowed_neighbour(self.problem, layer, own.mapping, self.random)
             return None if mapping is None else self.problem.profile(layer, mapping)
         size = self.pools.size(own.banks) + self._growth(kind, draw)
         if not 0 <= size < len(self.pools.sizes):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -10,8 +10,10 @@ from hw.hardware import Hardware
 from models.network import AXES, DIMS, Flatten, Layer, Network, Operand
 from overlapim_files import InputError
 from solver import core
+from solver.timing.limits import Limits
 from solver.timing.mapping import Mapping
 from solver.timing.profile import MAX_LATENCY, Profile, profile
+from solver.timing.validity import valid
 from solver.timing.windows import CompiledWindow, Interval, compile_windows, window_interval
 
 
@@ -93,15 +95,40 @@ def operand_groups(operand: Operand, shape: tuple[int, int, int, int]) -> tuple[
 
 @dataclass(frozen=True, eq=False)
 class Problem:
-    """A network and a chip: what every method is given."""
+    """A network and a chip: what every method is given, with what layers may have of it."""
 
     network: Network
     hardware: Hardware
+    limits: Limits = field(default_factory=Limits)
 
     @property
     def layers(self) -> tuple[Layer, ...]:
         """The layers of the network, in the order of the file."""
         return self.network.layers
+
+    @cached_property
+    def chips(self) -> tuple[Hardware, ...]:
+        """For each layer the chip as its mappings may use it: the whole one unless limits say otherwise."""
+        chips = {own: own.chip(self.hardware) for own in self.limits.layers}
+        return tuple(chips.get(self.limits.of(i), self.hardware) for i in range(len(self.layers)))
+
+    @cached_property
+    def earliest(self) -> tuple[int, ...]:
+        """For each layer the cycle before which it may not start."""
+        return tuple(self.limits.of(i).earliest for i in range(len(self.layers)))
+
+    @cached_property
+    def given_banks(self) -> dict[int, tuple[int, ...]]:
+        """The banks of the layers whose banks are given, by layer."""
+        return {i: own.banks for i, own in enumerate(self.limits.layers) if own.banks}
+
+    def allows(self, layer: int, mapping: Mapping) -> bool:
+        """Whether limits allow a layer a mapping that is valid on its own chip."""
+        return not self.limits.layers or self.limits.of(layer).allow(mapping, self.hardware)
+
+    def permits(self, layer: int, mapping: Mapping) -> bool:
+        """Whether a layer may have a mapping: it is valid, and limits allow it."""
+        return valid(self.layers[layer], mapping, self.chips[layer]) and self.allows(layer, mapping)
 
     @cached_property
     def edges(self) -> tuple[tuple[Edge, ...], ...]:
