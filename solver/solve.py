@@ -18,6 +18,7 @@ from solver.schedule.transform import advance
 from solver.search.sequential import sequential
 from solver.solution import Solution, Status, from_plan, verify
 from solver.stop import Ending, Stop
+from solver.timing.limits import Limits
 from solver.timing.problem import Problem
 
 
@@ -77,6 +78,7 @@ def solve(
     workers: int = 1,
     warm_start: Plan | None = None,
     observer: Observer | None = None,
+    limits: Limits = Limits(),
 ) -> Result:
     """Find mappings, starts and banks for all layers together.
 
@@ -103,7 +105,7 @@ def solve(
     stop = stop or Stop(seconds=10.0)
     if stop.pace is not None and workers > 1:
         raise InputError(f"a deterministic search has one worker, not {workers}")
-    problem = Problem(network, hardware)
+    problem = Problem(network, hardware, limits)
     pools = Pools(problem, params.pools, stop)
     known = None if warm_start is None else advance(problem, warm_start)
     bound = quick_bound(problem, params.bound)

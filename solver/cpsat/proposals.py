@@ -64,7 +64,7 @@ def assess(problem: Problem, proposal: Proposal, params: ModelParams) -> Assessm
     """Evaluate a proposal exactly."""
     if problem.hardware.weights == "static":
         timeline = evaluate(problem, proposal.profiles, problem.earliest, proposal.orders)
-        banks, misfit = packed(problem.hardware, proposal.profiles, params)
+        banks, misfit = packed(problem.hardware, proposal.profiles, params, problem.given_banks)
         return Assessment(None if banks is None else Plan(timeline, tuple(banks)), timeline, misfit)
     plan = _on_banks(problem, proposal) if proposal.banks else _placed(problem, proposal)
     return Assessment(plan, None if plan is None else plan.timeline, False)

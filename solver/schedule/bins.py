@@ -7,14 +7,17 @@ one layer, so that only the numbers of banks matter: the bins are the channels, 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
 from hw.hardware import Hardware
-from solver.schedule.banks import Banks
+from solver.schedule.banks import NONE_GIVEN, Banks, beside, left_free
+
+
+NO_ROWS: Mapping[int, int] = {}
 
 
 class Item(NamedTuple):
@@ -33,16 +36,27 @@ class Item(NamedTuple):
 
 @dataclass(frozen=True)
 class Bins:
-    """Groups of bins; those of a group are alike, and so are the groups."""
+    """Groups of bins; those of a group are alike, and so are the groups, but for what each holds already.
+
+    Attributes
+    ----------
+    taken : of each bin; nothing of any unless given.
+    """
 
     groups: int
     width: int
     capacity: int
+    taken: tuple[int, ...] = ()
 
     @property
     def area(self) -> int:
         """What all bins hold together."""
-        return self.groups * self.width * self.capacity
+        return self.groups * self.width * self.capacity - sum(self.taken)
+
+    @property
+    def room(self) -> list[int]:
+        """What each bin has left."""
+        return [self.capacity - x for x in self.taken or (0,) * (self.groups * self.width)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,11 +71,26 @@ class Packed:
         return sum(own[i].cost for own, i in zip(items, self.chosen, strict=True))
 
 
-def bins_of(hardware: Hardware) -> Bins:
-    """Return the bins of a chip: its banks, or its channels if every bank serves one layer."""
+def bins_of(
+    hardware: Hardware, given: Mapping[int, Sequence[int]] = NONE_GIVEN, rows: Mapping[int, int] = NO_ROWS
+) -> Bins:
+    """Return the bins of a chip: its banks, or its channels if every bank serves one layer.
+
+    Parameters
+    ----------
+    given : the banks of some layers, which are in the bins already.
+    rows : that these layers take of each of their banks, where the rows of several have to fit together.
+    """
     if hardware.weights == "static":
-        return Bins(hardware.channels, 1, hardware.banks_per_channel)
-    return Bins(hardware.channels, hardware.banks_per_channel, hardware.rows_per_bank)
+        width = hardware.banks_per_channel
+        taken = tuple(width - left for left in left_free(hardware, given)) if given else ()
+        return Bins(hardware.channels, 1, width, taken)
+    held = np.zeros(hardware.banks if given else 0, np.int64)
+    for layer, banks in given.items():
+        held[list(banks)] += rows[layer]
+    return Bins(
+        hardware.channels, hardware.banks_per_channel, hardware.rows_per_bank, tuple(held.tolist())
+    )
 
 
 def item_of(hardware: Hardware, shape: tuple[int, int], rows: int, cost: int) -> Item:
@@ -71,17 +100,25 @@ def item_of(hardware: Hardware, shape: tuple[int, int], rows: int, cost: int) ->
     return Item(*shape, rows, cost)
 
 
-def banks_of(hardware: Hardware, items: Sequence[Item], places: Sequence[Banks]) -> list[Banks]:
-    """Return the banks of layers that are placed in bins."""
+def banks_of(
+    hardware: Hardware,
+    items: Sequence[Item],
+    places: Sequence[Banks],
+    given: Mapping[int, Sequence[int]] = NONE_GIVEN,
+) -> list[Banks]:
+    """Return the banks of all layers: of those that are placed in bins, and of those that are given theirs."""
+    layers = [i for i in range(len(items) + len(given)) if i not in given]
     if hardware.weights != "static":
-        return list(places)
+        own = {i: np.array(banks, np.int64) for i, banks in given.items()}
+        own |= dict(zip(layers, places, strict=True))
+        return [own[i] for i in range(len(own))]
     width, used = hardware.banks_per_channel, np.zeros(hardware.channels, np.int64)
-    given = []
-    for item, channels in zip(items, places, strict=True):
+    counted: dict[int, Banks] = {}
+    for layer, item, channels in zip(layers, items, places, strict=True):
         first = channels * width + used[channels]
-        given.append((first[:, None] + np.arange(item.size)).ravel())
+        counted[layer] = (first[:, None] + np.arange(item.size)).ravel()
         used[channels] += item.size
-    return given
+    return beside(hardware, counted, given)
 
 
 def undominated(items: Sequence[Item]) -> list[int]:
@@ -106,7 +143,7 @@ class _Room:
     """What is left in each bin."""
 
     def __init__(self, bins: Bins) -> None:
-        self.free = np.full((bins.groups, bins.width), bins.capacity, np.int64)
+        self.free = np.array(bins.room, np.int64).reshape(bins.groups, bins.width)
 
     def find(self, item: Item, sign: int) -> Banks | None:
         """Return the fullest bins that an item fits into, or the emptiest; None if there are too few."""

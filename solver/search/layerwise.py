@@ -100,7 +100,7 @@ class _StaticChip:
 
     def plan(self) -> Plan | None:
         profiles = [self.done[i].profile for i in range(len(self.done))]
-        banks = pack(self.pools.problem.hardware, profiles)
+        banks = pack(self.pools.problem.hardware, profiles, self.pools.problem.given_banks)
         return None if banks is None else assemble(self.done, dict(enumerate(banks)))
 
 

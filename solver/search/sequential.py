@@ -11,7 +11,7 @@ import numpy as np
 
 from hw.hardware import Hardware
 from overlapim_files import InputError
-from solver.mapspace.frugal import frugal_mappings
+from solver.mapspace.frugal import frugal_allowed
 from solver.mapspace.arrays import BankShape
 from solver.mapspace.pools import Pools, shapes
 from solver.params import RowPrices, SequentialParams
@@ -143,7 +143,7 @@ def _frugal(problem: Problem, layer: int) -> Sequence[Profile]:
     InputError
         if that is nothing.
     """
-    frugal = frugal_mappings(problem.layers[layer], problem.hardware, shapes(problem.hardware)[-1])
+    frugal = frugal_allowed(problem, layer, shapes(problem.hardware)[-1])
     found = [problem.profile(layer, mapping) for mapping in frugal]
     if not found:
         raise InputError(why_no_mapping(problem, layer))
