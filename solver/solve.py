@@ -8,6 +8,7 @@ from hw.hardware import Hardware
 from models.network import Network
 from overlapim_files import InputError, nearest
 from solver.bound.quick import quick_bound
+from solver.limits import broken_limit
 from solver.mapspace.pools import Pools
 from solver.maxplus.latest import postpone
 from solver.methods import DEFAULT_METHOD, METHODS
@@ -15,6 +16,8 @@ from solver.params import Params
 from solver.run import Improvement, Observer, Run, gap
 from solver.schedule.plan import Plan
 from solver.schedule.transform import advance
+from solver.search.contradictions import check_limits
+from solver.search.layerwise import overlapped
 from solver.search.sequential import sequential
 from solver.solution import Solution, Status, from_plan, verify
 from solver.stop import Ending, Stop
@@ -91,14 +94,16 @@ def solve(
     seed : of every random choice.
     workers : processes that search side by side.
     warm_start : a plan of the same network and hardware; the result is never worse. See `read_plan`. It is
-        gone on from with every layer begun as early as its banks and its data allow.
+        gone on from with every layer begun as early as its banks and its data allow. Of one that does not
+        keep to the limits, what layers may have is taken.
     observer : is notified of better plans, higher bounds and what is being done.
+    limits : what layers may have; see `read_limits`. The bound is that of plans that keep to them.
 
     Raises
     ------
     InputError
-        if the method is unknown, a deterministic search is to have several workers, or the chip cannot hold
-        the network; says which limit, layer and amount.
+        if the method is unknown, a deterministic search is to have several workers, limits contradict each
+        other, or the chip cannot hold the network; says which limit, layer and amount.
     """
     if method not in METHODS:
         raise InputError(f"unknown method '{method}'{nearest(method, list(METHODS))}")
@@ -106,14 +111,18 @@ def solve(
     if stop.pace is not None and workers > 1:
         raise InputError(f"a deterministic search has one worker, not {workers}")
     problem = Problem(network, hardware, limits)
+    check_limits(problem)
     pools = Pools(problem, params.pools, stop)
-    known = None if warm_start is None else advance(problem, warm_start)
+    kept = warm_start is not None and broken_limit(limits, _stated(problem, warm_start)) is None
+    known = advance(problem, warm_start) if kept and warm_start is not None else None
     bound = quick_bound(problem, params.bound)
     run = Run(problem, pools, params, stop, seed, workers, observer or Observer(), bound, known)
     if known is not None:
         run.found(known)
     run.doing("maps the layers one after the other")
     run.start = _start(run)
+    if warm_start is not None and not kept and (part := _allowed_part(run, warm_start)) is not None:
+        run.found(part)
     METHODS[method](run)
     return _result(run, method)
 
@@ -122,10 +131,22 @@ def _start(run: Run) -> Plan:
     """Return the plan without overlap; the warm start if none is found."""
     try:
         return sequential(run.pools, run.stop, run.params.sequential, run.found)
-    except InputError:
-        if run.warm_start is None:
-            raise
-        return run.warm_start
+    except InputError as error:
+        if run.warm_start is not None:
+            return run.warm_start
+        if run.problem.limits.layers:
+            raise InputError(f"{error}; the limits are part of that: with wider ones it may fit") from None
+        raise
+
+
+def _allowed_part(run: Run, warm_start: Plan) -> Plan | None:
+    """Return a plan with what layers may have of a warm start, the rest as it is; None without banks for it."""
+    pairs = enumerate(zip(warm_start.profiles, run.sequential.profiles, strict=True))
+    return overlapped(run.pools, [a if run.problem.permits(i, a.mapping) else b for i, (a, b) in pairs])
+
+
+def _stated(problem: Problem, plan: Plan) -> Solution:
+    return from_plan(problem, plan, "", 0)
 
 
 def _result(run: Run, method: str) -> Result:
@@ -135,6 +156,8 @@ def _result(run: Run, method: str) -> Result:
     plan = postpone(run.problem, run.incumbent)
     solution = from_plan(run.problem, plan, method, run.seed, run.bound)
     verify(solution)
+    if (broken := broken_limit(run.problem.limits, solution)) is not None:
+        raise RuntimeError(broken)
     return Result(
         solution=solution,
         plan=plan,

@@ -16,7 +16,7 @@ ROOT = Path(__file__).parent.parent
 ROOMS = ("solver", "models", "hw", "cli")
 FILES = sorted(path for room in ROOMS for path in (ROOT / room).rglob("*.py"))
 
-AT_THE_ROOT = {"__init__", "draft", "methods", "reference", "run", "solution", "solve", "stop"}
+AT_THE_ROOT = {"__init__", "draft", "limits", "methods", "reference", "run", "solution", "solve", "stop"}
 
 
 def tree(path: Path) -> ast.Module:

@@ -14,6 +14,7 @@ from typer.core import TyperCommand
 
 from cli.answers import answer, answering
 from cli.interrupt import Interrupt, interruptible
+from cli.limits import FixedLayers, GivenLimits, LimitOptions, LimitsPath
 from cli.networks import BatchSize, Extents, Strict, given_network
 from cli.options import (
     ALL_CORES,
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from solver.params import Params
     from solver.schedule.plan import Plan
     from solver.stop import Stop
+    from solver.timing.limits import Limits
 
 MARGIN = 0.5
 """Seconds of the time limit that are kept for the last check, the table and the files."""
@@ -126,6 +128,7 @@ class Task:
     seed: int
     workers: int
     params: Params
+    limits: Limits
 
 
 @answering
@@ -146,6 +149,9 @@ def solve_command(
     workers: Workers = None,
     deterministic: Deterministic = False,
     warm_start: WarmStart = None,
+    fix: FixedLayers = None,
+    limit: LimitOptions = None,
+    limits: LimitsPath = None,
     out: OutDirectory = None,
 ) -> None:
     """Map a network onto a chip so that its layers overlap and it ends as early as possible.
@@ -166,18 +172,19 @@ def solve_command(
       overlapim solve net.onnx --dim batch=1
       overlapim solve resnet18 --batch 8
       overlapim solve net.yaml --hw chip.yaml --method layerwise --weights static
+      overlapim solve resnet18 -W results/solution.yaml --fix 'layer1*' --limit 'fc:most_banks=4'
     """
     if deterministic and (workers or 1) > 1:
         raise typer.BadParameter(f"--deterministic takes one process, not --workers {workers}")
     with interruptible() as interrupt:
         processes = workers or (1 if deterministic else ALL_CORES)
         load = partial(given_network, network, dim, strict, batch)
-        task = _task(load, hw, weights, method, strategy, warm_start, seed, processes)
+        given = GivenLimits(limits, limit or (), fix or (), warm_start)
+        task = _task(load, hw, weights, method, strategy, given, seed, processes)
         stop = replace(
             _time_limit(deterministic, time_limit, interrupt, context.obj), gap=gap, patience=patience
         )
-        limit = None if deterministic else time_limit
-        _solve(task, stop, limit, out, interrupt)
+        _solve(task, stop, None if deterministic else time_limit, out, interrupt)
 
 
 def _task(
@@ -186,7 +193,7 @@ def _task(
     weights: str | None,
     method: str | None,
     strategy: str | None,
-    warm_start: Path | None,
+    given: GivenLimits,
     seed: int,
     workers: int,
 ) -> Task:
@@ -204,10 +211,11 @@ def _task(
     if weights is not None:
         chip = chip.with_weights(cast("Weights", weights))
     loaded = load()
-    plan = None if warm_start is None else read_plan(warm_start, loaded, chip)
+    plan = None if given.solution is None else read_plan(given.solution, loaded, chip)
     walk = next(x for x in params.STRATEGIES if x == (strategy or "best"))
     tuning = params.Params(layerwise=params.LayerwiseParams(walk))
-    return Task(loaded, chip, method or DEFAULT_METHOD, plan, seed, workers, tuning)
+    limits = given.of(loaded, chip)
+    return Task(loaded, chip, method or DEFAULT_METHOD, plan, seed, workers, tuning, limits)
 
 
 def _time_limit(deterministic: bool, seconds: float, interrupt: Interrupt, started: float) -> Stop:
@@ -243,6 +251,7 @@ def _solve(task: Task, stop: Stop, limit: float | None, out: Path | None, interr
                 workers=task.workers,
                 warm_start=task.warm_start,
                 observer=progress,
+                limits=task.limits,
             )
         found = account(Problem(network, hardware), result.plan)
         record = run_record(result, found, time.monotonic() - stop.started, interrupt.is_set())

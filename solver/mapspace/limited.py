@@ -15,7 +15,7 @@ import numpy as np
 from hw.hardware import Hardware
 from models.network import DIMS, Layer
 from solver.mapspace.arrays import BankShape, bank_arrays
-from solver.mapspace.enumeration import allowed_mappings, count_allowed
+from solver.mapspace.enumeration import mappings
 from solver.params import PoolParams
 from solver.timing.limits import LayerLimits
 from solver.timing.mapping import WEIGHT_DIMS, Kind, Loop, Mapping
@@ -32,7 +32,7 @@ def limited_mappings(
 ) -> Iterator[Mapping]:
     """Yield good mappings that a layer may have, on at most as many banks as a shape has.
 
-    Where none is found that way, and all mappings of the layer are few, those that it may have are yielded.
+    Where none is found that way, and the layer is small, the first of all that it may have are yielded.
     """
     most, kept = math.prod(shape), problem.limits.of(layer).mapping
     if kept is not None:
@@ -43,10 +43,9 @@ def limited_mappings(
         if mapping not in found and mapping.banks <= most and problem.permits(layer, mapping):
             found[mapping] = None
             yield mapping
-    size = count_allowed(problem, layer)
-    if not found and size.complete and size.most <= params.few:
-        every = (mapping for mapping in allowed_mappings(problem, layer) if mapping.banks <= most)
-        yield from itertools.islice(every, params.listed)
+    if not found and problem.layers[layer].macs <= params.small:
+        every = itertools.islice(mappings(problem.layers[layer], problem.chips[layer]), params.listed)
+        yield from (x for x in every if x.banks <= most and problem.allows(layer, x))
 
 
 def _proposed(

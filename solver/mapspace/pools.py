@@ -316,8 +316,13 @@ class Pools:
         return self._profiles(layer, shape, 1, Stop())
 
     def _profiles(self, layer: int, shape: BankShape, most: int | None, stop: Stop) -> tuple[Profile, ...]:
-        record = self.problem.layers[layer]
-        key = (look(record), self.problem.limits.of(layer), shape, most)
+        record, limits = self.problem.layers[layer], self.problem.limits.of(layer)
+        if limits.number is not None:
+            if math.prod(shape) < math.prod(self.sizes[self.size(limits.number)]):
+                return ()
+            # One of the sizes below the next has to stand for a number that is none of them.
+            shape = self.sizes[-1]
+        key = (look(record), limits, shape, most)
         if key not in self._alike:
             profiles = self._made(layer, shape, most, stop)
             self._alike[key] = sorted(profiles, key=lambda p: (p.total, p.banks, p.rows))
@@ -338,10 +343,6 @@ class Pools:
 
     def _mappings(self, layer: int, shape: BankShape) -> Iterator[Mapping]:
         """Yield good mappings of a layer on at most a shape, those of least own latency first."""
-        limits, record = self.problem.limits.of(layer), self.problem.layers[layer]
-        if limits == NO_LIMITS:
-            return pool_mappings(record, self.problem.hardware, shape, self.params)
-        if limits.number is not None and math.prod(shape) >= math.prod(self.sizes[self.size(limits.number)]):
-            # One of the sizes below the next has to stand for a number that is none of them.
-            shape = self.sizes[-1]
+        if self.problem.limits.of(layer) == NO_LIMITS:
+            return pool_mappings(self.problem.layers[layer], self.problem.hardware, shape, self.params)
         return limited_mappings(self.problem, layer, shape, self.params, pool_mappings)

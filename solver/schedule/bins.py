@@ -196,7 +196,7 @@ def cheapest_fit(bins: Bins, items: Sequence[Sequence[Item]], prices: Sequence[f
     ----------
     prices : rising; of the area of all bins, in the least cost of all layers. At infinity only area counts.
     """
-    scale = sum(min(item.cost for item in own) for own in items) / bins.area
+    scale = sum(min(item.cost for item in own) for own in items) / max(bins.area, 1)
     found = None
     for price in reversed(prices):
         chosen = [_cheapest(own, price * scale) for own in items]
