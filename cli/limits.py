@@ -32,7 +32,7 @@ FixedLayers = Annotated[
     typer.Option(
         "--fix",
         metavar="LAYER",
-        help="Let a layer, or those whose names match a pattern, keep the mapping of the warm start.",
+        help="Let a layer, or those whose names match a pattern, keep the mapping that the solution has.",
     ),
 ]
 
@@ -52,7 +52,9 @@ class GivenLimits:
         from solver.limits import bring_together, fixed, limit_option, limits_file
 
         if self.fixed and self.solution is None:
-            raise InputError(f"--fix {self.fixed[0]}: it keeps what a warm start has; give one with --warm-start")
+            raise InputError(
+                f"--fix {self.fixed[0]}: it keeps what a warm start has; give one with --warm-start"
+            )
         stated = [] if self.file is None else limits_file(self.file)
         stated += [limit_option(text) for text in self.options]
         stated += [] if self.solution is None else [fixed(layer, self.solution) for layer in self.fixed]

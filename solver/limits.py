@@ -1,7 +1,7 @@
 """Limits as files and options: reading them, bringing those of each layer together, checking an answer.
 
-docs/limits.md describes the file. Each entry is for a layer or for a pattern of names; what several say of one
-layer holds together, or contradicts each other and is refused.
+docs/limits.md describes the file. Each entry is for a layer or for a pattern of names. What several say of
+one layer all holds, or is refused if it cannot.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Literal, Self, TypeVar
 
@@ -106,7 +107,9 @@ def limit_option(text: str) -> StatedLimit:
     parts = re.fullmatch(r"(.+?):([a-z_]+)=(.+)", text, re.DOTALL)
     keys = [key for key in LimitEntry.model_fields if key != "layer"]
     if parts is None:
-        raise InputError(f"{where}: must be LAYER:KEY=VALUE, such as conv1:most_banks=4; keys: {', '.join(keys)}")
+        raise InputError(
+            f"{where}: must be LAYER:KEY=VALUE, such as conv1:most_banks=4; keys: {', '.join(keys)}"
+        )
     layer, key, value = parts.groups()
     if key not in keys:
         raise InputError(f"{where}: there is no limit '{key}'{nearest(key, keys)}")
@@ -141,7 +144,9 @@ def bring_together(stated: Sequence[StatedLimit], network: Network, hardware: Ha
     names = [layer.name for layer in network.layers]
     for one in stated:
         if not any(map(one.matches, names)):
-            raise InputError(f"{one.where}: no layer is called '{one.entry.layer}'{nearest(one.entry.layer, names)}")
+            raise InputError(
+                f"{one.where}: no layer is called '{one.entry.layer}'{nearest(one.entry.layer, names)}"
+            )
     solutions = _Solutions()
     found = []
     for layer in network.layers:
@@ -206,7 +211,9 @@ def _agreed(layer: Layer, key: str, values: Sequence[tuple[str, T | None]]) -> T
     given = [(where, value) for where, value in values if value is not None]
     for where, value in given[1:]:
         if value != given[0][1]:
-            raise InputError(f"{where}: {key} of layer '{layer.name}' is otherwise in {given[0][0]}; leave one out")
+            raise InputError(
+                f"{where}: {key} of layer '{layer.name}' is otherwise in {given[0][0]}; leave one out"
+            )
     return given[0][1] if given else None
 
 
@@ -222,7 +229,7 @@ def _numbers(one: StatedLimit, layer: Layer, hardware: Hardware) -> tuple[int, .
     where = f"{one.where}: banks of layer '{layer.name}'"
     if banks[-1] > last:
         raise InputError(f"{where}: there is no bank {banks[-1]}, the last is {last}")
-    if twice := [a for a, b in zip(banks, banks[1:], strict=False) if a == b]:
+    if twice := [a for a, b in pairwise(banks) if a == b]:
         raise InputError(f"{where}: bank {twice[0]} is there twice; name each once")
     channels = [bank // hardware.banks_per_channel for bank in banks]
     counts = {c: channels.count(c) for c in channels}
@@ -248,6 +255,7 @@ def _dims(level: Level, entries: Sequence[LimitEntry], hardware: Hardware) -> tu
 
 # An answer
 
+
 def broken_limit(limits: Limits, solution: Solution) -> str | None:
     """Return which limit a solution does not keep to, None if it keeps to all; asks the solution alone."""
     for layer, own in zip(solution.network.layers, limits.layers, strict=False):
@@ -260,9 +268,7 @@ def broken_limit(limits: Limits, solution: Solution) -> str | None:
     return None
 
 
-def _kept(
-    own: LayerLimits, mapping: Mapping, banks: Sequence[int], start: int
-) -> Iterator[tuple[str, bool]]:
+def _kept(own: LayerLimits, mapping: Mapping, banks: Sequence[int], start: int) -> Iterator[tuple[str, bool]]:
     """Yield each limit that is given, and whether it is kept."""
     if own.mapping is not None:
         yield "mapping", mapping == own.mapping

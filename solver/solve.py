@@ -21,7 +21,7 @@ from solver.search.layerwise import overlapped
 from solver.search.sequential import sequential
 from solver.solution import Solution, Status, from_plan, verify
 from solver.stop import Ending, Stop
-from solver.timing.limits import Limits
+from solver.timing.limits import UNLIMITED, Limits
 from solver.timing.problem import Problem
 
 
@@ -81,7 +81,7 @@ def solve(
     workers: int = 1,
     warm_start: Plan | None = None,
     observer: Observer | None = None,
-    limits: Limits = Limits(),
+    limits: Limits = UNLIMITED,
 ) -> Result:
     """Find mappings, starts and banks for all layers together.
 
@@ -140,7 +140,7 @@ def _start(run: Run) -> Plan:
 
 
 def _allowed_part(run: Run, warm_start: Plan) -> Plan | None:
-    """Return a plan with what layers may have of a warm start, the rest as it is; None without banks for it."""
+    """Return a plan with what layers may have of a warm start; None if there are no banks for it."""
     pairs = enumerate(zip(warm_start.profiles, run.sequential.profiles, strict=True))
     return overlapped(run.pools, [a if run.problem.permits(i, a.mapping) else b for i, (a, b) in pairs])
 

@@ -140,7 +140,7 @@ def _along(problem: Problem, durations: Sequence[Durations]) -> int:
 
 
 def _alone(problem: Problem, layer: int) -> int:
-    """Return the time from the start of a layer to its end if it never waits and its mapping is given, else 0."""
+    """Return how long a layer whose mapping is given holds its banks if it never waits; 0 for others."""
     kept = problem.limits.of(layer).mapping
     if kept is None:
         return 0

@@ -1,4 +1,4 @@
-"""Ways to spread a shape of banks over the dims of a layer: the bounds of its loops over channels and banks."""
+"""Ways to spread a shape of banks over the dims of a layer: bounds of loops over channels and banks."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Good mappings of layers with limits of their own, made from those of layers without.
 
-Loops that a layer is to keep are put around good mappings of what they leave of it: of the rest of each dim, on
-the rest of the chip. An exact number of banks is reached with loops over banks that are kept in this way.
+Loops that a layer is to keep are put around good mappings of what they leave of it: of the rest of each dim,
+on the rest of the chip. An exact number of banks is reached with loops over banks that are kept like that.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def _proposed(
 
 
 def _shapes(limits: LayerLimits, chip: Hardware, shape: BankShape) -> list[BankShape]:
-    """Return the shapes of the number of banks that is asked for, else one that is no larger than the chip."""
+    """Return the shapes of the number of banks that is asked for, else one that is on the chip."""
     number, width = limits.number, chip.banks_per_channel
     if number is not None:
         channels = [c for c in range(1, chip.channels + 1) if number % c == 0 and number // c <= width]
@@ -112,7 +112,7 @@ def _completed(
 def _rest(
     layer: Layer, chip: Hardware, kept: tuple[Loop, ...], shape: BankShape
 ) -> tuple[Layer, Hardware, BankShape]:
-    """Return what loops leave of a layer, of the chip and of a shape of its banks; nothing may be left of it."""
+    """Return what loops leave of a layer, of the chip and of a shape of its banks, perhaps (0, 0)."""
     own = Mapping(kept)
     dims = {dim: ceil_div(layer.bound(dim), math.prod(x.bound for x in kept if x.dim == dim)) for dim in DIMS}
     beside = least_rows(layer, chip)

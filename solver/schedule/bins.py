@@ -16,7 +16,6 @@ import numpy as np
 from hw.hardware import Hardware
 from solver.schedule.banks import NONE_GIVEN, Banks, beside, left_free
 
-
 NO_ROWS: Mapping[int, int] = {}
 
 
@@ -88,9 +87,7 @@ def bins_of(
     held = np.zeros(hardware.banks if given else 0, np.int64)
     for layer, banks in given.items():
         held[list(banks)] += rows[layer]
-    return Bins(
-        hardware.channels, hardware.banks_per_channel, hardware.rows_per_bank, tuple(held.tolist())
-    )
+    return Bins(hardware.channels, hardware.banks_per_channel, hardware.rows_per_bank, tuple(held.tolist()))
 
 
 def item_of(hardware: Hardware, shape: tuple[int, int], rows: int, cost: int) -> Item:
@@ -106,7 +103,7 @@ def banks_of(
     places: Sequence[Banks],
     given: Mapping[int, Sequence[int]] = NONE_GIVEN,
 ) -> list[Banks]:
-    """Return the banks of all layers: of those that are placed in bins, and of those that are given theirs."""
+    """Return the banks of all layers: of those that are placed in bins, and those that are given."""
     layers = [i for i in range(len(items) + len(given)) if i not in given]
     if hardware.weights != "static":
         own = {i: np.array(banks, np.int64) for i, banks in given.items()}

@@ -171,7 +171,9 @@ def one_after_another(problem: Problem, profiles: Sequence[Profile], apart: bool
     -------
     None if the banks, or the rows of all layers in them, do not suffice.
     """
-    banks = pack(problem.hardware, profiles, problem.given_banks) if apart else _in_turn_banks(problem, profiles)
+    banks = (
+        pack(problem.hardware, profiles, problem.given_banks) if apart else _in_turn_banks(problem, profiles)
+    )
     return None if banks is None else in_turn(problem, profiles, banks)
 
 

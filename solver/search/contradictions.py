@@ -29,7 +29,9 @@ def check_limits(problem: Problem) -> None:
     if not problem.limits.layers:
         return
     if len(problem.limits.layers) != len(problem.layers):
-        raise InputError(f"limits of {len(problem.limits.layers)} layers for a network of {len(problem.layers)}")
+        raise InputError(
+            f"limits of {len(problem.limits.layers)} layers for a network of {len(problem.layers)}"
+        )
     for i, own in enumerate(problem.limits.layers):
         if own == LayerLimits():
             continue
@@ -78,8 +80,8 @@ def _mapping_faults(problem: Problem, layer: int) -> Iterator[str]:
         own.mapping.banks_per_channel,
     ):
         yield (
-            f"mapping: it needs {own.mapping.banks_per_channel} banks in each of {own.mapping.channels} channels, "
-            f"and banks are {shape[1]} in each of {shape[0]}"
+            f"mapping: it needs {own.mapping.banks_per_channel} banks in each of {own.mapping.channels} "
+            f"channels, and banks are {shape[1]} in each of {shape[0]}"
         )
     if not has_loops(own.mapping.loops, own.loops):
         yield "loops: they are not among those of the mapping that is to be kept; leave one of them out"

@@ -284,7 +284,7 @@ _BankKind = tuple[int, int, tuple[int, ...]]
 
 
 def _bank_kinds(state: _State, kept_for: Sequence[tuple[int, ...]]) -> list[list[_BankKind]]:
-    """Return for each channel what counts of each of its banks: when it is free, its rows, whom it waits for."""
+    """Return for each channel what counts of its banks: when each is free, its rows, whom it waits for."""
     width = state.until.shape[1]
     rows = zip(state.until.tolist(), state.rows.tolist(), strict=True)
     return [

@@ -31,9 +31,7 @@ def random_mapper(
     """
     apart = len(np.unique(np.concatenate(start.banks))) == sum(map(len, start.banks))
     drawn: list[list[Profile]] = [[] for _ in problem.layers]
-    chips = [
-        _part(chip, p) if apart else chip for chip, p in zip(problem.chips, start.profiles, strict=True)
-    ]
+    chips = [_part(chip, p) if apart else chip for chip, p in zip(problem.chips, start.profiles, strict=True)]
     rng = random.Random(seed)
     for _ in range(params.mappings):
         if stop.step():

@@ -11,8 +11,8 @@ import numpy as np
 
 from hw.hardware import Hardware
 from overlapim_files import InputError
-from solver.mapspace.frugal import frugal_allowed
 from solver.mapspace.arrays import BankShape
+from solver.mapspace.frugal import frugal_allowed
 from solver.mapspace.pools import Pools, shapes
 from solver.params import RowPrices, SequentialParams
 from solver.schedule.plan import Plan, one_after_another

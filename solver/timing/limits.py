@@ -1,7 +1,7 @@
 """Limits of one's own: what a layer may have beside what the chip and the model allow (docs/limits.md).
 
-As far as a limit can be said of the chip it is: `LayerLimits.chip` is the chip as the layer may use it, so that
-whatever makes valid mappings for that chip keeps to the limit. `LayerLimits.allow` says the rest of a mapping.
+As far as a limit can be said of the chip it is: `LayerLimits.chip` is the chip as the layer may use it, so
+that whatever makes valid mappings for that chip keeps to the limit. `LayerLimits.allow` has the rest.
 """
 
 from __future__ import annotations
@@ -13,6 +13,9 @@ from functools import cached_property
 from hw.hardware import Hardware, Level, LevelDims
 from models.network import DIMS
 from solver.timing.mapping import SPATIAL, Loop, Mapping
+
+
+ANY_DIMS = LevelDims()
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,7 @@ class LayerLimits:
     exact_banks: int | None = None
     banks: tuple[int, ...] = ()
     earliest: int = 0
-    spread: LevelDims = LevelDims()
+    spread: LevelDims = ANY_DIMS
 
     @property
     def number(self) -> int | None:
@@ -51,7 +54,7 @@ class LayerLimits:
             return hardware
         most = [x for x in (hardware.banks_per_layer, self.most_banks, self.number) if x is not None]
         changes: dict[str, object] = {"banks_per_layer": min(most, default=None)}
-        if self.spread != LevelDims():
+        if self.spread != ANY_DIMS:
             changes["spread"] = LevelDims(**{level: self._dims(level, hardware) for level in SPATIAL})
         if self.banks:
             changes["channels"], changes["banks_per_channel"] = bank_shape(self.banks, hardware)
@@ -99,6 +102,9 @@ class Limits:
     def mapped(self) -> bool:
         """Whether any layer is to keep a mapping, or loops."""
         return any(own.mapping is not None or own.loops for own in self.layers)
+
+
+UNLIMITED = Limits()
 
 
 def bank_shape(banks: Sequence[int], hardware: Hardware) -> tuple[int, int]:

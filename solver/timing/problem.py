@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -10,7 +10,7 @@ from hw.hardware import Hardware
 from models.network import AXES, DIMS, Flatten, Layer, Network, Operand
 from overlapim_files import InputError
 from solver import core
-from solver.timing.limits import Limits
+from solver.timing.limits import UNLIMITED, Limits
 from solver.timing.mapping import Mapping
 from solver.timing.profile import MAX_LATENCY, Profile, profile
 from solver.timing.validity import valid
@@ -99,7 +99,7 @@ class Problem:
 
     network: Network
     hardware: Hardware
-    limits: Limits = field(default_factory=Limits)
+    limits: Limits = UNLIMITED
 
     @property
     def layers(self) -> tuple[Layer, ...]:
