@@ -18,7 +18,7 @@ from typing import Annotated, Literal, Self, TypeVar
 from pydantic import Field, model_validator
 
 from hw.hardware import Count, Hardware, Level, LevelDims
-from models.network import DIMS, Layer, Network
+from models.network import DIMS, Dim, Layer, Network
 from overlapim_files import FileModel, InputError, load, nearest, parse, shorten
 from solver.draft import Draft
 from solver.solution import BankNumber, Cycle, LoopRecord, Solution, stated_mapping
@@ -242,13 +242,13 @@ def _numbers(one: StatedLimit, layer: Layer, hardware: Hardware) -> tuple[int, .
     return tuple(banks)
 
 
-def _dims(level: Level, entries: Sequence[LimitEntry], hardware: Hardware) -> tuple[str, ...] | None:
+def _dims(level: Level, entries: Sequence[LimitEntry], hardware: Hardware) -> tuple[Dim, ...] | None:
     """Return the dims that all entries together leave a level, None if none of them speaks of it."""
     may = [dims for x in entries if x.spread and (dims := getattr(x.spread, level)) is not None]
     not_over = [dims for x in entries if x.no_spread and (dims := getattr(x.no_spread, level)) is not None]
     if not may and not not_over:
         return None
-    every = [dim for dim in "NGKPQCRS" if hardware.may_spread(level, dim)]  # type: ignore[arg-type]
+    every = [dim for dim in DIMS if hardware.may_spread(level, dim)]
     kept = (dim for dim in every if all(dim in own for own in may))
     return tuple(dim for dim in kept if not any(dim in own for own in not_over))
 

@@ -125,9 +125,9 @@ def somewhere_in_order(loops: Sequence[Loop], kept: Sequence[Loop]) -> bool:
 
 
 def test_kept_loops_are_found_wherever_their_order_lets_them_be() -> None:
-    rng, kinds, outcomes = random.Random(0), ("temporal", "bank"), set[bool]()
+    rng, outcomes = random.Random(0), set[bool]()
     for _ in range(300):
-        loops = [_any_loop(rng, kinds) for _ in range(rng.randint(1, 5))]
+        loops = [_any_loop(rng) for _ in range(rng.randint(1, 5))]
         kept = rng.sample(loops, rng.randint(1, min(3, len(loops))))
         found = has_loops(loops, kept)
         assert found == somewhere_in_order(loops, kept)
@@ -135,7 +135,8 @@ def test_kept_loops_are_found_wherever_their_order_lets_them_be() -> None:
     assert outcomes == {True, False}
 
 
-def _any_loop(rng: random.Random, kinds: Sequence[Kind]) -> Loop:
+def _any_loop(rng: random.Random) -> Loop:
+    kinds: tuple[Kind, ...] = ("temporal", "bank")
     return Loop(rng.choice(DIMS[:2]), rng.choice((2, 3)), rng.choice(kinds))
 
 
@@ -304,7 +305,7 @@ def test_pools_have_what_limits_allow_and_nothing_else() -> None:
 
 
 def test_rows_are_kept_for_layers_that_are_given_banks() -> None:
-    """Three layers fill half of a bank each: the first two do not both take the one that the last is given."""
+    """Three layers fill half a bank each: the first two do not both take the one that the last is given."""
     network = chain([8, 8, 8, 8])
     hardware = load_hardware("toy").with_weights("shared")
     problem = Problem(network, hardware)

@@ -11,9 +11,8 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from hw.hardware import Hardware, Level, LevelDims
-from models.network import DIMS
+from models.network import DIMS, Dim
 from solver.timing.mapping import SPATIAL, Loop, Mapping
-
 
 ANY_DIMS = LevelDims()
 
@@ -60,8 +59,8 @@ class LayerLimits:
             changes["channels"], changes["banks_per_channel"] = bank_shape(self.banks, hardware)
         return hardware.model_copy(update=changes)
 
-    def _dims(self, level: Level, hardware: Hardware) -> tuple[str, ...]:
-        own: tuple[str, ...] | None = getattr(self.spread, level)
+    def _dims(self, level: Level, hardware: Hardware) -> tuple[Dim, ...]:
+        own: tuple[Dim, ...] | None = getattr(self.spread, level)
         return tuple(dim for dim in DIMS if hardware.may_spread(level, dim) and (own is None or dim in own))
 
     def allow(self, mapping: Mapping, hardware: Hardware) -> bool:
