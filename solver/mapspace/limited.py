@@ -23,12 +23,12 @@ from solver.timing.problem import Problem
 from solver.timing.profile import ceil_div
 from solver.timing.validity import least_rows
 
-Source = Callable[[Layer, Hardware, BankShape, PoolParams], Iterator[Mapping]]
+MappingSource = Callable[[Layer, Hardware, BankShape, PoolParams], Iterator[Mapping]]
 """Yields good mappings of a layer on at most a shape of banks of a chip."""
 
 
 def limited_mappings(
-    problem: Problem, layer: int, shape: BankShape, params: PoolParams, source: Source
+    problem: Problem, layer: int, shape: BankShape, params: PoolParams, source: MappingSource
 ) -> Iterator[Mapping]:
     """Yield good mappings that a layer may have, on at most as many banks as a shape has.
 
@@ -49,7 +49,7 @@ def limited_mappings(
 
 
 def _proposed(
-    problem: Problem, layer: int, shape: BankShape, params: PoolParams, source: Source
+    problem: Problem, layer: int, shape: BankShape, params: PoolParams, source: MappingSource
 ) -> Iterator[Mapping]:
     """Yield mappings that may be good and keep to the limits, though not all of them do."""
     record, chip, limits = problem.layers[layer], problem.chips[layer], problem.limits.of(layer)
@@ -98,7 +98,7 @@ def _completed(
     kept: tuple[Loop, ...],
     shape: BankShape,
     params: PoolParams,
-    source: Source,
+    source: MappingSource,
 ) -> Iterator[Mapping]:
     """Yield mappings with kept loops, and good ones for the rest inside of them or outside."""
     rest, left, own = _rest(layer, chip, kept, shape)
