@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from solver.mapspace.pools import Pools
 from solver.params import Params
 from solver.schedule.plan import Plan
+from solver.schedule.shortlist import Shortlist
 from solver.stop import Stop
 from solver.timing.problem import Problem
 
@@ -55,6 +56,7 @@ class Run:
     best : the best plan so far.
     bound : no valid plan is faster; at first what is known at once (`quick_bound`).
     candidate_bound, candidates : no choice among so many candidate mappings is faster.
+    shortlist : the best plans so far that differ in a mapping; none but the best unless more are wanted.
     """
 
     problem: Problem
@@ -71,11 +73,13 @@ class Run:
     candidate_bound: int | None = None
     candidates: int | None = None
     trace: list[Improvement] = field(default_factory=list)
+    shortlist: Shortlist = field(default_factory=lambda: Shortlist(1))
     _lock: threading.RLock = field(default_factory=threading.RLock)
 
     def found(self, plan: Plan) -> None:
         """Keep a plan if it is better than all before."""
         with self._lock:  # searches side by side report from threads of their own
+            self.shortlist.add(plan)
             if self.best is None or plan.latency < self.best.latency:
                 self.best = plan
                 self._improved()

@@ -15,6 +15,7 @@ from solver.methods import DEFAULT_METHOD, METHODS
 from solver.params import Params
 from solver.run import Improvement, Observer, Run, gap
 from solver.schedule.plan import Plan
+from solver.schedule.shortlist import Shortlist
 from solver.schedule.transform import advance
 from solver.search.contradictions import check_limits
 from solver.search.layerwise import overlapped
@@ -36,6 +37,7 @@ class Result:
     candidate_bound : no choice among the `candidates` mappings that a solver was given has a lower latency.
         The plan may hold other mappings, so this may lie above its latency.
     ending : why the search ended.
+    runners_up : the next best solutions that were come upon, each with other mappings, if they were wanted.
     """
 
     solution: Solution
@@ -48,6 +50,7 @@ class Result:
     seconds: float
     steps: int
     ending: Ending
+    runners_up: tuple[Solution, ...] = ()
 
     @property
     def latency(self) -> int:
@@ -82,6 +85,7 @@ def solve(
     warm_start: Plan | None = None,
     observer: Observer | None = None,
     limits: Limits = UNLIMITED,
+    top: int = 1,
 ) -> Result:
     """Find mappings, starts and banks for all layers together.
 
@@ -98,6 +102,8 @@ def solve(
         keep to the limits, what layers may have is taken.
     observer : is notified of better plans, higher bounds and what is being done.
     limits : what layers may have; see `read_limits`. The bound is that of plans that keep to them.
+    top : how many solutions to return at most, the best that the search comes upon, of which no two have the
+        same mappings.
 
     Raises
     ------
@@ -117,6 +123,7 @@ def solve(
     known = advance(problem, warm_start) if kept and warm_start is not None else None
     bound = quick_bound(problem, params.bound)
     run = Run(problem, pools, params, stop, seed, workers, observer or Observer(), bound, known)
+    run.shortlist = Shortlist(top)
     if known is not None:
         run.found(known)
     run.doing("maps the layers one after the other")
@@ -154,10 +161,8 @@ def _result(run: Run, method: str) -> Result:
     ending = run.stop.ending() or "finished"
     run.doing("checks the answer")
     plan = postpone(run.problem, run.incumbent)
-    solution = from_plan(run.problem, plan, method, run.seed, run.bound)
-    verify(solution)
-    if (broken := broken_limit(run.problem.limits, solution)) is not None:
-        raise RuntimeError(broken)
+    others = [postpone(run.problem, own) for own in run.shortlist.beside(run.incumbent)]
+    solution, *runners_up = [_checked(run, own, method) for own in (plan, *others)]
     return Result(
         solution=solution,
         plan=plan,
@@ -169,4 +174,14 @@ def _result(run: Run, method: str) -> Result:
         seconds=run.stop.wall(),
         steps=run.stop.steps,
         ending=ending,
+        runners_up=tuple(runners_up),
     )
+
+
+def _checked(run: Run, plan: Plan, method: str) -> Solution:
+    """Return the solution that states a plan, recomputed and compared with the limits."""
+    solution = from_plan(run.problem, plan, method, run.seed, run.bound)
+    verify(solution)
+    if (broken := broken_limit(run.problem.limits, solution)) is not None:
+        raise RuntimeError(broken)
+    return solution

@@ -27,6 +27,7 @@ from cli.options import (
     Seed,
     TimeLimit,
     Workers,
+    integer,
     one_of,
     seconds,
     share,
@@ -106,6 +107,15 @@ WarmStart = Annotated[
         help="Go on from the solution in this file, whichever method it is from.",
     ),
 ]
+Top = Annotated[
+    int,
+    typer.Option(
+        "--top",
+        parser=integer(1, 100),
+        metavar="K",
+        help="Keep the K best solutions that the search comes upon, each with another mapping somewhere.",
+    ),
+]
 Deterministic = Annotated[
     bool,
     typer.Option(
@@ -129,6 +139,7 @@ class Task:
     workers: int
     params: Params
     limits: Limits
+    top: int
 
 
 @answering
@@ -152,6 +163,7 @@ def solve_command(
     fix: FixedLayers = None,
     limit: LimitOptions = None,
     limits: LimitsPath = None,
+    top: Top = 1,
     out: OutDirectory = None,
 ) -> None:
     """Map a network onto a chip so that its layers overlap and it ends as early as possible.
@@ -180,7 +192,7 @@ def solve_command(
         processes = workers or (1 if deterministic else ALL_CORES)
         load = partial(given_network, network, dim, strict, batch)
         given = GivenLimits(limits, limit or (), fix or (), warm_start)
-        task = _task(load, hw, weights, method, strategy, given, seed, processes)
+        task = _task(load, hw, weights, method, strategy, given, seed, processes, top)
         stop = replace(
             _time_limit(deterministic, time_limit, interrupt, context.obj), gap=gap, patience=patience
         )
@@ -196,6 +208,7 @@ def _task(
     given: GivenLimits,
     seed: int,
     workers: int,
+    top: int,
 ) -> Task:
     from hw.library import load_hardware
     from overlapim_files import InputError, nearest
@@ -215,7 +228,7 @@ def _task(
     walk = next(x for x in params.STRATEGIES if x == (strategy or "best"))
     tuning = params.Params(layerwise=params.LayerwiseParams(walk))
     limits = given.of(loaded, chip)
-    return Task(loaded, chip, method or DEFAULT_METHOD, plan, seed, workers, tuning, limits)
+    return Task(loaded, chip, method or DEFAULT_METHOD, plan, seed, workers, tuning, limits, top)
 
 
 def _time_limit(deterministic: bool, seconds: float, interrupt: Interrupt, started: float) -> Stop:
@@ -232,7 +245,7 @@ def _solve(task: Task, stop: Stop, limit: float | None, out: Path | None, interr
     from cli.records.solution import run_record
     from cli.show.console import say
     from cli.show.progress import moving, search_progress
-    from cli.show.tables import show_result
+    from cli.show.tables import show_result, show_runners_up
     from solver import core
     from solver.account.plan import account
     from solver.solve import solve
@@ -252,17 +265,25 @@ def _solve(task: Task, stop: Stop, limit: float | None, out: Path | None, interr
                 warm_start=task.warm_start,
                 observer=progress,
                 limits=task.limits,
+                top=task.top,
             )
         found = account(Problem(network, hardware), result.plan)
         record = run_record(result, found, time.monotonic() - stop.started, interrupt.is_set())
-        if out is not None:
-            write_run(out, result.solution, record)
-    answer(record, lambda: show_result(found, result))
+        written = [] if out is None else write_run(out, result, record)
+
+    def show() -> None:
+        show_result(found, result)
+        if record.runners_up:
+            show_runners_up(result.latency, record.runners_up)
+
+    answer(record, show)
     if core.native is None:
         say("searched in Python: the compiled core is missing, which is several times as fast")
     if interrupt.is_set():
         say(f"interrupted by {interrupt.name}: this is the best answer up to then")
     elif result.ending in ("gap", "patience"):
         say(f"ended by --{result.ending}")
-    if out is not None:
-        say(f"written: {out / 'solution.yaml'}, {out / 'result.json'}")
+    if (count := 1 + len(record.runners_up)) < task.top:
+        say(f"the search came upon {count} solution{'s' * (count > 1)}, not {task.top}")
+    if written:
+        say(f"written: {', '.join(map(str, written))}")
