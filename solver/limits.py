@@ -73,7 +73,7 @@ class LimitsFile(FileModel):
     """A limits file."""
 
     format: Literal["overlapim/limits/1"]
-    layers: Annotated[tuple[LimitEntry, ...], Field(strict=False, max_length=100_000)]
+    layers: Annotated[tuple[LimitEntry, ...], Field(strict=False, max_length=10_000)]
 
 
 @dataclass(frozen=True)
@@ -84,9 +84,13 @@ class StatedLimit:
     entry: LimitEntry
     folder: Path = Path()
 
-    def matches(self, layer: str) -> bool:
-        """Whether the entry is for a layer."""
-        return self.entry.layer == layer or fnmatchcase(layer, self.entry.layer)
+    def matching(self, names: Sequence[str]) -> list[str]:
+        """Return the layers that the entry is for, of all. Raises InputError if it is for none."""
+        found = [x for x in names if x == self.entry.layer or fnmatchcase(x, self.entry.layer)]
+        if not found:
+            hint = nearest(self.entry.layer, names)
+            raise InputError(f"{self.where}: no layer is called '{shorten(self.entry.layer)}'{hint}")
+        return found
 
 
 def limits_file(path: str | Path) -> list[StatedLimit]:
@@ -142,16 +146,12 @@ def bring_together(stated: Sequence[StatedLimit], network: Network, hardware: Ha
         if an entry is for no layer, or two contradict each other; names them.
     """
     names = [layer.name for layer in network.layers]
+    entries: dict[str, list[StatedLimit]] = {name: [] for name in names}
     for one in stated:
-        if not any(map(one.matches, names)):
-            raise InputError(
-                f"{one.where}: no layer is called '{one.entry.layer}'{nearest(one.entry.layer, names)}"
-            )
+        for name in one.matching(names):
+            entries[name].append(one)
     solutions = _Solutions()
-    found = []
-    for layer in network.layers:
-        own = [one for one in stated if one.matches(layer.name)]
-        found.append(_of_layer(layer, own, solutions, hardware))
+    found = [_of_layer(layer, entries[layer.name], solutions, hardware) for layer in network.layers]
     return Limits(tuple(found)) if stated else Limits()
 
 

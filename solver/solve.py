@@ -117,8 +117,8 @@ def solve(
     if stop.pace is not None and workers > 1:
         raise InputError(f"a deterministic search has one worker, not {workers}")
     problem = Problem(network, hardware, limits)
-    check_limits(problem)
     pools = Pools(problem, params.pools, stop)
+    check_limits(pools)
     kept = warm_start is not None and broken_limit(limits, _stated(problem, warm_start)) is None
     known = advance(problem, warm_start) if kept and warm_start is not None else None
     bound = quick_bound(problem, params.bound)

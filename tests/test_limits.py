@@ -452,7 +452,7 @@ def test_limits_that_contradict_each_other_are_both_named() -> None:
         (["*:spread={column: [], bank: [], channel: []}", "left:exact_banks=2"], "keeps to"),
     ):
         with pytest.raises(InputError, match=message.replace("[", r"\[")):
-            check_limits(Problem(network, hardware, said(*texts)))
+            check_limits(Pools(Problem(network, hardware, said(*texts))))
 
 
 def test_fix_needs_a_warm_start(capsys: pytest.CaptureFixture[str]) -> None:

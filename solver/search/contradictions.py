@@ -9,23 +9,22 @@ from hw.hardware import LevelDims
 from models.network import DIMS
 from overlapim_files import InputError
 from solver.mapspace.frugal import frugal_allowed
-from solver.mapspace.limited import limited_mappings
-from solver.mapspace.pools import pool_mappings, shapes
-from solver.params import PoolParams
+from solver.mapspace.pools import Pools, shapes
 from solver.timing.limits import LayerLimits, Limits, bank_shape, has_loops
 from solver.timing.mapping import SPATIAL
 from solver.timing.problem import Problem
 from solver.timing.validity import problems
 
-TRIED = 64
+TRIED = 24
 """Numbers of banks above and below that are tried, at most, in search of one that would do."""
 
 
-def check_limits(problem: Problem) -> None:
+def check_limits(pools: Pools) -> None:
     """Raise `InputError` if limits contradict each other, or the chip, or leave a layer no mapping.
 
     A layer for which it is only not known whether there is a mapping is refused too.
     """
+    problem = pools.problem
     if not problem.limits.layers:
         return
     if len(problem.limits.layers) != len(problem.layers):
@@ -35,19 +34,19 @@ def check_limits(problem: Problem) -> None:
     for i, own in enumerate(problem.limits.layers):
         if own == LayerLimits():
             continue
-        fault = next(_faults(problem, i), None)
+        fault = next(_faults(pools, i), None)
         if fault is not None:
             raise InputError(f"limits: layer '{problem.layers[i].name}': {fault}")
     _check_together(problem)
 
 
-def _faults(problem: Problem, layer: int) -> Iterator[str]:
+def _faults(pools: Pools, layer: int) -> Iterator[str]:
     """Yield what is wrong with the limits of a layer."""
-    own = problem.limits.of(layer)
+    problem, own = pools.problem, pools.problem.limits.of(layer)
     yield from _number_faults(problem, own)
     if own.mapping is not None:
         yield from _mapping_faults(problem, layer)
-    elif not _possible(problem, layer):
+    elif not _possible(pools, layer):
         yield _impossible(problem, layer)
 
 
@@ -87,13 +86,10 @@ def _mapping_faults(problem: Problem, layer: int) -> Iterator[str]:
         yield "loops: they are not among those of the mapping that is to be kept; leave one of them out"
 
 
-def _possible(problem: Problem, layer: int) -> bool:
+def _possible(pools: Pools, layer: int) -> bool:
     """Whether a mapping is found that a layer may have."""
-    whole = shapes(problem.hardware)[-1]
-    if next(frugal_allowed(problem, layer, whole), None) is not None:
-        return True
-    found = limited_mappings(problem, layer, whole, PoolParams(), pool_mappings)
-    return next(found, None) is not None
+    whole = shapes(pools.problem.hardware)[-1]
+    return any(True for _ in frugal_allowed(pools.problem, layer, whole)) or bool(pools.first(layer, whole))
 
 
 def _with(problem: Problem, layer: int, own: LayerLimits) -> Problem:
@@ -106,7 +102,7 @@ def _impossible(problem: Problem, layer: int) -> str:
     """Say which limits leave a layer no mapping that is known, and what would do."""
     own = problem.limits.of(layer)
     for key, changed, text in _relaxed(problem, own):
-        if _possible(_with(problem, layer, changed), layer):
+        if _possible(Pools(_with(problem, layer, changed)), layer):
             return f"{key}: no mapping is known that keeps to it; {text} would do"
     keys = [key for key in ("loops", "most_banks", "exact_banks", "banks") if getattr(own, key)]
     keys += ["spread"] if own.spread != LevelDims() else []
