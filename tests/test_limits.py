@@ -25,6 +25,7 @@ from solver.bench.small import draw_small
 from solver.bound.quick import quick_bound
 from solver.limits import bring_together, broken_limit, limit_option, read_limits
 from solver.mapspace.enumeration import mappings
+from solver.mapspace.frugal import fewest_rows
 from solver.mapspace.pools import Pools, shapes
 from solver.maxplus.response import Response, responses
 from solver.methods import METHODS
@@ -469,3 +470,17 @@ def test_a_mapping_that_says_its_usual_load_is_the_same() -> None:
     limits = said(f"left:mapping={json.dumps({'loops': records, 'load': explicit.load})}")
     answer = solve(network, hardware, method="sequential", limits=limits, warm_start=plan)
     assert answer.latency <= plan.latency
+
+
+def test_layers_that_do_not_fit_into_the_bank_that_they_are_given_are_refused() -> None:
+    """Two layers that fill more than half a bank cannot both have bank 0, unless weights are reloaded."""
+    network = chain([8, 8, 8])
+    hardware = load_hardware("toy").with_weights("shared")
+    rows = fewest_rows(network.layers[0], hardware, (1, 1))
+    tight = hardware.model_copy(update={"rows_per_bank": rows + rows // 2})
+    both = said("*:banks=[0]", of=(network, tight))
+    with pytest.raises(InputError, match=r"given bank 0 need \d+ rows more of it than it has"):
+        solve(network, tight, method="sequential", limits=both)
+    reload = tight.with_weights("reload")
+    answer = solve(network, reload, method="sequential", limits=both).solution
+    assert all(record.banks == (0,) for record in answer.layers.values())

@@ -124,6 +124,8 @@ def pack(
     given : the banks of some layers, which are theirs.
     """
     width = hardware.banks_per_channel
+    if len({bank for own in given.values() for bank in own}) < sum(map(len, given.values())):
+        return None
 
     def size(i: int) -> tuple[int, int]:
         return -profiles[i].mapping.banks_per_channel, -profiles[i].mapping.channels

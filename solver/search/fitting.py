@@ -52,6 +52,9 @@ def fit(pools: Pools, prices: Sequence[float], stop: Stop, params: FittingParams
     options = _in_time(pools, stop, params)
     given = {i: min(options.profiles[i], key=lambda p: (p.rows, p.total)) for i in problem.given_banks}
     bins = bins_of(problem.hardware, problem.given_banks, {i: p.rows for i, p in given.items()})
+    if (least := min(bins.room)) < 0:
+        bank = bins.room.index(least)
+        raise InputError(f"the layers that are given bank {bank} need {-least} rows more of it than it has")
     free = [i for i in range(len(problem.layers)) if i not in given]
     items = [options.items[i] for i in free]
     packed = cheapest_fit(bins, items, prices) if items else Packed((), ())
