@@ -22,11 +22,15 @@ from models.network import DIMS, Network
 from overlapim_files import InputError, load
 from solver.account.remedies import remedies
 from solver.bench.small import draw_small
+from solver.bound.model import BoundModel
 from solver.bound.quick import quick_bound
+from solver.bound.relaxation import linear_bound
 from solver.limits import bring_together, broken_limit, limit_option, read_limits
 from solver.mapspace.enumeration import mappings
 from solver.mapspace.frugal import fewest_rows
 from solver.mapspace.pools import Pools, shapes
+from solver.maxplus.candidates import Candidate
+from solver.maxplus.heads import bounds, lag_graph, no_budget
 from solver.maxplus.response import Response, responses
 from solver.methods import METHODS
 from solver.schedule.banks import pack
@@ -186,11 +190,11 @@ def test_exhaustive_search_waits_for_the_earliest_starts() -> None:
     raise AssertionError("too few networks are small enough")
 
 
-@pytest.mark.parametrize("part", range(4))
+@pytest.mark.parametrize("part", range(3))
 def test_cpsat_and_exhaustive_search_agree_under_limits(part: int) -> None:
     """And no bound is above, or the run would have refused it."""
     agreed = 0
-    for seed in range(100 + 5 * part, 105 + 5 * part):
+    for seed in range(100 + 4 * part, 104 + 4 * part):
         problem = limited(seed)
         best = exhaustive(problem, LIMIT, Stop()).plan
         if best is None:
@@ -204,7 +208,7 @@ def test_cpsat_and_exhaustive_search_agree_under_limits(part: int) -> None:
         if found.status == "optimal":
             assert found.latency == best.latency
             agreed += 1
-    assert agreed > 2
+    assert agreed > 1
 
 
 def _cpsat(problem: Problem) -> Result:
@@ -221,6 +225,18 @@ def test_bounds_know_limits() -> None:
         ["*:no_spread={column: [K, P, Q]}"],
     ):
         assert quick_bound(Problem(network, hardware, said(*texts))) > free
+
+
+def test_models_start_no_layer_before_it_may() -> None:
+    network, hardware = toy()
+    problem = Problem(network, hardware, said("head:earliest=50000"))
+    late, free = (linear_bound(BoundModel(x, 90000), Stop()) for x in (problem, Problem(network, hardware)))
+    assert late > 49999 > free
+    candidates = [[Candidate(Pools(problem).pool(i, (1, 1))[0])] for i in range(len(network.layers))]
+    graph = lag_graph(problem, candidates, Stop())
+    heads = bounds(graph, no_budget(graph), Stop()).heads
+    last = next(i for i, layer in enumerate(network.layers) if layer.name == "head")
+    assert [int(own.min()) >= 50000 for own in heads] == [i == last for i in range(len(heads))]
 
 
 # Every limit, every method
@@ -263,7 +279,7 @@ def test_every_method_keeps_to_every_limit(
         network, hardware = toy(weights)
         limits = said(text, of=(network, hardware))
         for method in [x for x in METHODS if x not in ("exhaustive", "cpsat")]:
-            found = solve(network, hardware, method=method, limits=limits, stop=Stop(iterations=60))
+            found = solve(network, hardware, method=method, limits=limits, stop=Stop(iterations=40))
             assert kept(found.solution.layers["left"]), (method, weights)
 
 
