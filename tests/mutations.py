@@ -455,6 +455,7 @@ MAXPLUS = [
 LATE = (
     "tests/test_limits.py::test_models_start_no_layer_before_it_may",
     "tests/test_limits.py::test_bounds_know_limits",
+    "tests/test_limits.py::test_the_bound_counts_on_the_number_of_banks_that_is_given",
 )
 STARTS = [
     *changed("solver/maxplus/heads.py", LATE, {"earliest starts": swap("first + leads for", "leads for")}),

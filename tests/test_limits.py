@@ -23,7 +23,7 @@ from overlapim_files import InputError, load
 from solver.account.remedies import remedies
 from solver.bench.small import draw_small
 from solver.bound.model import BoundModel
-from solver.bound.quick import quick_bound
+from solver.bound.quick import LayerDurations, quick_bound
 from solver.bound.relaxation import linear_bound
 from solver.limits import bring_together, broken_limit, limit_option, read_limits
 from solver.mapspace.enumeration import mappings
@@ -225,6 +225,14 @@ def test_bounds_know_limits() -> None:
         ["*:no_spread={column: [K, P, Q]}"],
     ):
         assert quick_bound(Problem(network, hardware, said(*texts))) > free
+
+
+def test_the_bound_counts_on_the_number_of_banks_that_is_given() -> None:
+    network, hardware = toy()
+    left = [layer.name for layer in network.layers].index("left")
+    known = LayerDurations(Problem(network, hardware, said("left:exact_banks=4")))
+    assert known.of(left).banks.tolist() == [4]
+    assert len(known.of(0).banks) > 1
 
 
 def test_models_start_no_layer_before_it_may() -> None:
