@@ -15,12 +15,14 @@ from models.library import load_network
 from models.network import Layer, Network, Operand
 from models.onnx.load import Imported, import_onnx
 from overlapim_files import InputError
+from solver.limits import read_limits
 from solver.methods import METHODS
 from solver.params import Params
 from solver.run import Improvement, Observer
 from solver.solution import Solution, read_plan, read_verified, verify
 from solver.solve import Result, solve
 from solver.stop import Stop
+from solver.timing.limits import LayerLimits, Limits
 from solver.timing.mapping import Loop, Mapping
 
 __all__ = [
@@ -30,6 +32,8 @@ __all__ = [
     "Improvement",
     "InputError",
     "Layer",
+    "LayerLimits",
+    "Limits",
     "Loop",
     "Mapping",
     "Network",
@@ -42,6 +46,7 @@ __all__ = [
     "import_onnx",
     "load_hardware",
     "load_network",
+    "read_limits",
     "read_plan",
     "read_verified",
     "solve",

@@ -18,11 +18,12 @@ from solver.solution import (
     BlockNumber,
     Cycle,
     LoopRecord,
+    Recomputed,
     Solution,
     check_banks,
     from_plan,
+    recompute,
     stated_mapping,
-    verify,
 )
 from solver.timing.problem import Problem
 from solver.timing.timeline import evaluate
@@ -58,8 +59,8 @@ class Draft(FileModel):
     layers: dict[str, DraftLayer]
 
 
-def completed(draft: Draft) -> Solution:
-    """Return the solution that a draft comes to.
+def completed(draft: Draft) -> tuple[Solution, Recomputed]:
+    """Return the solution that a draft comes to, and what came out when it was computed anew as a check.
 
     Releases that it gives are kept. If it gives none, layers take their banks in the order of the network,
     as early as these and their data allow, and start as late as their ends let them.
@@ -97,5 +98,7 @@ def completed(draft: Draft) -> Solution:
         apart = in_turn(problem, profiles, banks).releases
         plan = postpone(problem, advance(problem, Plan(evaluate(problem, profiles, apart, orders), banks)))
     solution = from_plan(problem, plan, draft.method, draft.seed)
-    verify(solution)
-    return solution
+    found = recompute(solution)
+    if found.differences:
+        raise RuntimeError(found.differences[0])
+    return solution, found

@@ -11,6 +11,7 @@ from solver.mapspace.pools import Pools
 from solver.params import Params
 from solver.schedule.goal import Goal
 from solver.schedule.plan import Plan
+from solver.schedule.shortlist import Shortlist
 from solver.stop import Stop
 from solver.timing.objective import Floor, Value
 from solver.timing.problem import Problem
@@ -69,6 +70,7 @@ class Run:
     floor : what else no valid plan is below (`quick_floor`).
     bound : no valid plan has a lower value of the objective.
     candidate_bound, candidates : no choice among so many candidate mappings is faster.
+    shortlist : the best plans so far that differ in a mapping; none but the best unless more are wanted.
     """
 
     problem: Problem
@@ -92,11 +94,13 @@ class Run:
     def __post_init__(self) -> None:
         """Make what plans are compared by, and what is known at once of the objective."""
         self.goal = Goal(self.problem)
+        self.shortlist = Shortlist(1, self.goal)
         self.bounded(self.latency_bound)
 
     def found(self, plan: Plan) -> None:
         """Keep a plan if it is better than all before."""
         with self._lock:  # searches side by side report from threads of their own
+            self.shortlist.add(plan)
             if self.best is None or self.goal.rank(plan) < self.goal.rank(self.best):
                 self.best = plan
                 self._improved()

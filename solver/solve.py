@@ -8,6 +8,7 @@ from hw.hardware import Hardware
 from models.network import Network
 from overlapim_files import InputError, nearest
 from solver.bound.quick import quick_bound, quick_floor
+from solver.limits import broken_limit
 from solver.mapspace.pools import Pools
 from solver.maxplus.latest import postpone
 from solver.methods import DEFAULT_METHOD, METHODS
@@ -15,10 +16,14 @@ from solver.params import Params
 from solver.run import Improvement, Observer, Run, gap
 from solver.schedule.pace import apart, best_paced
 from solver.schedule.plan import Plan
+from solver.schedule.shortlist import Shortlist
 from solver.schedule.transform import advance
+from solver.search.contradictions import check_limits
+from solver.search.layerwise import overlapped
 from solver.search.sequential import sequential
 from solver.solution import Solution, Status, from_plan, verify
 from solver.stop import Ending, Stop
+from solver.timing.limits import UNLIMITED, Limits
 from solver.timing.objective import LATENCY, Floor, Objective, Value
 from solver.timing.problem import Problem
 
@@ -35,6 +40,7 @@ class Result:
     candidate_bound : no choice among the `candidates` mappings that a solver was given has a lower latency.
         The plan may hold other mappings, so this may lie above its latency.
     ending : why the search ended.
+    runners_up : the next best solutions that were come upon, each with other mappings, if they were wanted.
     """
 
     solution: Solution
@@ -49,6 +55,7 @@ class Result:
     seconds: float
     steps: int
     ending: Ending
+    runners_up: tuple[Solution, ...] = ()
 
     @property
     def latency(self) -> int:
@@ -83,6 +90,8 @@ def solve(
     objective: Objective = LATENCY,
     warm_start: Plan | None = None,
     observer: Observer | None = None,
+    limits: Limits = UNLIMITED,
+    top: int = 1,
 ) -> Result:
     """Find mappings, starts and banks for all layers together.
 
@@ -96,19 +105,23 @@ def solve(
     workers : processes that search side by side.
     objective : what is minimised, within which limits; the latency of one inference unless given.
     warm_start : a plan of the same network and hardware; the result is never worse. See `read_plan`. It is
-        gone on from with every layer begun as early as its banks and its data allow.
+        gone on from with every layer begun as early as its banks and its data allow. Of one that does not
+        keep to the limits, what layers may have is taken.
     observer : is notified of better plans, higher bounds and what is being done.
+    limits : what layers may have; see `read_limits`. The bound is that of plans that keep to them.
+    top : how many solutions to return at most, the best that the search comes upon, of which no two have the
+        same mappings.
 
     Raises
     ------
     InputError
-        if the method is unknown, a deterministic search is to have several workers, or the chip cannot hold
-        the network, or has no energies that are asked for, or no plan was found within the limits; says which
-        limit, layer and amount.
+        if the method is unknown, a deterministic search is to have several workers, limits contradict each
+        other, or the chip cannot hold the network, or has no energies that are asked for, or no plan was
+        found within the limits; says which limit, layer and amount.
     """
     stop = stop or Stop(seconds=10.0)
-    pools = Pools(Problem(network, hardware, objective), params.pools, stop)
-    return solve_with(pools, method, params, seed, workers, warm_start, observer or Observer())
+    pools = Pools(Problem(network, hardware, objective, limits), params.pools, stop)
+    return solve_with(pools, method, params, seed, workers, warm_start, observer or Observer(), top)
 
 
 def solve_with(
@@ -119,6 +132,7 @@ def solve_with(
     workers: int,
     warm_start: Plan | None,
     observer: Observer,
+    top: int = 1,
 ) -> Result:
     """Solve the problem of some pools until their stop, as `solve` does; they may be used again."""
     problem, stop = pools.problem, pools.stop
@@ -127,16 +141,18 @@ def solve_with(
     if stop.pace is not None and workers > 1:
         raise InputError(f"a deterministic search has one worker, not {workers}")
     _check_objective(problem.objective, problem.hardware)
-    known = warm_start
-    if known is not None and not problem.objective.streams:
-        known = advance(problem, known)
+    check_limits(pools)
+    known = _known(problem, warm_start)
     bound = quick_bound(problem, params.bound)
     floor = Floor() if problem.objective.plain else quick_floor(problem, params.bound)
     run = Run(problem, pools, params, stop, seed, workers, observer, bound, floor, warm_start=known)
+    run.shortlist = Shortlist(top, run.goal)
     if known is not None:
         run.found(known)
     run.doing("maps the layers one after the other")
     run.start = _start(run)
+    if warm_start is not None and known is None and (part := _allowed_part(run, warm_start)) is not None:
+        run.found(part)
     METHODS[method](run)
     return _result(run, method)
 
@@ -168,10 +184,29 @@ def _start(run: Run) -> Plan:
     """Return the plan without overlap; the warm start if none is found."""
     try:
         return sequential(run.pools, run.stop, run.params.sequential, run.found)
-    except InputError:
-        if run.warm_start is None:
-            raise
-        return run.warm_start
+    except InputError as error:
+        if run.warm_start is not None:
+            return run.warm_start
+        if run.problem.limits.layers:
+            raise InputError(f"{error}; the limits are part of that: with wider ones it may fit") from None
+        raise
+
+
+def _allowed_part(run: Run, warm_start: Plan) -> Plan | None:
+    """Return a plan with what layers may have of a warm start; None if there are no banks for it."""
+    pairs = enumerate(zip(warm_start.profiles, run.sequential.profiles, strict=True))
+    return overlapped(run.pools, [a if run.problem.permits(i, a.mapping) else b for i, (a, b) in pairs])
+
+
+def _known(problem: Problem, warm_start: Plan | None) -> Plan | None:
+    """Return the warm start as it is gone on from; None if it does not keep to the limits of layers."""
+    if warm_start is None or broken_limit(problem.limits, _stated(problem, warm_start)) is not None:
+        return None
+    return warm_start if problem.objective.streams else advance(problem, warm_start)
+
+
+def _stated(problem: Problem, plan: Plan) -> Solution:
+    return from_plan(problem, plan, "", 0)
 
 
 def _result(run: Run, method: str) -> Result:
@@ -183,8 +218,8 @@ def _result(run: Run, method: str) -> Result:
         plan = min(plan, best_paced(run.problem, plan), key=run.goal.rank)
     plan = postpone(run.problem, plan)
     _check_kept(run, plan)
-    solution = from_plan(run.problem, plan, method, run.seed, run.bound)
-    verify(solution)
+    others = [postpone(run.problem, own) for own in run.shortlist.beside(run.incumbent)]
+    solution, *runners_up = [_checked(run, own, method) for own in (plan, *others)]
     return Result(
         solution=solution,
         plan=plan,
@@ -198,4 +233,14 @@ def _result(run: Run, method: str) -> Result:
         seconds=run.stop.wall(),
         steps=run.stop.steps,
         ending=ending,
+        runners_up=tuple(runners_up),
     )
+
+
+def _checked(run: Run, plan: Plan, method: str) -> Solution:
+    """Return the solution that states a plan, recomputed and compared with the limits."""
+    solution = from_plan(run.problem, plan, method, run.seed, run.bound)
+    verify(solution)
+    if (broken := broken_limit(run.problem.limits, solution)) is not None:
+        raise RuntimeError(broken)
+    return solution

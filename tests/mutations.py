@@ -155,6 +155,8 @@ CPSAT_BANKS = changed(
         "match_shapes, not called": drop("match_shapes(model"),
         "one_at_a_time, not called": drop("one_at_a_time(model"),
         "first_banks_first, not called": drop("first_banks_first(model"),
+        "take_given": empty("take_given"),
+        "take_given, not called": drop("take_given(model"),
         "no_circles, not called": drop("no_circles(model"),
         "banks at any time": drop("model.cp.add_cumulative"),
         "banks of a candidate": drop("model.cp.add(own.count =="),
@@ -214,7 +216,7 @@ BOUND_MODEL = changed(
         "one number of banks": drop("self.model.add_exactly_one"),
         "work of the banks": drop("self.model.add(work =="),
         "slow numbers of banks": swap("if cycles <= self.horizon", "if cycles >= 0"),
-        "share of the work": drop("self.model.add(self.grid * (layer.finished[i] + 1)"),
+        "share of the work": drop("self.model.add(self.grid * (layer.finished[i] - earliest + 1)"),
         "work that waits": drop("self.model.add(self.grid * (layer.finished[i] - layer"),
         "shares in order": drop("self.model.add(layer.finished[i] >="),
         "idle times in order": drop("self.model.add(layer.idle[i] >="),
@@ -231,7 +233,7 @@ BOUND_MODEL = changed(
     "solver/bound/model.py",
     SOUND,
     {
-        "share of the work, raised": swap("(layer.finished[i] + 1) >=", "layer.finished[i] >="),
+        "share of the work, raised": swap("(layer.finished[i] - earliest + 1) >=", "layer.finished[i] >="),
         "work that waits, raised": swap("layer.idle[i] + 1) >=", "layer.idle[i] - 3) >="),
         "the end, raised": swap("self.end >= layer", "self.end >= 1 + layer"),
         "banks, static, raised": swap("sum(used) <= hardware", "sum(used) + 1 <= hardware"),
@@ -253,7 +255,7 @@ QUICK = changed(
         ),
         "banks, static": swap("<= banks:", "<= math.inf:"),
         "banks, static, raised": swap("<= banks:", "< banks:"),
-        "each layer alone": swap("ends[i] = fastest[i]", "ends[i] = 0"),
+        "each layer alone": swap("earliest[i] + max(fastest[i], _alone(problem, i))", "earliest[i]"),
         "all of a producer": swap("if read == total else", "if read > total else"),
         "a part of a producer": swap("if read == total else", "if read else"),
         "transfer and tail": swap("ready + after", "ready"),
@@ -450,8 +452,27 @@ MAXPLUS = [
     ),
 ]
 
+LATE = (
+    "tests/test_limits.py::test_models_start_no_layer_before_it_may",
+    "tests/test_limits.py::test_bounds_know_limits",
+    "tests/test_limits.py::test_the_bound_counts_on_the_number_of_banks_that_is_given",
+)
+STARTS = [
+    *changed("solver/maxplus/heads.py", LATE, {"earliest starts": swap("first + leads for", "leads for")}),
+    *changed("solver/bound/model.py", LATE, {"earliest starts": swap("earliest // self.unit", "0")}),
+    *changed(
+        "solver/bound/quick.py",
+        LATE,
+        {
+            "earliest starts": swap("problem.earliest[i] + max(", "max("),
+            "numbers of banks": swap("limits.number)", "None)"),
+            "the chip of a layer": swap("self._problem.chips[index]", "self._problem.hardware"),
+        },
+    ),
+]
+
 MODELS = [*CPSAT_MODEL, *CPSAT_BANKS, *MASTER, *BOUND_MODEL]
-MUTATIONS = [*MODELS, *QUICK, *DURATIONS, *READING, *RELAXATION, *MAXPLUS]
+MUTATIONS = [*MODELS, *QUICK, *DURATIONS, *READING, *RELAXATION, *MAXPLUS, *STARTS]
 
 
 # Running them

@@ -26,6 +26,7 @@ from solver.maxplus.chains import ChainStep
 from solver.maxplus.checkpoints import END, START
 from solver.maxplus.heads import Bounds, LagGraph, Link
 from solver.timing.infinity import INFINITY, MINUS_INFINITY
+from solver.timing.limits import LayerLimits, Limits
 from solver.timing.mapping import Loop, Mapping
 from solver.timing.problem import Problem
 from solver.timing.profile import Cycles
@@ -450,6 +451,26 @@ def test_the_first_layer_has_the_first_banks(shape: tuple[int, int]) -> None:
     banks.first_banks_first(made, given)
     first = {(1, 1): (0,), (2, 1): (0, 2), (1, 2): (0, 1), (2, 2): (0, 1, 2, 3)}
     assert ways(made, given, shape) == [first[shape]]
+
+
+def given_bank(made: Model) -> Model:
+    """Return the model with bank 3 given to the first layer."""
+    limits = Limits((LayerLimits(banks=(3,)), LayerLimits()))
+    return replace(made, graph=replace(made.graph, problem=replace(made.graph.problem, limits=limits)))
+
+
+def test_a_layer_has_the_banks_that_it_is_given() -> None:
+    made = given_bank(shaped(chip()))
+    given = held(made)
+    banks.match_shapes(made, given)
+    banks.take_given(made, given)
+    assert ways(made, given, (1, 1)) == [(3,)]
+
+
+def test_no_other_layer_renames_banks_that_are_given() -> None:
+    made = given_bank(shaped(chip()))
+    given = banks.add_shared(made)
+    assert ways(made, given, (1, 1)) == [(3,)]
 
 
 def test_other_layers_may_have_any_banks() -> None:

@@ -47,7 +47,7 @@ def draft_of(solution: Solution, releases: bool) -> Tree:
 @pytest.mark.parametrize("releases", [True, False])
 def test_a_draft_comes_to_what_it_was_made_of(weights: Weights, releases: bool) -> None:
     result = solved(weights)
-    found = completed(Draft.model_validate(draft_of(result.solution, releases)))
+    found, _ = completed(Draft.model_validate(draft_of(result.solution, releases)))
     verify(found)
     assert found.layers == result.solution.layers if releases else found.latency <= result.latency
     assert found.bound is None and found.method == "descent"
@@ -55,7 +55,7 @@ def test_a_draft_comes_to_what_it_was_made_of(weights: Weights, releases: bool) 
 
 def test_layers_of_a_draft_take_banks_in_the_order_of_the_network() -> None:
     result = solved("shared", "sequential")
-    found = completed(Draft.model_validate(draft_of(result.solution, releases=False)))
+    found, _ = completed(Draft.model_validate(draft_of(result.solution, releases=False)))
     layers = [found.layers[layer.name] for layer in found.network.layers]
     shared = [set(a.banks) & set(b.banks) for a, b in pairwise(layers)]
     assert all(shared) and all(a.end <= b.start for a, b in pairwise(layers))

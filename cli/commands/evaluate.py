@@ -69,16 +69,14 @@ def _complete(path: Path, out: Path | None) -> tuple[Solution, Account]:
     from overlapim_files import InputError, dump, load, write_text
     from solver.account.plan import account
     from solver.draft import Draft, completed
-    from solver.solution import recompute
 
     draft = load(path, Draft)
     try:
-        solution = completed(draft)
+        solution, found = completed(draft)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
     if out is not None:
         with output_directory(out):
             write_text(out / "solution.yaml", dump(solution))
         say(f"written: {out / 'solution.yaml'}")
-    found = recompute(solution)
     return solution, account(found.problem, found.plan)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import typer
 
 from cli.answers import answer, answering
 from cli.interrupt import interruptible
+from cli.limits import FixedLayers, GivenLimits, LimitOptions, LimitsPath
 from cli.options import DEFAULT_SECONDS, OutDirectory, SolutionFile, TimeLimit
 from cli.solutions import read_account
 
@@ -123,14 +124,17 @@ def explain_command(
     context: typer.Context,
     solution: SolutionFile,
     time_limit: TimeLimit = DEFAULT_SECONDS,
+    fix: FixedLayers = None,
+    limit: LimitOptions = None,
+    limits: LimitsPath = None,
     out: OutDirectory = None,
 ) -> None:
     """Tell what decides the latency, from the end back to the start, and what would lower it.
 
     The runs of layers on the critical path add up to the latency. Then single changes of these layers are
     tried: more banks, another order of loops or of blocks, another mapping. Each is evaluated as a whole plan
-    and checked, so the latency that is shown is what it brings. With --out, DIR/solution.yaml is the solution
-    with the best of them.
+    and checked, so the latency that is shown is what it brings. No change breaks a limit of a layer. With
+    --out, DIR/solution.yaml is the solution with the best of them.
 
     Example:
 
@@ -139,16 +143,20 @@ def explain_command(
     from cli.output import output_directory
     from cli.show.console import say
     from cli.show.progress import Progress, moving
-    from overlapim_files import dump, write_text
+    from overlapim_files import InputError, dump, write_text
     from solver.account.critical import critical_path, shares
     from solver.account.remedies import remedies
+    from solver.limits import broken_limit
     from solver.maxplus.latest import postpone
     from solver.solution import from_plan
     from solver.stop import Stop
 
     with interruptible() as interrupt, output_directory(out):
         given, account = read_account(solution)
-        problem, plan = account.problem, account.plan
+        kept = GivenLimits(limits, limit or (), fix or (), solution).of(given.network, given.hardware)
+        if (broken := broken_limit(kept, given)) is not None:
+            raise InputError(f"{solution}: {broken}; solve with it first")
+        problem, plan = replace(account.problem, limits=kept), account.plan
         path = critical_path(account)
         stop = Stop(seconds=time_limit, interrupt=interrupt, started=context.obj)
         progress = Progress(stop.started, time_limit)

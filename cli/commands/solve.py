@@ -15,6 +15,7 @@ from typer.core import TyperCommand
 from cli.amounts import Amount, cycles_or_time, picojoules
 from cli.answers import answer, answering
 from cli.interrupt import Interrupt, interruptible
+from cli.limits import FixedLayers, GivenLimits, LimitOptions, LimitsPath
 from cli.networks import (
     AsPost,
     BatchSize,
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
     from solver.params import Params
     from solver.schedule.plan import Plan
     from solver.stop import Stop
+    from solver.timing.limits import Limits
     from solver.timing.objective import Objective
 
 MAX_INFERENCES = 2**40
@@ -160,6 +162,15 @@ EnergyAtMost = Annotated[
         help="Only plans in which an inference takes at most this energy: pJ, or such as 2.5mJ.",
     ),
 ]
+Top = Annotated[
+    int,
+    typer.Option(
+        "--top",
+        parser=integer(1, 100),
+        metavar="K",
+        help="Keep the K best solutions that the search comes upon, each with another mapping somewhere.",
+    ),
+]
 Deterministic = Annotated[
     bool,
     typer.Option(
@@ -183,6 +194,8 @@ class Task:
     workers: int
     objective: Objective
     params: Params
+    limits: Limits
+    top: int
 
 
 @dataclass(frozen=True)
@@ -235,6 +248,10 @@ def solve_command(
     interval_at_most: IntervalAtMost = None,
     energy_at_most: EnergyAtMost = None,
     warm_start: WarmStart = None,
+    fix: FixedLayers = None,
+    limit: LimitOptions = None,
+    limits: LimitsPath = None,
+    top: Top = 1,
     out: OutDirectory = None,
 ) -> None:
     """Map a network onto a chip so that its layers overlap and it ends as early as possible.
@@ -257,6 +274,7 @@ def solve_command(
       overlapim solve resnet18 --inferences 1000
       overlapim solve resnet18 --objective energy --latency-at-most 30ms
       overlapim solve net.yaml --hw chip.yaml --method layerwise --weights static
+      overlapim solve resnet18 -W results/solution.yaml --fix 'layer1*' --limit 'fc:most_banks=4'
     """
     if deterministic and (workers or 1) > 1:
         raise typer.BadParameter(f"--deterministic takes one process, not --workers {workers}")
@@ -265,14 +283,14 @@ def solve_command(
         options = FileOptions(dim, until, as_post, weights_from, dims, edges)
         load = partial(given_network, network, options, strict, batch)
         wish = Wish(objective, inferences, latency_at_most, interval_at_most, energy_at_most)
-        task = _task(load, hw, weights, method, strategy, warm_start, seed, processes, wish)
+        given = GivenLimits(limits, limit or (), fix or (), warm_start)
+        task = _task(load, hw, weights, method, strategy, given, seed, processes, wish, top)
         stop = replace(
             _time_limit(deterministic, time_limit, len(task.network.layers), interrupt, context.obj),
             gap=gap,
             patience=patience,
         )
-        limit = None if deterministic else time_limit
-        _solve(task, stop, limit, out, interrupt)
+        _solve(task, stop, None if deterministic else time_limit, out, interrupt)
 
 
 def _task(
@@ -281,10 +299,11 @@ def _task(
     weights: str | None,
     method: str | None,
     strategy: str | None,
-    warm_start: Path | None,
+    given: GivenLimits,
     seed: int,
     workers: int,
     wish: Wish,
+    top: int,
 ) -> Task:
     from hw.library import load_hardware
     from overlapim_files import InputError, nearest
@@ -300,10 +319,11 @@ def _task(
     if weights is not None:
         chip = chip.with_weights(cast("Weights", weights))
     loaded = load()
-    plan = None if warm_start is None else read_plan(warm_start, loaded, chip)
+    plan = None if given.solution is None else read_plan(given.solution, loaded, chip)
     walk = next(x for x in params.STRATEGIES if x == (strategy or "best"))
     tuning = params.Params(layerwise=params.LayerwiseParams(walk))
-    return Task(loaded, chip, method or DEFAULT_METHOD, plan, seed, workers, wish.on(chip), tuning)
+    limits, objective = given.of(loaded, chip), wish.on(chip)
+    return Task(loaded, chip, method or DEFAULT_METHOD, plan, seed, workers, objective, tuning, limits, top)
 
 
 def _time_limit(
@@ -323,7 +343,7 @@ def _solve(task: Task, stop: Stop, limit: float | None, out: Path | None, interr
     from cli.records.solution import run_record
     from cli.show.console import say
     from cli.show.progress import moving, search_progress
-    from cli.show.tables import show_result
+    from cli.show.tables import show_result, show_runners_up
     from solver import core
     from solver.account.plan import account
     from solver.solve import solve
@@ -343,17 +363,26 @@ def _solve(task: Task, stop: Stop, limit: float | None, out: Path | None, interr
                 objective=task.objective,
                 warm_start=task.warm_start,
                 observer=progress,
+                limits=task.limits,
+                top=task.top,
             )
         found = account(Problem(network, hardware, task.objective), result.plan)
         record = run_record(result, found, time.monotonic() - stop.started, interrupt.is_set())
-        if out is not None:
-            write_run(out, result.solution, record)
-    answer(record, lambda: show_result(found, result))
+        written = [] if out is None else write_run(out, result, record)
+
+    def show() -> None:
+        show_result(found, result)
+        if record.runners_up:
+            show_runners_up(result.latency, record.runners_up)
+
+    answer(record, show)
     if core.native is None:
         say("searched in Python: the compiled core is missing, which is several times as fast")
     if interrupt.is_set():
         say(f"interrupted by {interrupt.name}: this is the best answer up to then")
     elif result.ending in ("gap", "patience"):
         say(f"ended by --{result.ending}")
-    if out is not None:
-        say(f"written: {out / 'solution.yaml'}, {out / 'result.json'}")
+    if (count := 1 + len(record.runners_up)) < task.top:
+        say(f"the search came upon {count} solution{'s' * (count > 1)}, not {task.top}")
+    if written:
+        say(f"written: {', '.join(map(str, written))}")

@@ -11,6 +11,7 @@ from cli.records.as_json import to_json
 from cli.records.solution import InputDigests, RunRecord, input_digests
 from overlapim_files import InputError, dump, load, write_text
 from solver.solution import Solution
+from solver.solve import Result
 
 SOLUTION = "solution.yaml"
 RESULT = "result.json"
@@ -49,7 +50,20 @@ def found_beside(path: Path, solution: Solution) -> Found | None:
     return found
 
 
-def write_run(directory: Path, solution: Solution, record: RunRecord) -> None:
-    """Write `solution.yaml` and `result.json`. Raises InputError if that fails."""
-    write_text(directory / SOLUTION, dump(solution))
+def write_run(directory: Path, result: Result, record: RunRecord) -> list[Path]:
+    """Write `solution.yaml`, `result.json`, and the next best solutions as `solution.2.yaml` and so on.
+
+    Returns
+    -------
+    The files.
+
+    Raises
+    ------
+    InputError
+        if that fails.
+    """
+    names = [SOLUTION, *(f"solution.{i}.yaml" for i in range(2, 2 + len(result.runners_up)))]
+    for name, solution in zip(names, (result.solution, *result.runners_up), strict=True):
+        write_text(directory / name, dump(solution))
     write_text(directory / RESULT, to_json(record) + "\n")
+    return [directory / name for name in (SOLUTION, RESULT, *names[1:])]

@@ -76,6 +76,35 @@ def input_digests(solution: Solution) -> InputDigests:
 
 
 @dataclass(frozen=True)
+class RunnerUp:
+    """One of the next best solutions.
+
+    Attributes
+    ----------
+    differs : the layers whose mappings are others than in the best one.
+    """
+
+    latency: int
+    differs: tuple[str, ...]
+
+
+def runners_up(result: Result) -> tuple[RunnerUp, ...]:
+    """Return the next best solutions of a run, the best first."""
+    best = result.solution.layers
+    return tuple(
+        RunnerUp(
+            own.latency,
+            tuple(
+                name
+                for name, layer in own.layers.items()
+                if (layer.loops, layer.load) != (best[name].loops, best[name].load)
+            ),
+        )
+        for own in result.runners_up
+    )
+
+
+@dataclass(frozen=True)
 class RunRecord:
     """What a run found and how: `result.json`, and what `solve --json` prints."""
 
@@ -107,6 +136,7 @@ class RunRecord:
     utilisation: float
     layers: tuple[LayerLine, ...]
     trace: tuple[tuple[float, Value, Value], ...]
+    runners_up: tuple[RunnerUp, ...]
     inputs: InputDigests
     versions: dict[str, str | None]
     command: str
@@ -144,6 +174,7 @@ def run_record(result: Result, account: Account, wall_s: float, interrupted: boo
         utilisation=account.utilisation,
         layers=layer_lines(account),
         trace=tuple((step.seconds, step.value, step.bound) for step in result.trace),
+        runners_up=runners_up(result),
         inputs=input_digests(solution),
         versions=versions(),
         command=COMMAND.get(),

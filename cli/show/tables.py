@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from rich import box
 from rich.table import Table
 
+from cli.records.solution import RunnerUp
 from cli.show.console import console, printable
 from cli.show.facts import Fact, fact_lines
 from hw.hardware import Hardware
@@ -15,6 +16,9 @@ from solver.account.plan import Account
 from solver.solution import Solution
 from solver.solve import Result
 from solver.timing.objective import Measure, Value
+
+SHOWN_LAYERS = 6
+"""Layers that are named of each of the next best solutions."""
 
 SCOPES = {"mapspace": "all valid solutions", "pool": "the mappings that were considered"}
 """What a bound holds for, in words."""
@@ -197,6 +201,17 @@ def show_result(account: Account, result: Result) -> None:
     how = f"{ratio:.2f}x as fast as sequential" if measure == "makespan" else f"{1 / ratio:.1%} of sequential"
     faster = f", {how} ({own})"
     _show(account, summary(account, result.solution.hardware, proved(result), faster))
+
+
+def show_runners_up(latency: int, others: Sequence[RunnerUp]) -> None:
+    """Print the next best solutions: how much later each is, and which layers have other mappings."""
+    rows = table(("solution", "latency", "later", "other mappings"), left=("other mappings",))
+    for i, own in enumerate(others, 2):
+        names = ", ".join(map(printable, own.differs[:SHOWN_LAYERS]))
+        more = f" and {len(own.differs) - SHOWN_LAYERS} more" if len(own.differs) > SHOWN_LAYERS else ""
+        rows.add_row(f"{i}", number(own.latency), f"{own.latency / latency - 1:.2%}", names + more)
+    console().print()
+    console().print(rows)
 
 
 def show_solution(account: Account, solution: Solution) -> None:

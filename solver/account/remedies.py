@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from overlapim_files import InputError
-from solver.mapspace.neighbours import neighbour
+from solver.mapspace.neighbours import allowed_neighbour
 from solver.mapspace.pools import Pools
 from solver.params import PlacementParams, RemedyParams
 from solver.schedule.plan import Plan, overlap_shared
@@ -21,7 +21,6 @@ from solver.timing.mapping import Mapping
 from solver.timing.problem import Problem
 from solver.timing.profile import Profile
 from solver.timing.timeline import evaluate
-from solver.timing.validity import valid
 
 RemedyKind = Literal["loops", "banks", "mapping", "order"]
 
@@ -144,7 +143,7 @@ def _other_loops(problem: Problem, layer: int, mapping: Mapping) -> Iterator[Map
             for i, old in zip(temporal, order, strict=True):
                 loops[i] = mapping.loops[old]
             changed = replace(mapping, loops=tuple(loops))
-            if valid(problem.layers[layer], changed, problem.hardware):
+            if problem.permits(layer, changed):
                 yield changed
 
 
@@ -160,7 +159,7 @@ def _other_mappings(pools: Pools, base: Plan, layer: int, params: RemedyParams) 
             yield profile.mapping
     rng = random.Random(layer)
     for _ in range(params.neighbours):
-        close = neighbour(pools.problem.layers[layer], own, pools.problem.hardware, rng)
+        close = allowed_neighbour(pools.problem, layer, own, rng)
         if close is not None and (close.channels, close.banks_per_channel) == shape:
             yield close
 
@@ -214,7 +213,7 @@ def _placed(
         orders = [
             times.order_under(profile) for profile, times in zip(chosen, base.timeline.layers, strict=True)
         ]
-        return Plan(evaluate(problem, chosen, [0] * len(chosen), orders), banks)
+        return Plan(evaluate(problem, chosen, problem.earliest, orders), banks)
     priority = problem.network.topological
     plan = overlap_shared(problem, profiles, priority, frozenset(priority))
     eager = [i for i, order in enumerate(base.orders) if order is not None]

@@ -82,20 +82,20 @@ class BoundModel:
         self.horizon = latency // self.unit + 1
         self.end = self.model.new_int_var(0, self.horizon, "end")
         self.layers: list[_LayerVariables] = []
-        for layer in problem.layers:
+        for i in range(len(problem.layers)):
             stop.check()
-            self.layers.append(self._layer(layer))
+            self.layers.append(self._layer(i))
         self._share_banks()
         for index, edges in enumerate(problem.edges):
             for edge in edges:
                 stop.check()
                 self._wait(index, edge)
-        for variables in self.layers:
+        for earliest, variables in zip(problem.earliest, self.layers, strict=True):
             stop.check()
-            self._finish(variables)
+            self._finish(variables, earliest // self.unit)
         self.model.minimize(self.end)
 
-    def _layer(self, layer: Layer) -> _LayerVariables:
+    def _layer(self, layer: int) -> _LayerVariables:
         least = self._durations.of(layer)
         # On fewer banks the layer alone would take longer than the latency that is known.
         possible = [
@@ -112,10 +112,10 @@ class BoundModel:
         self.model.add(work == sum(u * v for u, v in zip(units, chosen, strict=True)))
         return _LayerVariables(numbers, chosen, units, work, finished, idle)
 
-    def _finish(self, layer: _LayerVariables) -> None:
+    def _finish(self, layer: _LayerVariables, earliest: int) -> None:
         """A share of the outputs takes its share of the work, and what could be done before some time."""
         for i in range(1, self.grid + 1):
-            self.model.add(self.grid * (layer.finished[i] + 1) >= i * layer.work)
+            self.model.add(self.grid * (layer.finished[i] - earliest + 1) >= i * layer.work)
             self.model.add(self.grid * (layer.finished[i] - layer.idle[i] + 1) >= i * layer.work)
             self.model.add(layer.finished[i] >= layer.finished[i - 1])
             self.model.add(layer.idle[i] >= layer.idle[i - 1])

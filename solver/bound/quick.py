@@ -62,22 +62,27 @@ def bank_numbers(hardware: Hardware, most: int, params: BoundParams = BoundParam
 
 
 class LayerDurations:
-    """The durations of layers on any number of banks; layers that are alike share theirs."""
+    """The durations of layers on any number of banks they may have; layers that are alike share theirs."""
 
     def __init__(self, problem: Problem, params: BoundParams = BoundParams()) -> None:
-        ranges = bank_numbers(problem.hardware, most_banks(problem), params)
-        self._hardware, self._params = problem.hardware, params
-        self._first = np.array([first for first, _ in ranges], float)
-        self._last = [last for _, last in ranges]
+        self._problem, self._params = problem, params
+        self._most = most_banks(problem)
         self._known: dict[object, Durations] = {}
 
-    def of(self, layer: Layer) -> Durations:
+    def of(self, index: int) -> Durations:
         """Return the durations of a layer."""
-        key = layer.bounds, layer.post, len(layer.loaded), len(layer.residuals), layer.sums
+        layer, limits = self._problem.layers[index], self._problem.limits.of(index)
+        key = layer.bounds, layer.post, len(layer.loaded), len(layer.residuals), layer.sums, limits
         if key not in self._known:
-            cycles = useful_cycles(layer, self._hardware, self._last, self._params)
-            self._known[key] = Durations(self._first, cycles)
+            self._known[key] = self._durations(layer, self._problem.chips[index], limits.number)
         return self._known[key]
+
+    def _durations(self, layer: Layer, chip: Hardware, number: int | None) -> Durations:
+        """Return the durations of a layer on its own chip, with a number of banks if one is given."""
+        most = min(self._most, chip.most_banks)
+        ranges = bank_numbers(chip, most, self._params) if number is None else [(number, number)]
+        cycles = useful_cycles(layer, chip, [last for _, last in ranges], self._params)
+        return Durations(np.array([first for first, _ in ranges], float), cycles)
 
 
 def quick_bound(problem: Problem, params: BoundParams = BoundParams()) -> int:
@@ -108,7 +113,7 @@ def quick_floor(problem: Problem, params: BoundParams = BoundParams()) -> Floor:
 def _durations(problem: Problem, params: BoundParams) -> list[Durations]:
     """Return the durations of all layers; none if rows suffice for one of them on no number of banks."""
     known = LayerDurations(problem, params)
-    durations = [known.of(layer) for layer in problem.layers]
+    durations = [known.of(i) for i in range(len(problem.layers))]
     return durations if all(np.isfinite(own.cycles).any() for own in durations) else []
 
 
@@ -148,11 +153,21 @@ def _along(problem: Problem, durations: Sequence[Durations]) -> int:
     ends: dict[int, int] = {}
     for i in problem.network.topological:
         after = problem.hardware.cycles.transfer + block_tail(problem.layers[i], problem.hardware)
-        ends[i] = fastest[i]
+        ends[i] = problem.earliest[i] + max(fastest[i], _alone(problem, i))
         for edge in problem.edges[i]:
             total = math.prod(problem.network.shapes[problem.layers[edge.producer].name])
             read = reads.of(problem.layers[i], edge)
-            ready = ends[edge.producer] if read == total else fastest[edge.producer] * read // total
+            part = problem.earliest[edge.producer] + fastest[edge.producer] * read // total
+            ready = ends[edge.producer] if read == total else part
             if read:
                 ends[i] = max(ends[i], ready + after)
     return max(ends.values())
+
+
+def _alone(problem: Problem, layer: int) -> int:
+    """Return how long a layer whose mapping is given holds its banks if it never waits; 0 for others."""
+    kept = problem.limits.of(layer).mapping
+    if kept is None:
+        return 0
+    profile = problem.profile(layer, kept)
+    return profile.lead + profile.last_finish

@@ -83,7 +83,10 @@ def add_shared(model: Model, params: ModelParams = ModelParams()) -> list[BankVa
     held = fit_rows(model, held_banks(model, held))
     match_shapes(model, held)
     one_at_a_time(model, held)
-    first_banks_first(model, held)
+    if model.graph.problem.given_banks:
+        take_given(model, held)
+    else:
+        first_banks_first(model, held)
     no_circles(model)
     return held
 
@@ -173,6 +176,13 @@ def one_at_a_time(model: Model, held: Sequence[BankVariables]) -> None:
         )
 
 
+def take_given(model: Model, held: Sequence[BankVariables]) -> None:
+    """Let layers whose banks are given hold these."""
+    for i, banks in model.graph.problem.given_banks.items():
+        for bank in banks:
+            model.cp.add_bool_and([held[i].on[bank]])
+
+
 def first_banks_first(model: Model, held: Sequence[BankVariables]) -> None:
     """Banks of a channel are alike, and so are channels: the first layer takes the first of each."""
     width = model.graph.problem.hardware.banks_per_channel
@@ -198,6 +208,8 @@ def hint_banks(model: Model, held: Sequence[BankVariables], plan: Plan) -> None:
     hardware = model.graph.problem.hardware
     first = model.graph.problem.network.topological[0]
     renamed = _renaming(plan.banks[first], hardware.channels, hardware.banks_per_channel)
+    if model.graph.problem.given_banks:
+        renamed = np.arange(hardware.banks)
     for layer, own, times, banks in zip(model.layers, held, plan.timeline.layers, plan.banks, strict=True):
         if own.start is not layer.start:
             model.cp.add_hint(own.start, times.start // model.unit)

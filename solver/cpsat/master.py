@@ -133,7 +133,7 @@ class Master:
 
     def _task(self, layer: int, modes: Sequence[Profile]) -> _Task:
         """Return the variables of a layer, with its present mode and times as hints."""
-        start = self.cp.new_int_var(0, self.limit, f"start{layer}")
+        start = self.cp.new_int_var(self.problem.earliest[layer], self.limit, f"start{layer}")
         self.cp.add_hint(start, rigid_start(self.window.plan.timeline.layers[layer]))
         takes = [self.cp.new_bool_var(f"x{layer}_{m}") for m in range(len(modes))] if len(modes) > 1 else []
         if takes:

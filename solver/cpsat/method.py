@@ -16,7 +16,7 @@ from solver.bound.model import BoundModel, raised_bound
 from solver.bound.relaxation import linear_bound
 from solver.cpsat.optimise import Optimum, optimise
 from solver.cpsat.windows import NEIGHBOURHOODS
-from solver.mapspace.enumeration import count
+from solver.mapspace.enumeration import count_allowed
 from solver.maxplus.candidates import Candidate
 from solver.maxplus.checkpoints import Candidates
 from solver.maxplus.options import layer_options
@@ -55,7 +55,7 @@ def _small(problem: Problem, params: WholeParams) -> bool:
     """Whether the mappings of each layer are few."""
     if problem.network.macs > params.macs:
         return False
-    return all(count(layer, problem.hardware).most <= params.mappings for layer in problem.layers)
+    return all(count_allowed(problem, i).most <= params.mappings for i in range(len(problem.layers)))
 
 
 def _solve_whole(run: Run) -> None:

@@ -195,7 +195,7 @@ def add_chain(model: Model, chain: Chain) -> None:
     transfer = model.graph.problem.hardware.cycles.transfer
     lags = chains.chain_lags(chain, model.graph.candidates, transfer)
     if model.begun_at_once:
-        lags[0] = lags[0] + model.graph.leads[chain[0].layer]
+        lags[0] = lags[0] + model.graph.first_blocks[chain[0].layer]
     most = [int(own.max()) for own in lags]
     if min(most) == MINUS_INFINITY:
         return

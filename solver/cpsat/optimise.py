@@ -202,7 +202,7 @@ class _Search:
             chain = decisive_chain(self.problem, proposal.choice, timeline, last)
             late = proposal.latency if at_once else proposal.ends[last] - proposal.starts[chain[0].layer]
             length = _length(self.problem, chain, proposal.choice)
-            length += proposal.choice[chain[0].layer].profile.lead if at_once else 0
+            length += timeline.layers[chain[0].layer].earliest if at_once else 0
             if late < length // model.unit * model.unit:
                 self.chains.append(chain)
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from hw.hardware import Hardware
 from solver.params import ModelParams
-from solver.schedule.banks import Banks, pack
+from solver.schedule.banks import NONE_GIVEN, Banks, pack
 from solver.schedule.bins import banks_of, bins_of, item_of
 from solver.schedule.packing import find
 from solver.stop import Flag, Stop
@@ -17,21 +17,24 @@ def packed(
     hardware: Hardware,
     profiles: Sequence[Profile],
     params: ModelParams = ModelParams(),
+    given: Mapping[int, Sequence[int]] = NONE_GIVEN,
     interrupt: Flag | None = None,
 ) -> tuple[list[Banks] | None, bool]:
     """Return banks of its own for every layer, and whether it is proven that there are none.
 
     Parameters
     ----------
+    given : the banks of some layers, which are theirs.
     interrupt : when set, the question stays open.
     """
-    quick = pack(hardware, profiles)
+    quick = pack(hardware, profiles, given)
     if quick is not None:
         return quick, False
     apart = hardware.with_weights("static")
-    items = [item_of(apart, (p.mapping.channels, p.mapping.banks_per_channel), 0, 0) for p in profiles]
+    mappings = [profile.mapping for i, profile in enumerate(profiles) if i not in given]
+    items = [item_of(apart, (x.channels, x.banks_per_channel), 0, 0) for x in mappings]
     stop = Stop() if interrupt is None else Stop(interrupt=interrupt)
-    found = find(bins_of(apart), [[item] for item in items], params.packing_effort, stop)
+    found = find(bins_of(apart, given), [[item] for item in items], params.packing_effort, stop)
     if found.packed is None:
         return None, found.impossible
-    return banks_of(apart, items, found.packed.places), False
+    return banks_of(apart, items, found.packed.places, given), False

@@ -66,8 +66,8 @@ def assess(problem: Problem, proposal: Proposal, params: ModelParams, stop: Stop
     if problem.objective.streams:
         return _as_begun(problem, proposal, params, stop)
     if problem.hardware.weights == "static":
-        timeline = evaluate(problem, proposal.profiles, [0] * len(proposal.choice), proposal.orders)
-        banks, misfit = packed(problem.hardware, proposal.profiles, params, stop)
+        timeline = evaluate(problem, proposal.profiles, problem.earliest, proposal.orders)
+        banks, misfit = packed(problem.hardware, proposal.profiles, params, problem.given_banks, stop)
         return Assessment(None if banks is None else Plan(timeline, tuple(banks)), timeline, misfit)
     plan = _on_banks(problem, proposal) if proposal.banks else _placed(problem, proposal)
     return Assessment(plan, None if plan is None else plan.timeline, False)
@@ -75,10 +75,11 @@ def assess(problem: Problem, proposal: Proposal, params: ModelParams, stop: Stop
 
 def _as_begun(problem: Problem, proposal: Proposal, params: ModelParams, stop: Stop) -> Assessment:
     """Run layers from when the proposal begins them; if that keeps to its ends, their banks are free then."""
-    releases = [max(0, t - p.lead) for t, p in zip(proposal.starts, proposal.profiles, strict=True)]
+    pairs = zip(problem.earliest, proposal.starts, proposal.profiles, strict=True)
+    releases = [max(first, start - p.lead) for first, start, p in pairs]
     timeline = evaluate(problem, proposal.profiles, releases, proposal.orders)
     if problem.hardware.weights == "static":
-        banks, misfit = packed(problem.hardware, proposal.profiles, params, stop)
+        banks, misfit = packed(problem.hardware, proposal.profiles, params, problem.given_banks, stop)
         return Assessment(None if banks is None else Plan(timeline, tuple(banks)), timeline, misfit)
     if not proposal.banks:
         return Assessment(_placed(problem, proposal), timeline, False)
@@ -95,10 +96,11 @@ def _on_banks(problem: Problem, proposal: Proposal) -> Plan:
     before: list[list[int]] = [[] for _ in range(count)]
     for place, i in enumerate(sequence):
         before[i] = [j for j in sequence[:place] if not set(proposal.banks[i]).isdisjoint(proposal.banks[j])]
-    releases, timeline = [0] * count, None
+    releases = list(problem.earliest)
     while True:
         timeline = evaluate(problem, proposal.profiles, releases, proposal.orders)
-        later = [max([0, *(timeline.layers[j].end for j in own)]) for own in before]
+        ends = [[timeline.layers[j].end for j in own] for own in before]
+        later = [max([first, *own]) for first, own in zip(problem.earliest, ends, strict=True)]
         if later == releases:
             return Plan(timeline, tuple(np.array(own, np.int64) for own in proposal.banks))
         releases = later

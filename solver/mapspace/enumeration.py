@@ -17,6 +17,7 @@ from typing import NamedTuple
 from hw.hardware import Hardware
 from models.network import DIMS, Dim, Layer
 from solver.timing.mapping import WEIGHT_DIMS, Kind, Loop, Mapping
+from solver.timing.problem import Problem
 from solver.timing.tiles import innermost_read
 from solver.timing.validity import least_rows, valid
 
@@ -106,6 +107,20 @@ def mappings(layer: Layer, hardware: Hardware) -> Iterator[Mapping]:
             yield from choose(place + 1, left, (*chosen, loops))
 
     return choose(0, _room(layer, hardware), ())
+
+
+def allowed_mappings(problem: Problem, layer: int) -> Iterator[Mapping]:
+    """Yield every mapping that a layer may have, those that mean the same only once."""
+    kept = problem.limits.of(layer).mapping
+    every = mappings(problem.layers[layer], problem.chips[layer]) if kept is None else iter((kept,))
+    return (mapping for mapping in every if problem.allows(layer, mapping))
+
+
+def count_allowed(problem: Problem, layer: int) -> MapspaceSize:
+    """Count the mappings that a layer may have, or at least those on its own chip."""
+    if problem.limits.of(layer).mapping is not None:
+        return MapspaceSize(1, True)
+    return count(problem.layers[layer], problem.chips[layer])
 
 
 def _load_depths(layer: Layer, mapping: Mapping, hardware: Hardware) -> Iterator[Mapping]:

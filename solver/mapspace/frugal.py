@@ -17,10 +17,12 @@ import numpy as np
 
 from hw.hardware import Hardware, Level
 from models.network import DIMS, Layer
+from solver.mapspace.arrays import BankShape
 from solver.mapspace.estimate import Batch, Ints, ceil_divide
-from solver.mapspace.pools import BankShape, build_mapping, temporal_orders, useful_widths
+from solver.mapspace.pools import build_mapping, shapes, temporal_orders, useful_widths
 from solver.mapspace.rows import with_full_rows
 from solver.timing.mapping import WEIGHT_DIMS, Mapping
+from solver.timing.problem import Problem
 from solver.timing.profile import ceil_div
 from solver.timing.validity import least_rows, valid
 
@@ -165,6 +167,19 @@ def frugal_mappings(layer: Layer, hardware: Hardware, shape: BankShape) -> Itera
         if valid(layer, mapping, hardware):
             yield from dict.fromkeys((mapping, with_full_rows(layer, mapping, hardware)))
             return
+
+
+def frugal_allowed(problem: Problem, layer: int, shape: BankShape) -> Iterator[Mapping]:
+    """Yield those of the frugal mappings on at most a shape that a layer may have; all that it may if one."""
+    if (kept := problem.limits.of(layer).mapping) is not None:
+        yield from (kept,) if kept.banks <= math.prod(shape) else ()
+        return
+    chip = problem.chips[layer]
+    own = min(shape[0], chip.channels), min(shape[1], chip.banks_per_channel)
+    if math.prod(own) > chip.most_banks:
+        own = shapes(chip)[-1]
+    found = frugal_mappings(problem.layers[layer], chip, own)
+    yield from (mapping for mapping in found if problem.permits(layer, mapping))
 
 
 def _with_outputs(layer: Layer, hardware: Hardware, fewest: Fewest) -> Batch:

@@ -14,6 +14,7 @@ from solver import core
 from solver.core.compiled import compiled_layer
 from solver.mapspace.rows import with_full_rows
 from solver.timing.mapping import Loop, Mapping
+from solver.timing.problem import Problem
 from solver.timing.tiles import innermost_read, load_depth
 from solver.timing.validity import valid
 
@@ -27,6 +28,14 @@ def neighbour(layer: Layer, mapping: Mapping, hardware: Hardware, rng: random.Ra
     moved = move(layer, mapping, rng)
     changed = None if moved is None else settled(layer, moved, hardware)
     return None if changed == mapping else changed
+
+
+def allowed_neighbour(problem: Problem, layer: int, mapping: Mapping, rng: random.Random) -> Mapping | None:
+    """Return a random mapping one move away that a layer may have, or None if the move led nowhere."""
+    if problem.limits.of(layer).mapping is not None:
+        return None
+    changed = neighbour(problem.layers[layer], mapping, problem.chips[layer], rng)
+    return changed if changed is not None and problem.allows(layer, changed) else None
 
 
 def settled(layer: Layer, mapping: Mapping, hardware: Hardware) -> Mapping | None:

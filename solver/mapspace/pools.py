@@ -19,22 +19,22 @@ from functools import cached_property, lru_cache
 
 import numpy as np
 
-from hw.hardware import Hardware, Level
-from models.network import DIMS, OUTPUT_DIMS, REDUCTION_DIMS, Dim, Layer
+from hw.hardware import Hardware
+from models.network import OUTPUT_DIMS, REDUCTION_DIMS, Dim, Layer
 from solver import core
 from solver.core.compiled import compiled_layer
-from solver.mapspace.estimate import WEIGHT_POSITIONS, Batch, Ints, ceil_divide
+from solver.mapspace.arrays import BankShape, bank_arrays
+from solver.mapspace.estimate import Batch, Ints, ceil_divide
+from solver.mapspace.limited import limited_mappings
 from solver.mapspace.loads import coarser_loads, worth_a_look
 from solver.mapspace.rows import with_full_rows
 from solver.params import PoolParams
 from solver.stop import Stop
 from solver.timing.infinity import INFINITY
+from solver.timing.limits import NO_LIMITS, LayerLimits
 from solver.timing.mapping import Loop, Mapping
 from solver.timing.problem import Problem
 from solver.timing.profile import Profile
-
-BankShape = tuple[int, int]
-"""Channels, and banks in each of them."""
 
 POSITIONS: tuple[Dim, Dim] = ("P", "Q")
 INNER_ORDERS: tuple[tuple[Dim, ...], ...] = (("K", "C", "R", "S"), ("C", "R", "S", "K"))
@@ -89,61 +89,6 @@ def temporal_orders(layer: Layer) -> list[tuple[Dim, ...]]:
 def build_mapping(batch: Batch, i: int, order: tuple[Dim, ...]) -> Mapping:
     """Return a batch's mapping number `i`: temporal loops outermost, in the given order."""
     return Mapping(batch.loops(i, order, Loop))
-
-
-@lru_cache(maxsize=2**10)
-def _spread(count: int, bounds: tuple[int, ...]) -> Ints:
-    """Return ways to spread `count` units over one or two dims; shape (ways, dims)."""
-    active = [i for i, bound in enumerate(bounds) if bound > 1]
-    ways = {(1,) * len(bounds)}
-    divisors = [n for n in range(1, count + 1) if count % n == 0]
-    for i, j in itertools.combinations_with_replacement(active, 2):
-        for first in divisors if i != j else [count]:
-            way = [1] * len(bounds)
-            way[i] = min(first, bounds[i])
-            if i != j:
-                way[j] = min(count // first, bounds[j])
-            ways.add(tuple(way))
-    return np.array(sorted(ways), np.int64)
-
-
-def _over(bounds: Ints, hardware: Hardware, level: Level) -> Ints:
-    """Return the bounds, with 1 for dims that loops at a level may not be over."""
-    allowed = np.array([hardware.may_spread(level, dim) for dim in DIMS])
-    return np.where(allowed, bounds, 1)
-
-
-def _arrays(
-    bounds: Ints, hardware: Hardware, shape: BankShape, params: PoolParams
-) -> Iterator[list[tuple[Ints, Ints]]]:
-    """Yield ways to spread a shape over the dims, as (channel bounds, bank bounds).
-
-    First the most even ones; then, should none of these keep to the rows, those that leave the fewest weights
-    in each bank.
-    """
-    channels = _spread(shape[0], tuple(_over(bounds, hardware, "channel").tolist()))
-    banks = _spread(shape[1], tuple(_over(bounds, hardware, "bank").tolist()))
-    pairs = channels[:, None, :] * banks[None, :, :]
-    used = pairs.prod(axis=-1)
-    waste = (ceil_divide(bounds, pairs) * pairs / bounds).prod(axis=-1) * (shape[0] * shape[1] / used)
-    reduction = len(OUTPUT_DIMS)
-    waste *= 1 + params.reduction_waste * np.log2(pairs[..., reduction:].prod(axis=-1))
-    even = np.argsort(waste, axis=None, kind="stable")
-    yield _first(even, channels, banks, pairs, params.arrays)
-    weights = ceil_divide(bounds, pairs)[..., WEIGHT_POSITIONS].prod(axis=-1)
-    light = np.lexsort((waste.ravel(), weights.ravel()))
-    yield _first(light, channels, banks, pairs, params.arrays)
-
-
-def _first(best: Ints, channels: Ints, banks: Ints, pairs: Ints, most: int) -> list[tuple[Ints, Ints]]:
-    """Return the first so many that differ in their products, given the order of all pairs."""
-    chosen: dict[tuple[int, ...], tuple[Ints, Ints]] = {}
-    for flat in best.tolist():
-        c, b = divmod(flat, len(banks))
-        chosen.setdefault(tuple(pairs[c, b].tolist()), (channels[c], banks[b]))
-        if len(chosen) == most:
-            break
-    return list(chosen.values())
 
 
 def useful_widths(bound: int) -> list[int]:
@@ -205,7 +150,7 @@ def _filled(options: list[list[int]], columns: int, reachable: list[float], targ
 
 def _ways(layer: Layer, hardware: Hardware, shape: BankShape, params: PoolParams) -> Batch | None:
     """Return the mappings with few steps on at most `shape` of banks; None if none fits."""
-    arrays = list(_arrays(np.array(layer.bounds), hardware, shape, params))
+    arrays = list(bank_arrays(np.array(layer.bounds), hardware, shape, params))
     batches = (_batch(layer, hardware, own, most, params) for most in _lanes(hardware) for own in arrays)
     return next((batch for batch in batches if batch.count), None)
 
@@ -227,7 +172,7 @@ def _batch(
     bounds = np.array(layer.bounds, np.int64)
     filled: list[tuple[Ints, Ints, Ints]] = []
     for channel, bank in arrays:
-        work = _over(ceil_divide(bounds, channel * bank), hardware, "column")
+        work = over_level(ceil_divide(bounds, channel * bank), hardware, "column")
         filled.append((channel, bank, _column_choices(tuple(work.tolist()), columns, params.column_options)))
     if core.native is not None:
         compiled = compiled_layer(core.native, layer, hardware)
@@ -335,7 +280,7 @@ class Pools:
     params: PoolParams = PoolParams()
     stop: Stop = field(default_factory=Stop)
     _looks: dict[int, str] = field(default_factory=dict)
-    _alike: dict[tuple[str, BankShape, int | None], list[Profile]] = field(default_factory=dict)
+    _alike: dict[tuple[str, LayerLimits, BankShape, int | None], list[Profile]] = field(default_factory=dict)
     _pools: dict[tuple[int, BankShape], tuple[Profile, ...]] = field(default_factory=dict)
     _close: dict[tuple[int, BankShape], tuple[Profile, ...]] = field(default_factory=dict)
 
@@ -385,8 +330,13 @@ class Pools:
         return self._profiles(layer, shape, 1, Stop())
 
     def _profiles(self, layer: int, shape: BankShape, most: int | None, stop: Stop) -> tuple[Profile, ...]:
-        record = self.problem.layers[layer]
-        key = (self._look(layer), shape, most)
+        record, limits = self.problem.layers[layer], self.problem.limits.of(layer)
+        if limits.number is not None:
+            if math.prod(shape) < math.prod(self.sizes[self.size(limits.number)]):
+                return ()
+            # One of the sizes below the next has to stand for a number that is none of them.
+            shape = self.sizes[-1]
+        key = (self._look(layer), limits, shape, most)
         if key not in self._alike:
             profiles = self._made(layer, shape, most, stop)
             self._alike[key] = sorted(profiles, key=lambda p: (p.total, p.banks, p.rows))
@@ -399,13 +349,19 @@ class Pools:
 
     def _made(self, layer: int, shape: BankShape, most: int | None, stop: Stop) -> list[Profile]:
         """Profile the best so many mappings of a layer, then other loads of those for which they may pay."""
-        record, hardware = self.problem.layers[layer], self.problem.hardware
         stop.check()
         profiles: list[Profile] = []
-        for mapping in itertools.islice(pool_mappings(record, hardware, shape, self.params), most):
+        for mapping in itertools.islice(self._mappings(layer, shape), most):
             stop.check()
             profiles.append(self.problem.profile(layer, mapping))
         for profile in [p for p in profiles if worth_a_look(p)]:
             stop.check()
-            profiles += [self.problem.profile(layer, x) for x in coarser_loads(profile, hardware)]
+            coarser = coarser_loads(profile, self.problem.chips[layer])
+            profiles += [self.problem.profile(layer, x) for x in coarser if self.problem.allows(layer, x)]
         return profiles
+
+    def _mappings(self, layer: int, shape: BankShape) -> Iterator[Mapping]:
+        """Yield good mappings of a layer on at most a shape, those of least own latency first."""
+        if self.problem.limits.of(layer) == NO_LIMITS:
+            return pool_mappings(self.problem.layers[layer], self.problem.hardware, shape, self.params)
+        return limited_mappings(self.problem, layer, shape, self.params, pool_mappings)

@@ -57,6 +57,11 @@ class LagGraph:
         """For each layer the cycles of each candidate before its first block; shape (candidates,)."""
         return [np.array([c.profile.lead for c in own], np.int64) for own in self.candidates]
 
+    @property
+    def first_blocks(self) -> list[Cycles]:
+        """For each layer when each candidate can start its first block at the earliest."""
+        return [first + leads for first, leads in zip(self.problem.earliest, self.leads, strict=True)]
+
     def only(self, kept: Sequence[npt.NDArray[np.intp]]) -> LagGraph:
         """Return the network of some of the candidates: `kept[i]` are the places of those of layer `i`."""
         return LagGraph(
@@ -141,8 +146,8 @@ def heads(graph: LagGraph, budget: Budget, stop: Stop) -> list[Cycles]:
     For each layer (candidates, budgets, checkpoints); infinity if the budget does not suffice.
     """
     result = [
-        _shifted(np.repeat((times + lead[:, None])[:, None], budget.total + 1, axis=1), units)
-        for times, lead, units in zip(graph.times, graph.leads, budget.units, strict=True)
+        _shifted(np.repeat((times + first[:, None])[:, None], budget.total + 1, axis=1), units)
+        for times, first, units in zip(graph.times, graph.first_blocks, budget.units, strict=True)
     ]
     for link in graph.links:
         earliest = _after_lags(result[link.producer], link.lags, stop).min(axis=0).transpose(1, 0, 2)

@@ -8,7 +8,7 @@ import math
 import numpy as np
 
 from overlapim_files import InputError
-from solver.mapspace.enumeration import count, mappings
+from solver.mapspace.enumeration import allowed_mappings, count_allowed
 from solver.maxplus.response import Price, Response, distinct, responses
 from solver.stop import Stop
 from solver.timing.problem import Problem
@@ -33,14 +33,13 @@ def layer_options(
     InputError
         if they are too many.
     """
-    record, name = problem.layers[layer], problem.layers[layer].name
-    number = count(record, problem.hardware)
+    name, number = problem.layers[layer].name, count_allowed(problem, layer)
     if number.most > LISTED or not number.complete:
         least = "up to" if number.complete else "more than"
         raise InputError(f"layer '{name}' has {least} {number.most} mappings, too many for exhaustive search")
     found: list[Response] = []
     listed = 0
-    for mapping in mappings(record, problem.hardware):
+    for mapping in allowed_mappings(problem, layer):
         if stop.reached():
             return None
         profile = problem.profile(layer, mapping)

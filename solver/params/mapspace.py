@@ -27,3 +27,7 @@ class PoolParams:
     """Mappings of a batch that take one inference after the other, as one inference would be mapped."""
     favourites: int = 8
     """Mappings, those estimated best, where a few that are soon made are enough."""
+    small: int = 2**10
+    """Multiply-accumulates of a layer up to which any mapping will do if no good one keeps to its limits."""
+    listed: int = 20_000
+    """Mappings that are looked through then."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -13,6 +13,8 @@ from hw.hardware import Hardware
 from solver.timing.profile import Profile
 
 Banks = npt.NDArray[np.int64]
+
+NONE_GIVEN: Mapping[int, Sequence[int]] = {}
 
 PACKING_STEPS = 500
 """Steps, beyond those of one straight attempt, after which no more ways to pack are tried."""
@@ -32,13 +34,30 @@ class Ledger:
         self._rows = np.full(hardware.banks, hardware.rows_per_bank, np.int64)
         self._fewest = hardware.rows_per_bank
         self._held: list[tuple[int, int, int]] = []
+        self._expected: dict[int, tuple[Banks, int]] = {}
 
     def copy(self) -> Ledger:
         """Return another ledger in which the same layers hold the same banks."""
         other = Ledger(self._hardware)
         other._rows, other._held = self._rows.copy(), self._held.copy()
-        other._fewest = self._fewest
+        other._fewest, other._expected = self._fewest, self._expected.copy()
         return other
+
+    def expect(self, layer: int, profile: Profile, banks: Sequence[int]) -> None:
+        """Keep the rows of a layer that is given its banks for when it comes."""
+        if self._keeps:
+            self._expected[layer] = np.array(banks, np.int64), profile.rows
+            self._rows[list(banks)] -= profile.rows
+            self._fewest = min(self._fewest, int(self._rows.min()))
+
+    def admit(self, layer: int, profile: Profile, banks: Sequence[int]) -> int:
+        """Give back the rows that were kept for a layer; return its banks if these have the rows for it."""
+        where, rows = self._expected.pop(layer, (None, 0))
+        if where is not None:
+            self._rows[where] += rows
+        given = np.array(banks, np.int64)
+        enough = bool((self._rows[given] >= profile.rows).all())
+        return _set_of(given.tobytes(), self._hardware.banks) if enough else 0
 
     def roomy(self, profile: Profile) -> int:
         """Return the set of banks that have the rows for a layer, whoever holds them."""
@@ -95,27 +114,65 @@ def _shaped(available: int, chip: tuple[int, int], channels: int, width: int) ->
     return np.asarray(chosen[channel] * chip[1] + bank, np.int64)
 
 
-def pack(hardware: Hardware, profiles: Sequence[Profile]) -> list[Banks] | None:
-    """Give every layer banks of its own; None if they do not fit, or no way is found in time."""
+def pack(
+    hardware: Hardware, profiles: Sequence[Profile], given: Mapping[int, Sequence[int]] = NONE_GIVEN
+) -> list[Banks] | None:
+    """Give every layer banks of its own; None if they do not fit, or no way is found in time.
+
+    Parameters
+    ----------
+    given : the banks of some layers, which are theirs.
+    """
     width = hardware.banks_per_channel
+    if len({bank for own in given.values() for bank in own}) < sum(map(len, given.values())):
+        return None
 
     def size(i: int) -> tuple[int, int]:
         return -profiles[i].mapping.banks_per_channel, -profiles[i].mapping.channels
 
-    widest_first = sorted(range(len(profiles)), key=size)
+    widest_first = sorted((i for i in range(len(profiles)) if i not in given), key=size)
     mappings = [profiles[i].mapping for i in widest_first]
     shapes = [(mapping.channels, mapping.banks_per_channel) for mapping in mappings]
-    chosen = _channels([width] * hardware.channels, shapes)
+    chosen = _channels(left_free(hardware, given), shapes) if shapes else []
     if chosen is None:
         return None
     used = [0] * hardware.channels
-    given: dict[int, Banks] = {}
+    places: dict[int, Banks] = {}
     for i, (_, banks), channels in zip(widest_first, shapes, chosen, strict=True):
         first = np.array([c * width + used[c] for c in channels])
-        given[i] = (first[:, None] + np.arange(banks)).ravel()
+        places[i] = (first[:, None] + np.arange(banks)).ravel()
         for c in channels:
             used[c] += banks
-    return [given[i] for i in range(len(profiles))]
+    return beside(hardware, places, given)
+
+
+def left_free(hardware: Hardware, given: Mapping[int, Sequence[int]]) -> list[int]:
+    """Return how many banks of each channel are given to no layer."""
+    free = [hardware.banks_per_channel] * hardware.channels
+    for banks in given.values():
+        for bank in banks:
+            free[bank // hardware.banks_per_channel] -= 1
+    return free
+
+
+def beside(
+    hardware: Hardware, places: Mapping[int, Banks], given: Mapping[int, Sequence[int]]
+) -> list[Banks]:
+    """Return the banks of all layers, those that are given and, beside them, the others.
+
+    Parameters
+    ----------
+    places : of the other layers, counting only the banks of each channel that are not given.
+    """
+    if not given:
+        return [places[i] for i in range(len(places))]
+    shape = hardware.channels, hardware.banks_per_channel
+    taken = np.zeros(hardware.banks, np.bool_)
+    taken[[bank for banks in given.values() for bank in banks]] = True
+    free_first = np.argsort(taken.reshape(shape), axis=1, kind="stable")
+    numbers = (free_first + np.arange(shape[0])[:, None] * shape[1]).ravel()
+    own = {i: np.array(banks, np.int64) for i, banks in given.items()}
+    return [own[i] if i in own else numbers[places[i]] for i in range(len(places) + len(own))]
 
 
 def _channels(free: list[int], shapes: Sequence[tuple[int, int]]) -> list[list[int]] | None:

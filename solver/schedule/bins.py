@@ -7,7 +7,7 @@ one layer, so that only the numbers of banks matter: the bins are the channels, 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -15,7 +15,9 @@ import numpy as np
 
 from hw.hardware import Hardware
 from solver import core
-from solver.schedule.banks import Banks
+from solver.schedule.banks import NONE_GIVEN, Banks, beside, left_free
+
+NO_ROWS: Mapping[int, int] = {}
 
 
 class Item(NamedTuple):
@@ -34,16 +36,27 @@ class Item(NamedTuple):
 
 @dataclass(frozen=True)
 class Bins:
-    """Groups of bins; those of a group are alike, and so are the groups."""
+    """Groups of bins; those of a group are alike, and so are the groups, but for what each holds already.
+
+    Attributes
+    ----------
+    taken : of each bin; nothing of any unless given.
+    """
 
     groups: int
     width: int
     capacity: int
+    taken: tuple[int, ...] = ()
 
     @property
     def area(self) -> int:
         """What all bins hold together."""
-        return self.groups * self.width * self.capacity
+        return self.groups * self.width * self.capacity - sum(self.taken)
+
+    @property
+    def room(self) -> list[int]:
+        """What each bin has left."""
+        return [self.capacity - x for x in self.taken or (0,) * (self.groups * self.width)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,11 +71,24 @@ class Packed:
         return sum(own[i].cost for own, i in zip(items, self.chosen, strict=True))
 
 
-def bins_of(hardware: Hardware) -> Bins:
-    """Return the bins of a chip: its banks, or its channels if every bank serves one layer."""
+def bins_of(
+    hardware: Hardware, given: Mapping[int, Sequence[int]] = NONE_GIVEN, rows: Mapping[int, int] = NO_ROWS
+) -> Bins:
+    """Return the bins of a chip: its banks, or its channels if every bank serves one layer.
+
+    Parameters
+    ----------
+    given : the banks of some layers, which are in the bins already.
+    rows : that these layers take of each of their banks, where the rows of several have to fit together.
+    """
     if hardware.weights == "static":
-        return Bins(hardware.channels, 1, hardware.banks_per_channel)
-    return Bins(hardware.channels, hardware.banks_per_channel, hardware.rows_per_bank)
+        width = hardware.banks_per_channel
+        taken = tuple(width - left for left in left_free(hardware, given)) if given else ()
+        return Bins(hardware.channels, 1, width, taken)
+    held = np.zeros(hardware.banks if given else 0, np.int64)
+    for layer, banks in given.items():
+        held[list(banks)] += rows[layer]
+    return Bins(hardware.channels, hardware.banks_per_channel, hardware.rows_per_bank, tuple(held.tolist()))
 
 
 def item_of(hardware: Hardware, shape: tuple[int, int], rows: int, cost: int) -> Item:
@@ -72,17 +98,25 @@ def item_of(hardware: Hardware, shape: tuple[int, int], rows: int, cost: int) ->
     return Item(*shape, rows, cost)
 
 
-def banks_of(hardware: Hardware, items: Sequence[Item], places: Sequence[Banks]) -> list[Banks]:
-    """Return the banks of layers that are placed in bins."""
+def banks_of(
+    hardware: Hardware,
+    items: Sequence[Item],
+    places: Sequence[Banks],
+    given: Mapping[int, Sequence[int]] = NONE_GIVEN,
+) -> list[Banks]:
+    """Return the banks of all layers: of those that are placed in bins, and those that are given."""
+    layers = [i for i in range(len(items) + len(given)) if i not in given]
     if hardware.weights != "static":
-        return list(places)
+        own = {i: np.array(banks, np.int64) for i, banks in given.items()}
+        own |= dict(zip(layers, places, strict=True))
+        return [own[i] for i in range(len(own))]
     width, used = hardware.banks_per_channel, np.zeros(hardware.channels, np.int64)
-    given = []
-    for item, channels in zip(items, places, strict=True):
+    counted: dict[int, Banks] = {}
+    for layer, item, channels in zip(layers, items, places, strict=True):
         first = channels * width + used[channels]
-        given.append((first[:, None] + np.arange(item.size)).ravel())
+        counted[layer] = (first[:, None] + np.arange(item.size)).ravel()
         used[channels] += item.size
-    return given
+    return beside(hardware, counted, given)
 
 
 def undominated(items: Sequence[Item]) -> list[int]:
@@ -107,7 +141,7 @@ class _Room:
     """What is left in each bin."""
 
     def __init__(self, bins: Bins) -> None:
-        self.free = np.full((bins.groups, bins.width), bins.capacity, np.int64)
+        self.free = np.array(bins.room, np.int64).reshape(bins.groups, bins.width)
 
     def find(self, item: Item, sign: int) -> Banks | None:
         """Return the fullest bins that an item fits into, or the emptiest; None if there are too few."""
@@ -142,7 +176,7 @@ def first_fit(bins: Bins, items: Sequence[Item]) -> list[Banks] | None:
 
 def _in_order(bins: Bins, items: Sequence[Item], layers: Sequence[int], sign: int) -> list[Banks] | None:
     own = [items[i] for i in layers]
-    if core.native is not None:
+    if core.native is not None and not bins.taken:
         shapes = [(item.groups, item.bins, item.size) for item in own]
         found = core.native.first_fit(bins.groups, bins.width, bins.capacity, shapes, sign)
     else:
@@ -174,7 +208,7 @@ def cheapest_fit(bins: Bins, items: Sequence[Sequence[Item]], prices: Sequence[f
     ----------
     prices : rising; of the area of all bins, in the least cost of all layers. At infinity only area counts.
     """
-    scale = sum(min(item.cost for item in own) for own in items) / bins.area
+    scale = sum(min(item.cost for item in own) for own in items) / max(bins.area, 1)
     found = None
     for price in reversed(prices):
         # Layers that look the same have the same items.

@@ -34,7 +34,7 @@ def paced(problem: Problem, profiles: Sequence[Profile], orders: Orders, longest
     """
     done: dict[int, LayerTimes] = {}
     for i in problem.network.topological:
-        natural = next_layer(problem, i, profiles[i], 0, done, orders[i])
+        natural = next_layer(problem, i, profiles[i], problem.earliest[i], done, orders[i])
         release = natural.end - longest
         done[i] = natural.postponed(release) if release > natural.start else natural
     return Timeline(tuple(done[i] for i in range(len(profiles))))
@@ -58,7 +58,7 @@ def best_paced(problem: Problem, plan: Plan) -> Plan:
     def makespan(longest: int) -> int:
         return at(longest).latency + (objective.inferences - 1) * longest
 
-    natural = evaluate(problem, plan.profiles, [0] * len(plan.profiles), plan.orders)
+    natural = evaluate(problem, plan.profiles, problem.earliest, plan.orders)
     low, high = tightest(plan.profiles), longest_held(natural)
     if objective.inferences > len(plan.profiles):
         high = min(low, high)

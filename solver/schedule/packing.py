@@ -150,8 +150,8 @@ def improve_packing(
 def _within(bins: Bins, items: Sequence[Sequence[Item]]) -> _Model:
     """Return the model of all packings."""
     model = _Model(bins, items)
-    for load in model.loads():
-        model.cp.add(load <= bins.capacity)
+    for load, room in zip(model.loads(), bins.room, strict=True):
+        model.cp.add(load <= room)
     return model
 
 

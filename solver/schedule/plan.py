@@ -94,10 +94,10 @@ def overlap_static(
     """Start every layer as its inputs allow, each on banks of its own; None if the banks do not fit."""
     if sum(profile.banks for profile in profiles) > problem.hardware.banks:
         return None
-    banks = pack(problem.hardware, profiles)
+    banks = pack(problem.hardware, profiles, problem.given_banks)
     if banks is None:
         return None
-    timeline = evaluate(problem, profiles, [0] * len(profiles), previous=previous)
+    timeline = evaluate(problem, profiles, problem.earliest, previous=previous)
     return Plan(timeline, tuple(banks))
 
 
@@ -123,7 +123,7 @@ def overlap_shared(
     None if the rows of the layers do not fit together.
     """
     before = None if previous is None else previous.timeline
-    if core.native is not None and (before is None or all_compiled(before)):
+    if core.native is not None and problem.free and (before is None or all_compiled(before)):
         compiled = [profile.compiled for profile in profiles]
         if None not in compiled:
             late = [i in punctual for i in range(len(profiles))]
@@ -132,12 +132,13 @@ def overlap_shared(
                 profiles, compiled, priority, late, *old, kept, _chip(problem.hardware)
             )
             return None if found is None else Plan(Timeline(found[0]), found[1])
-    ledger = Ledger(problem.hardware)
+    ledger = _expecting(problem, profiles)
     done: dict[int, LayerTimes] = {}
     banks: dict[int, Banks] = {}
     for turn, i in enumerate(priority):
         placed: tuple[LayerTimes, Banks] | None
         if previous is not None and turn < kept:
+            _roomy(problem, ledger, i, profiles[i])  # what was kept for the layer is about to be taken
             placed = previous.timeline.layers[i], previous.banks[i]
         else:
             placed = place(problem, ledger, i, profiles[i], done, i in punctual, before)
@@ -165,16 +166,30 @@ def place(
     order: Order | None = None,
 ) -> tuple[LayerTimes, Banks] | None:
     """Find the earliest release at which banks are free for as long as the layer holds them."""
-    natural = next_layer(problem, layer, profile, 0, done, order, previous)
-    earliest = natural.last_delay - profile.lead if punctual else 0
+    natural = next_layer(problem, layer, profile, problem.earliest[layer], done, order, previous)
+    earliest = natural.last_delay - profile.lead if punctual else natural.release
     old = None if previous is None else previous.layers[layer]
-    roomy = ledger.roomy(profile)
+    roomy = _roomy(problem, ledger, layer, profile)
     for release in [earliest, *ledger.releases_after(max(natural.start, earliest))]:
         times = natural.postponed(release)
         banks = ledger.free(profile, times.start, times.end, roomy)
         if banks is not None:
             return times if old is None else unchanged(old, times), banks
     return None
+
+
+def _expecting(problem: Problem, profiles: Sequence[Profile]) -> Ledger:
+    """Return a ledger that keeps the rows of the layers whose banks are given."""
+    ledger = Ledger(problem.hardware)
+    for layer, banks in problem.given_banks.items():
+        ledger.expect(layer, profiles[layer], banks)
+    return ledger
+
+
+def _roomy(problem: Problem, ledger: Ledger, layer: int, profile: Profile) -> int:
+    """Return the set of banks that a layer may have and that have the rows for it."""
+    given = problem.given_banks.get(layer)
+    return ledger.roomy(profile) if given is None else ledger.admit(layer, profile, given)
 
 
 def one_after_another(problem: Problem, profiles: Sequence[Profile], apart: bool) -> Plan | None:
@@ -188,16 +203,18 @@ def one_after_another(problem: Problem, profiles: Sequence[Profile], apart: bool
     -------
     None if the banks, or the rows of all layers in them, do not suffice.
     """
-    banks = pack(problem.hardware, profiles) if apart else _in_turn_banks(problem, profiles)
+    banks = (
+        pack(problem.hardware, profiles, problem.given_banks) if apart else _in_turn_banks(problem, profiles)
+    )
     return None if banks is None else in_turn(problem, profiles, banks)
 
 
 def _in_turn_banks(problem: Problem, profiles: Sequence[Profile]) -> list[Banks] | None:
     """Return the first banks with enough rows for each layer, no two of which run at a time."""
-    ledger = Ledger(problem.hardware)
+    ledger = _expecting(problem, profiles)
     banks: dict[int, Banks] = {}
     for turn, i in enumerate(problem.network.topological):
-        given = ledger.free(profiles[i], turn, turn + 1, ledger.roomy(profiles[i]))
+        given = ledger.free(profiles[i], turn, turn + 1, _roomy(problem, ledger, i, profiles[i]))
         if given is None:
             return None
         ledger.hold(profiles[i], turn, turn + 1, given)
@@ -211,7 +228,7 @@ def in_turn(problem: Problem, profiles: Sequence[Profile], banks: Sequence[Banks
     release = 0
     for i in problem.network.topological:
         inputs = [done[p].end + problem.hardware.cycles.transfer for p in problem.network.producers[i]]
-        release = max([release, *inputs])
+        release = max([release, problem.earliest[i], *inputs])
         done[i] = next_layer(problem, i, profiles[i], release, done)
         release = done[i].end
     return assemble(done, dict(enumerate(banks)))

@@ -149,7 +149,7 @@ def _retimed(
     done: dict[int, LayerTimes] = {}
     try:
         for i in TopologicalSorter(graph).static_order():
-            release = max((done[j].end for j in before[i]), default=0)
+            release = max([problem.earliest[i], *(done[j].end for j in before[i])])
             profile = (profiles or {}).get(i, plan.timeline.layers[i].profile)
             order = choose(i, release, done)
             done[i] = next_layer(problem, i, profile, release, done, order, plan.timeline)

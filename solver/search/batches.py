@@ -5,7 +5,6 @@ from __future__ import annotations
 from solver.mapspace.pools import lifted
 from solver.schedule.plan import Plan, by_start, overlap_shared, overlap_static
 from solver.timing.problem import Problem
-from solver.timing.validity import valid
 
 
 def lift(problem: Problem, plan: Plan) -> Plan | None:
@@ -13,8 +12,7 @@ def lift(problem: Problem, plan: Plan) -> Plan | None:
     mappings = [
         lifted(p.mapping, layer.bound("N")) for p, layer in zip(plan.profiles, problem.layers, strict=True)
     ]
-    pairs = zip(problem.layers, mappings, strict=True)
-    if not all(valid(layer, own, problem.hardware) for layer, own in pairs):
+    if not all(problem.permits(i, own) for i, own in enumerate(mappings)):
         return None
     profiles = [problem.profile(i, own) for i, own in enumerate(mappings)]
     if problem.hardware.weights == "static":

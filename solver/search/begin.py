@@ -18,7 +18,6 @@ from solver.search.pursuit import first_plans
 from solver.search.sequential import sequential
 from solver.search.shares import share_banks
 from solver.stop import Stop
-from solver.timing.problem import Problem
 
 
 def begin(
@@ -56,10 +55,10 @@ def begin(
 
 def _one_of_batch(pools: Pools, stop: Stop, seed: int, params: Params) -> Plan | None:
     """Return what a plan of one inference makes of the batch; None without a batch, or if it is not valid."""
-    network = single(pools.problem.network)
+    network = None if pools.problem.limits.mapped else single(pools.problem.network)
     if network is None:
         return None
-    alone = Pools(Problem(network, pools.problem.hardware), pools.params, stop)
+    alone = Pools(replace(pools.problem, network=network), pools.params, stop)
     try:
         plans = [sequential(alone, stop, params.sequential)]
     except InputError:

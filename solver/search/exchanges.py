@@ -11,7 +11,7 @@ import random
 from collections import deque
 from collections.abc import Iterator
 
-from solver.mapspace.neighbours import neighbour
+from solver.mapspace.neighbours import allowed_neighbour
 from solver.mapspace.pools import Pools
 from solver.maxplus.through import Remaining
 from solver.params import MoveParams
@@ -165,7 +165,7 @@ class Exchanges(TableCheckedMoves):
         for _ in range(params.changes):
             mapping = own.mapping
             for _ in range(1 + int(self.random.expovariate(params.change_rate))):
-                mapping = neighbour(own.layer, mapping, self.problem.hardware, self.random) or mapping
+                mapping = allowed_neighbour(self.problem, layer, mapping, self.random) or mapping
             if mapping != own.mapping and mapping.banks <= own.banks + params.larger:
                 yield self.problem.profile(layer, mapping)
 

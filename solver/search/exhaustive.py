@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from overlapim_files import InputError
-from solver.mapspace.pools import BankShape
+from solver.mapspace.arrays import BankShape
 from solver.maxplus.options import layer_options
 from solver.maxplus.response import Response
 from solver.schedule.banks import Banks
@@ -244,15 +244,28 @@ class _Search:
                 for edge, lags in zip(edges, table.lags, strict=True):
                     times = state.finish[edge.producer][:, None]
                     arrive = np.maximum(arrive, (times + lags).max(axis=1))
-                for banks in _sites(state, table.shape, int(table.rows.min())):
+                for banks in self.sites(state, layer, table):
                     self.place_on(state, layer, table, arrive, banks)
+
+    def sites(self, state: _State, layer: int, table: _Table) -> Iterator[Banks]:
+        """Yield the banks on which a layer may be placed with the options of a table."""
+        given = self.problem.given_banks
+        if layer in given:
+            return iter((np.array(given[layer], np.int64),))
+        static = self.problem.hardware.weights == "static"
+        return _sites(state, self.kept_for(state), static, table.shape, int(table.rows.min()))
+
+    def kept_for(self, state: _State) -> list[tuple[int, ...]]:
+        """Return for each bank the layers that it is given to and that have not been placed."""
+        to_come = [(i, own) for i, own in self.problem.given_banks.items() if i not in state.chosen]
+        return [tuple(i for i, own in to_come if bank in own) for bank in range(state.rows.size)]
 
     def key(self, state: _State) -> Hashable:
         """Return all of a state on which the rest depends; banks that are alike may be exchanged."""
         left = [i for i in range(len(self.tables)) if i not in state.chosen]
         read = sorted({p for i in left for p in self.problem.network.producers[i]} - set(left))
         last = max((int(times.max()) for times in state.finish.values()), default=0)
-        kinds = tuple(sorted(tuple(sorted(own)) for own in _bank_kinds(state)))
+        kinds = tuple(sorted(tuple(sorted(own)) for own in _bank_kinds(state, self.kept_for(state))))
         spent = self.known(state.chosen).energy
         return tuple(left), last, kinds, spent, tuple([state.finish[i].tobytes() for i in read])
 
@@ -286,7 +299,7 @@ class _Search:
 
     def place_on(self, state: _State, layer: int, table: _Table, arrive: Cycles, banks: Banks) -> None:
         """Place a layer on given banks with every option of a table."""
-        release = int(state.until.ravel()[banks].max())
+        release = max(self.problem.earliest[layer], int(state.until.ravel()[banks].max()))
         finish = np.maximum(arrive, release + table.finish)
         bounds = (finish + self.tails[layer]).max(axis=1)
         bounds[table.rows > state.rows.ravel()[banks].min()] = INFINITY
@@ -339,17 +352,35 @@ class _Search:
         self.place(_State(chosen, times, until, rows))
 
 
-def _bank_kinds(state: _State) -> list[list[tuple[int, int]]]:
-    """Return for each channel what counts of each of its banks: when it becomes free, and its rows."""
-    pairs = zip(state.until.tolist(), state.rows.tolist(), strict=True)
-    return [list(zip(until, rows, strict=True)) for until, rows in pairs]
+_BankKind = tuple[int, int, tuple[int, ...]]
 
 
-def _sites(state: _State, shape: BankShape, rows: int) -> Iterator[Banks]:
-    """Yield banks of a shape that have so many rows left; of choices among equal banks and channels, one."""
-    kinds = _bank_kinds(state)
+def _bank_kinds(state: _State, kept_for: Sequence[tuple[int, ...]]) -> list[list[_BankKind]]:
+    """Return for each channel what counts of its banks: when each is free, its rows, whom it waits for."""
+    width = state.until.shape[1]
+    rows = zip(state.until.tolist(), state.rows.tolist(), strict=True)
+    return [
+        list(zip(until, left, kept_for[c * width : (c + 1) * width], strict=True))
+        for c, (until, left) in enumerate(rows)
+    ]
+
+
+def _sites(
+    state: _State, kept_for: Sequence[tuple[int, ...]], static: bool, shape: BankShape, rows: int
+) -> Iterator[Banks]:
+    """Yield banks of a shape that have so many rows left; of choices among equal banks and channels, one.
+
+    Parameters
+    ----------
+    kept_for : the layers that each bank is given to and that are still to come.
+    static : whether a bank serves one layer, so that a bank that is given is no choice for others.
+    """
+    kinds = _bank_kinds(state, kept_for)
     channels, width = [tuple(sorted(own)) for own in kinds], len(kinds[0])
-    usable = [[bank for bank, (_, left) in enumerate(own) if left >= rows] for own in kinds]
+    usable = [
+        [bank for bank, (_, left, kept) in enumerate(own) if left >= rows and not (static and kept)]
+        for own in kinds
+    ]
     seen = set()
     for picked in _choices(channels, range(len(channels)), shape[0]):
         for banks in itertools.product(*[_choices(kinds[c], usable[c], shape[1]) for c in picked]):

@@ -15,12 +15,14 @@ from dataclasses import dataclass, replace
 from hw.hardware import Hardware
 from models.network import Layer
 from overlapim_files import InputError
-from solver.mapspace.frugal import fewest_rows, frugal_mappings, least_area, least_banks
-from solver.mapspace.pools import BankShape, Pools, look, shapes
+from solver.mapspace.arrays import BankShape
+from solver.mapspace.frugal import fewest_rows, frugal_allowed, least_area, least_banks
+from solver.mapspace.pools import Pools, look, shapes
 from solver.params import FittingParams
-from solver.schedule.bins import Item, Packed, banks_of, bins_of, cheapest_fit, item_of, undominated
+from solver.schedule.bins import Bins, Item, Packed, banks_of, bins_of, cheapest_fit, item_of, undominated
 from solver.schedule.plan import Plan, in_turn
 from solver.stop import Stop, StoppedError
+from solver.timing.limits import LayerLimits
 from solver.timing.problem import Problem
 from solver.timing.profile import Profile
 
@@ -48,17 +50,23 @@ def fit(pools: Pools, prices: Sequence[float], stop: Stop, params: FittingParams
     problem = pools.problem
     _check_area(problem)
     options = _in_time(pools, stop, params)
-    bins = bins_of(problem.hardware)
-    packed = cheapest_fit(bins, options.items, prices)
-    packed = _decided(problem, options, packed, stop, params)
+    given = {i: min(options.profiles[i], key=lambda p: (p.rows, p.total)) for i in problem.given_banks}
+    bins = bins_of(problem.hardware, problem.given_banks, {i: p.rows for i, p in given.items()})
+    if (least := min(bins.room)) < 0:
+        bank = bins.room.index(least)
+        raise InputError(f"the layers that are given bank {bank} need {-least} rows more of it than it has")
+    free = [i for i in range(len(problem.layers)) if i not in given]
+    items = [options.items[i] for i in free]
+    packed = cheapest_fit(bins, items, prices) if items else Packed((), ())
+    packed = _decided(bins, items, packed, stop, params)
     if packed is None:
         raise InputError(_why_not(problem, stop, params))
-    chosen = [own[i] for own, i in zip(options.items, packed.chosen, strict=True)]
-    profiles = [
-        replace(own[i], layer=layer)
-        for own, i, layer in zip(options.profiles, packed.chosen, problem.layers, strict=True)
-    ]
-    return in_turn(problem, profiles, banks_of(problem.hardware, chosen, packed.places))
+    chosen = dict(zip(free, packed.chosen, strict=True))
+    taken = [options.items[i][place] for i, place in chosen.items()]
+    own = given | {i: options.profiles[i][place] for i, place in chosen.items()}
+    profiles = [replace(own[i], layer=layer) for i, layer in enumerate(problem.layers)]
+    banks = banks_of(problem.hardware, taken, packed.places, problem.given_banks)
+    return in_turn(problem, profiles, banks)
 
 
 Pool = Callable[[int, BankShape], Sequence[Profile]]
@@ -78,10 +86,10 @@ def _in_time(pools: Pools, stop: Stop, params: FittingParams) -> _Options:
 
 def _options(pools: Pools, pool: Pool, params: FittingParams) -> _Options:
     """Return what each layer may have; layers of one look have the same."""
-    known: dict[str, tuple[list[Item], list[Profile]]] = {}
+    known: dict[tuple[str, LayerLimits], tuple[list[Item], list[Profile]]] = {}
     found = []
     for i, layer in enumerate(pools.problem.layers):
-        key = look(layer)
+        key = look(layer), pools.problem.limits.of(i)
         if key not in known:
             known[key] = _of_layer(pools.problem, i, pool, params)
         found.append(known[key])
@@ -94,7 +102,7 @@ def _of_layer(
     hardware, profiles = problem.hardware, list[Profile]()
     for shape in _shapes(hardware, params):
         profiles += pool(layer, shape)
-        frugal = frugal_mappings(problem.layers[layer], hardware, shape)
+        frugal = frugal_allowed(problem, layer, shape)
         profiles += [problem.profile(layer, mapping) for mapping in frugal]
     if not profiles:
         raise InputError(why_no_mapping(problem, layer))
@@ -119,7 +127,7 @@ def _shapes(hardware: Hardware, params: FittingParams) -> list[BankShape]:
 
 
 def _decided(
-    problem: Problem, options: _Options, start: Packed | None, stop: Stop, params: FittingParams
+    bins: Bins, items: list[list[Item]], start: Packed | None, stop: Stop, params: FittingParams
 ) -> Packed | None:
     """Return a better packing than a first one, or any; what is given if it takes too long."""
     from solver.schedule.packing import (  # Soon enough: CP-SAT takes long to load.
@@ -128,14 +136,13 @@ def _decided(
         literals,
     )
 
-    bins = bins_of(problem.hardware)
-    if literals(bins, options.items) > params.literals:
+    if not items or literals(bins, items) > params.literals:
         return start
     if start is None:
-        start = find(bins, options.items, params.effort, _at_least(stop, params)).packed
+        start = find(bins, items, params.effort, _at_least(stop, params)).packed
     if start is None or stop.reached():
         return start
-    return improve_packing(bins, options.items, start, params.polish, stop.part(params.share))
+    return improve_packing(bins, items, start, params.polish, stop.part(params.share))
 
 
 def _at_least(stop: Stop, params: FittingParams) -> Stop:
@@ -151,7 +158,7 @@ def _check_area(problem: Problem) -> None:
         have, unit = hardware.banks, "banks"
     else:
         need, have, unit = least_area, hardware.banks * hardware.rows_per_bank, "rows"
-    needed = [need(layer, hardware) for layer in problem.layers]
+    needed = [need(layer, chip) for layer, chip in zip(problem.layers, problem.chips, strict=True)]
     if sum(needed) > have:
         raise InputError(
             f"{_refused(problem)}: its layers need {sum(needed)} {unit} together, "
@@ -200,11 +207,12 @@ def _least_capacity(problem: Problem, stop: Stop, params: FittingParams) -> int:
 
 def _least_items(problem: Problem, params: FittingParams) -> list[list[Item]]:
     """Return for each layer the least that mappings take on each shape that they may have."""
-    known: dict[str, list[Item]] = {}
-    for layer in problem.layers:
-        if look(layer) not in known:
-            known[look(layer)] = _least_of_layer(layer, problem.hardware, params)
-    return [known[look(layer)] for layer in problem.layers]
+    known: dict[tuple[str, LayerLimits], list[Item]] = {}
+    keys = [(look(layer), problem.limits.of(i)) for i, layer in enumerate(problem.layers)]
+    for layer, chip, key in zip(problem.layers, problem.chips, keys, strict=True):
+        if key not in known:
+            known[key] = _least_of_layer(layer, chip, params)
+    return [known[key] for key in keys]
 
 
 def _least_of_layer(layer: Layer, hardware: Hardware, params: FittingParams) -> list[Item]:
@@ -218,7 +226,7 @@ def _least_of_layer(layer: Layer, hardware: Hardware, params: FittingParams) -> 
 
 def why_no_mapping(problem: Problem, layer: int) -> str:
     """Return why a layer has no mapping, even on the whole chip."""
-    record, hardware = problem.layers[layer], problem.hardware
+    record, hardware = problem.layers[layer], problem.chips[layer]
     # No layer may have more; if a layer may not have all of them, it needs no fewer rows.
     least = fewest_rows(record, hardware, (hardware.channels, hardware.banks_per_channel))
     if least > hardware.rows_per_bank:

@@ -94,13 +94,13 @@ class _StaticChip:
         return [p for shape in within for p in self.pools.close(layer, shape) if _inside(p, own)]
 
     def run(self, layer: int, profile: Profile) -> bool:
-        order = self.ordering(layer, profile, self.done)
-        self.done[layer] = next_layer(self.pools.problem, layer, profile, 0, self.done, order)
+        problem, order = self.pools.problem, self.ordering(layer, profile, self.done)
+        self.done[layer] = next_layer(problem, layer, profile, problem.earliest[layer], self.done, order)
         return True
 
     def plan(self) -> Plan | None:
         profiles = [self.done[i].profile for i in range(len(self.done))]
-        banks = pack(self.pools.problem.hardware, profiles)
+        banks = pack(self.pools.problem.hardware, profiles, self.pools.problem.given_banks)
         return None if banks is None else assemble(self.done, dict(enumerate(banks)))
 
 

@@ -6,7 +6,7 @@ import math
 import random
 from collections.abc import Iterable
 
-from solver.mapspace.neighbours import neighbour
+from solver.mapspace.neighbours import allowed_neighbour
 from solver.mapspace.pools import Pools, lag, shapes
 from solver.maxplus.lags import rigid_lag
 from solver.params import WindowParams
@@ -84,7 +84,7 @@ class Modes:
         for _ in range(self._params.draws):
             mapping = self._random.choice(known).mapping
             for _ in range(1 + int(self._random.expovariate(self._params.change_rate))):
-                changed = neighbour(problem.layers[layer], mapping, problem.hardware, self._random)
+                changed = allowed_neighbour(problem, layer, mapping, self._random)
                 mapping = changed or mapping
             yield problem.profile(layer, mapping)
 

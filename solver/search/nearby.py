@@ -12,7 +12,7 @@ import random
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 
-from solver.mapspace.neighbours import neighbour
+from solver.mapspace.neighbours import allowed_neighbour
 from solver.mapspace.pools import Pools
 from solver.maxplus.candidates import Candidate
 from solver.maxplus.checkpoints import Candidates
@@ -104,7 +104,7 @@ class Nearby:
         for _ in range(params.draws):
             mapping = own.mapping if self._random.random() < params.own else self._random.choice(pooled)
             for _ in range(1 + int(self._random.expovariate(params.change_rate))):
-                mapping = neighbour(own.layer, mapping, problem.hardware, self._random) or mapping
+                mapping = allowed_neighbour(problem, layer, mapping, self._random) or mapping
             mappings[mapping] = None
         profiles = [problem.profile(layer, mapping) for mapping in mappings]
         most = self._pools.size(own.banks) + params.larger

@@ -13,11 +13,10 @@ import numpy as np
 from hw.hardware import Hardware
 from models.network import DIMS
 from solver.params import PlacementParams
-from solver.schedule.banks import Banks, pack
+from solver.schedule.banks import Banks, beside, left_free, pack
 from solver.timing.mapping import Loop, Mapping
 from solver.timing.problem import Problem
 from solver.timing.profile import Profile
-from solver.timing.validity import valid
 
 MEMORY = 10_000
 """Profiles of cut arrays that are kept at most."""
@@ -44,14 +43,15 @@ class Placement:
         Where they do not fit as they are, the arrays of some are cut otherwise, into as many banks as before.
         That changes their times if they reduce over banks, or if banks of a channel share inputs.
         """
-        banks = pack(self.problem.hardware, profiles)
+        banks = pack(self.problem.hardware, profiles, self.problem.given_banks)
         if banks is not None:
             return list(profiles), tuple(banks)
         sizes = [p.banks for p in profiles]
         for attempt in range(self.params.tries if sum(sizes) <= self.problem.hardware.banks else 0):
             about = [-size * (1 + attempt * self.params.noise * self.random.random()) for size in sizes]
             # What has one bank fits anywhere: it comes last.
-            order = sorted(range(len(sizes)), key=lambda i: (sizes[i] == 1, about[i]))
+            free = [i for i in range(len(sizes)) if i not in self.problem.given_banks]
+            order = sorted(free, key=lambda i: (sizes[i] == 1, about[i]))
             placed = self._greedy(profiles, order)
             if placed is not None:
                 return placed
@@ -60,20 +60,22 @@ class Placement:
     def _greedy(self, profiles: Sequence[Profile], order: Sequence[int]) -> PlacedProfiles | None:
         """Place the layers in an order, each with the cut that leaves the fewest channels half used."""
         width = self.problem.hardware.banks_per_channel
-        free = [width] * self.problem.hardware.channels
+        free = left_free(self.problem.hardware, self.problem.given_banks)
+        used = [0] * len(free)
         chosen = list(profiles)
-        given: dict[int, Banks] = {}
+        places: dict[int, Banks] = {}
         for i in order:
             best = self._fullest(free, i, profiles[i])
             if best is None:
                 return None
             chosen[i], channels = best
             banks = profiles[i].banks // len(channels)
-            first = np.array([(c + 1) * width - free[c] for c in channels])
-            given[i] = (first[:, None] + np.arange(banks)).ravel()
+            first = np.array([c * width + used[c] for c in channels])
+            places[i] = (first[:, None] + np.arange(banks)).ravel()
             for c in channels:
                 free[c] -= banks
-        return chosen, tuple(given[i] for i in range(len(profiles)))
+                used[c] += banks
+        return chosen, tuple(beside(self.problem.hardware, places, self.problem.given_banks))
 
     def _fullest(self, free: Sequence[int], layer: int, profile: Profile) -> tuple[Profile, list[int]] | None:
         """Return the cut of a layer that fills channels best, and these; None if there is no room for any."""
@@ -93,8 +95,8 @@ class Placement:
         if len(self._cut) > MEMORY:
             self._cut.clear()
         if (profile, channels) not in self._cut:
-            mapping, hardware = cut(profile.mapping, channels), self.problem.hardware
-            fits = valid(self.problem.layers[layer], mapping, hardware)
+            mapping = cut(profile.mapping, channels)
+            fits = self.problem.permits(layer, mapping)
             self._cut[profile, channels] = self.problem.profile(layer, mapping) if fits else None
         return self._cut[profile, channels]
 

@@ -10,7 +10,7 @@ import random
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 
-from solver.mapspace.neighbours import neighbour
+from solver.mapspace.neighbours import allowed_neighbour
 from solver.mapspace.pools import Pools, shapes
 from solver.params import Params, PursuitParams
 from solver.schedule.goal import Goal
@@ -89,7 +89,7 @@ class _Thrift:
             stop.check()
             mapping = best.mapping
             for _ in range(1 + int(self._random.expovariate(self._params.change_rate))):
-                mapping = neighbour(best.layer, mapping, problem.hardware, self._random) or mapping
+                mapping = allowed_neighbour(problem, layer, mapping, self._random) or mapping
             if self._price(changed := problem.profile(layer, mapping)) < self._price(best):
                 best = changed
         return best

@@ -31,14 +31,14 @@ def random_mapper(
     """
     apart = len(np.unique(np.concatenate(start.banks))) == sum(map(len, start.banks))
     drawn: list[list[Profile]] = [[] for _ in problem.layers]
-    chips = [_part(problem.hardware, p) if apart else problem.hardware for p in start.profiles]
+    chips = [_part(chip, p) if apart else chip for chip, p in zip(problem.chips, start.profiles, strict=True)]
     rng = random.Random(seed)
     for _ in range(params.mappings):
         if stop.step():
             break
         for i, layer in enumerate(problem.layers):
             mapping = draw_mapping(layer, chips[i], rng, params.tries)
-            if mapping is not None:
+            if mapping is not None and problem.allows(i, mapping):
                 drawn[i] = _undominated(drawn[i], problem.profile(i, mapping))
     options = [own or [start.profiles[i]] for i, own in enumerate(drawn)]
     for price in row_prices(params.prices):

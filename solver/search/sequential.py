@@ -11,8 +11,9 @@ import numpy as np
 
 from hw.hardware import Hardware
 from overlapim_files import InputError
-from solver.mapspace.frugal import frugal_mappings
-from solver.mapspace.pools import BankShape, Pools, shapes
+from solver.mapspace.arrays import BankShape
+from solver.mapspace.frugal import frugal_allowed
+from solver.mapspace.pools import Pools, shapes
 from solver.params import RowPrices, SequentialParams
 from solver.schedule.plan import Plan, one_after_another
 from solver.search.fitting import fit, why_no_mapping
@@ -144,7 +145,7 @@ def _frugal(problem: Problem, layer: int) -> Sequence[Profile]:
     InputError
         if that is nothing.
     """
-    frugal = frugal_mappings(problem.layers[layer], problem.hardware, shapes(problem.hardware)[-1])
+    frugal = frugal_allowed(problem, layer, shapes(problem.hardware)[-1])
     found = [problem.profile(layer, mapping) for mapping in frugal]
     if not found:
         raise InputError(why_no_mapping(problem, layer))

@@ -7,7 +7,7 @@ import random
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from solver.mapspace.neighbours import neighbour
+from solver.mapspace.neighbours import allowed_neighbour
 from solver.mapspace.pools import Pools, shapes
 from solver.params import MoveParams
 from solver.schedule.goal import Goal
@@ -107,8 +107,7 @@ class SharedMoves:
 
     def _reshape(self, profile: Profile, layer: int) -> Profile | None:
         """Change one mapping a little."""
-        record = self.problem.layers[layer]
-        mapping = neighbour(record, profile.mapping, self.problem.hardware, self.random)
+        mapping = allowed_neighbour(self.problem, layer, profile.mapping, self.random)
         return None if mapping is None else self.problem.profile(layer, mapping)
 
     def _resize(self, profile: Profile, layer: int) -> Profile | None:

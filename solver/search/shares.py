@@ -13,7 +13,8 @@ import random
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
-from solver.mapspace.pools import BankShape, Pools, shapes
+from solver.mapspace.arrays import BankShape
+from solver.mapspace.pools import Pools, shapes
 from solver.params import SharesParams
 from solver.schedule.plan import Plan, overlap_shared
 from solver.search.state import critical_layers

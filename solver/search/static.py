@@ -7,7 +7,7 @@ import math
 import random
 from collections.abc import Iterator, Sequence
 
-from solver.mapspace.neighbours import neighbour
+from solver.mapspace.neighbours import allowed_neighbour
 from solver.mapspace.pools import Pools
 from solver.params import MappingDraw, MoveParams
 from solver.schedule.goal import Goal
@@ -145,7 +145,7 @@ class StaticMoves:
             orders = [old.order_under(profile) for old, profile in pairs]
         if self.problem.objective.streams:
             return self._paced(profiles, orders, previous)
-        return evaluate(self.problem, profiles, [0] * len(profiles), orders, previous)
+        return evaluate(self.problem, profiles, self.problem.earliest, orders, previous)
 
     def _paced(
         self, profiles: Sequence[Profile], orders: Sequence[Order | None], previous: Timeline | None
@@ -186,7 +186,7 @@ class StaticMoves:
         own, draw = timeline.layers[layer].profile, self.params.static.draw
         kind = self.random.random()
         if kind < draw.neighbours:
-            mapping = neighbour(own.layer, own.mapping, self.problem.hardware, self.random)
+            mapping = allowed_neighbour(self.problem, layer, own.mapping, self.random)
             return None if mapping is None else self.problem.profile(layer, mapping)
         size = self.pools.size(own.banks) + self._growth(kind, draw)
         if not 0 <= size < len(self.pools.sizes):

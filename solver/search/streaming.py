@@ -72,8 +72,9 @@ def released(problem: Problem, layers: Sequence[Response], longest: int | None) 
     releases: dict[int, int] = {}
     for i in problem.network.topological:
         sources = [produced[edge.producer] for edge in problem.edges[i]]
-        end = int(layers[i].outputs(0, sources).max())
-        releases[i] = 0 if longest is None else max(0, end - longest)
+        first = problem.earliest[i]
+        end = int(layers[i].outputs(first, sources).max())
+        releases[i] = first if longest is None else max(first, end - longest)
         produced[i] = layers[i].outputs(releases[i], sources)
     ends = {i: int(own.max()) for i, own in produced.items()}
     held = max(ends[i] - releases[i] for i in ends)

@@ -10,9 +10,11 @@ from hw.hardware import Hardware
 from models.network import AXES, DIMS, Flatten, Layer, Network, Operand
 from overlapim_files import InputError
 from solver import core
+from solver.timing.limits import UNLIMITED, Limits
 from solver.timing.mapping import Mapping
 from solver.timing.objective import LATENCY, Objective
 from solver.timing.profile import MAX_LATENCY, Profile, profile
+from solver.timing.validity import valid
 from solver.timing.windows import CompiledWindow, Interval, compile_windows, window_interval
 
 
@@ -94,16 +96,46 @@ def operand_groups(operand: Operand, shape: tuple[int, int, int, int]) -> tuple[
 
 @dataclass(frozen=True, eq=False)
 class Problem:
-    """A network and a chip, and what plans of them are compared by: what every method is given."""
+    """A network and a chip, what layers may have of it, and what plans are compared by."""
 
     network: Network
     hardware: Hardware
     objective: Objective = LATENCY
+    limits: Limits = UNLIMITED
 
     @property
     def layers(self) -> tuple[Layer, ...]:
         """The layers of the network, in the order of the file."""
         return self.network.layers
+
+    @cached_property
+    def chips(self) -> tuple[Hardware, ...]:
+        """For each layer the chip as its mappings may use it: the whole one unless limits say otherwise."""
+        chips = {own: own.chip(self.hardware) for own in self.limits.layers}
+        return tuple(chips.get(self.limits.of(i), self.hardware) for i in range(len(self.layers)))
+
+    @property
+    def free(self) -> bool:
+        """Whether there are no limits of layers."""
+        return not self.limits.layers
+
+    @cached_property
+    def earliest(self) -> tuple[int, ...]:
+        """For each layer the cycle before which it may not start."""
+        return tuple(self.limits.of(i).earliest for i in range(len(self.layers)))
+
+    @cached_property
+    def given_banks(self) -> dict[int, tuple[int, ...]]:
+        """The banks of the layers whose banks are given, by layer."""
+        return {i: own.banks for i, own in enumerate(self.limits.layers) if own.banks}
+
+    def allows(self, layer: int, mapping: Mapping) -> bool:
+        """Whether limits allow a layer a mapping that is valid on its own chip."""
+        return self.free or self.limits.of(layer).allow(mapping, self.hardware)
+
+    def permits(self, layer: int, mapping: Mapping) -> bool:
+        """Whether a layer may have a mapping: it is valid, and limits allow it."""
+        return valid(self.layers[layer], mapping, self.chips[layer]) and self.allows(layer, mapping)
 
     @cached_property
     def edges(self) -> tuple[tuple[Edge, ...], ...]:

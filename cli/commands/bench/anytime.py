@@ -13,11 +13,11 @@ from cli.commands.bench.options import (
     BUILT_IN_NETWORKS,
     WEIGHTS,
     ChipsOption,
-    Limits,
     Methods,
     NetworksOption,
     OnlyWeights,
     Seeds,
+    TimeLimits,
     listed,
 )
 from cli.commands.bench.publish import Benchmark, Plot, Sheet, Table, conduct
@@ -135,7 +135,7 @@ def anytime_command(
     context: typer.Context,
     network: NetworksOption = BUILT_IN_NETWORKS,
     hw: ChipsOption = BUILT_IN_CHIPS,
-    limits: Limits = "10,60",
+    limits: TimeLimits = "10,60",
     methods: Methods = "cpsat,descent,layerwise,random",
     seeds: Seeds = "0,1,2",
     weights: OnlyWeights = None,

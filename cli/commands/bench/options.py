@@ -26,7 +26,7 @@ ChipsOption = Annotated[
     list[str],
     typer.Option("--hw", "-w", help="A built-in chip or a file; again for more.", show_default=True),
 ]
-Limits = Annotated[str, typer.Option("--limits", "-t", metavar="S,S,..", help="Time limits in seconds.")]
+TimeLimits = Annotated[str, typer.Option("--limits", "-t", metavar="S,S,..", help="Time limits in seconds.")]
 Methods = Annotated[str, typer.Option("--methods", metavar="M,M,..", help="Methods, as of `solve`.")]
 Seeds = Annotated[str, typer.Option("--seeds", "-s", metavar="N,N,..", help="Seeds of random choices.")]
 OnlyWeights = Annotated[
