@@ -23,7 +23,7 @@ from hw.hardware import Hardware
 from models.network import OUTPUT_DIMS, REDUCTION_DIMS, Dim, Layer
 from solver import core
 from solver.core.compiled import compiled_layer
-from solver.mapspace.arrays import BankShape, bank_arrays
+from solver.mapspace.arrays import BankShape, bank_arrays, over_level
 from solver.mapspace.estimate import Batch, Ints, ceil_divide
 from solver.mapspace.limited import limited_mappings
 from solver.mapspace.loads import coarser_loads, worth_a_look
