@@ -175,7 +175,7 @@ def test_exhaustive_search_waits_for_the_earliest_starts() -> None:
         if len(network.layers) > 2 or hardware.weights != "static" or hardware.sync_blocks > 2:
             continue
         starts = rng.randint(0, 200), rng.randint(0, 200)
-        problem = Problem(network, hardware, Limits(tuple(LayerLimits(earliest=x) for x in starts)))
+        problem = Problem(network, hardware, limits=Limits(tuple(LayerLimits(earliest=x) for x in starts)))
         found = exhaustive(problem, LIMIT, Stop()).plan
         profiles = [[problem.profile(i, x) for x in mappings(network.layers[i], hardware)] for i in range(2)]
         pairs = (pair for pair in itertools.product(*profiles) if pack(hardware, pair) is not None)
@@ -224,20 +224,20 @@ def test_bounds_know_limits() -> None:
         ["head:earliest=20000"],
         ["*:no_spread={column: [K, P, Q]}"],
     ):
-        assert quick_bound(Problem(network, hardware, said(*texts))) > free
+        assert quick_bound(Problem(network, hardware, limits=said(*texts))) > free
 
 
 def test_the_bound_counts_on_the_number_of_banks_that_is_given() -> None:
     network, hardware = toy()
     left = [layer.name for layer in network.layers].index("left")
-    known = LayerDurations(Problem(network, hardware, said("left:exact_banks=4")))
+    known = LayerDurations(Problem(network, hardware, limits=said("left:exact_banks=4")))
     assert known.of(left).banks.tolist() == [4]
     assert len(known.of(0).banks) > 1
 
 
 def test_models_start_no_layer_before_it_may() -> None:
     network, hardware = toy()
-    problem = Problem(network, hardware, said("head:earliest=50000"))
+    problem = Problem(network, hardware, limits=said("head:earliest=50000"))
     late, free = (linear_bound(BoundModel(x, 90000), Stop()) for x in (problem, Problem(network, hardware)))
     assert late > 49999 > free
     candidates = [[Candidate(Pools(problem).pool(i, (1, 1))[0])] for i in range(len(network.layers))]
@@ -352,7 +352,7 @@ def test_rows_are_kept_for_layers_that_are_given_banks() -> None:
 def test_packing_leaves_given_banks_alone() -> None:
     """Banks 1 and 6 are given: the other two layers find a whole channel less one bank each."""
     network, hardware = toy()
-    problem = Problem(network, hardware, said("left:banks=[1, 6]"))
+    problem = Problem(network, hardware, limits=said("left:banks=[1, 6]"))
     names = [layer.name for layer in network.layers]
     profiles = [
         next(p for p in Pools(problem).pool(i, (2, 1)) if name != "left" or p.banks == 2)
@@ -477,7 +477,7 @@ def test_limits_that_contradict_each_other_are_both_named() -> None:
         (["*:spread={column: [], bank: [], channel: []}", "left:exact_banks=2"], "keeps to"),
     ):
         with pytest.raises(InputError, match=message.replace("[", r"\[")):
-            check_limits(Pools(Problem(network, hardware, said(*texts))))
+            check_limits(Pools(Problem(network, hardware, limits=said(*texts))))
 
 
 def test_fix_needs_a_warm_start(capsys: pytest.CaptureFixture[str]) -> None:

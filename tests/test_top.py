@@ -14,18 +14,20 @@ from hw.library import load_hardware
 from models.library import load_network
 from overlapim_files import load
 from solver.mapspace.pools import Pools
+from solver.schedule.goal import Goal
 from solver.schedule.plan import Plan, overlap_static
 from solver.schedule.shortlist import Shortlist
 from solver.solution import LayerRecord, Solution, read_verified
 from solver.timing.problem import Problem
 
+PROBLEM = Problem(load_network("toy"), load_hardware("toy").with_weights("static"))
+
 
 def some_plans(count: int) -> list[Plan]:
     """Return plans with the mappings of small pools, so that the same come up again."""
-    problem = Problem(load_network("toy"), load_hardware("toy").with_weights("static"))
-    pools, rng = Pools(problem), random.Random(1)
-    own = [pools.pool(i, (1, 1))[:2] for i in range(len(problem.layers))]
-    plans = [overlap_static(problem, [rng.choice(pool) for pool in own]) for _ in range(count)]
+    pools, rng = Pools(PROBLEM), random.Random(1)
+    own = [pools.pool(i, (1, 1))[:2] for i in range(len(PROBLEM.layers))]
+    plans = [overlap_static(PROBLEM, [rng.choice(pool) for pool in own]) for _ in range(count)]
     return [plan for plan in plans if plan is not None]
 
 
@@ -35,7 +37,7 @@ def mappings_of(plan: Plan) -> tuple[object, ...]:
 
 @pytest.mark.parametrize("most", [1, 2, 5, 100])
 def test_the_best_that_differ_are_kept_in_order(most: int) -> None:
-    plans, shortlist = some_plans(40), Shortlist(most)
+    plans, shortlist = some_plans(40), Shortlist(most, Goal(PROBLEM))
     for plan in plans:
         shortlist.add(plan)
     best = min(plans, key=lambda plan: plan.latency)
