@@ -27,10 +27,10 @@ from solver.timing.profile import Profile
 
 def neighbourhoods(problem: Problem, plan: Plan, usual: Sequence[Neighbourhood]) -> Sequence[Neighbourhood]:
     """Return the kinds of moves to go on with from a plan, `usual` being those for the latency alone."""
-    if problem.objective.plain:
+    objective, static = problem.objective, problem.hardware.weights == "static"
+    if objective.plain or not (static or objective.streams):
         return usual
-    kept_apart = problem.hardware.weights == "static" or (problem.objective.streams and apart(plan))
-    return [apart_moves if kept_apart else single_moves]
+    return [apart_moves if static or apart(plan) else single_moves]
 
 
 apart_moves: Neighbourhood = StaticMoves
