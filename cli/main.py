@@ -87,7 +87,7 @@ def overlapim(context: typer.Context, version: Version = False) -> None:
       overlapim hw list
     """
     if version:
-        from cli.records.versions import DISTRIBUTION, installed
+        from solver.versions import DISTRIBUTION, installed
         from solver.core import running
 
         print(f"{NAME} {installed(DISTRIBUTION) or '(not installed)'}, {running()} core")

@@ -16,7 +16,18 @@ ROOT = Path(__file__).parent.parent
 ROOMS = ("solver", "models", "hw", "cli")
 FILES = sorted(path for room in ROOMS for path in (ROOT / room).rglob("*.py"))
 
-AT_THE_ROOT = {"__init__", "draft", "front", "methods", "reference", "run", "solution", "solve", "stop"}
+AT_THE_ROOT = {
+    "__init__",
+    "draft",
+    "front",
+    "methods",
+    "reference",
+    "run",
+    "solution",
+    "solve",
+    "stop",
+    "versions",
+}
 
 
 def tree(path: Path) -> ast.Module:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pydantic import BaseModel, ConfigDict
 
 from cli.process import COMMAND
-from cli.records.versions import versions
+from solver.versions import versions
 from overlapim_files import digest
 from solver.account.cycles import Spent
 from solver.account.plan import Account

@@ -145,7 +145,7 @@ class _Progress:
 
 def environment(context: typer.Context) -> Environment:
     """Return by what the cases of this command are measured."""
-    from cli.records.versions import versions
+    from solver.versions import versions
     from solver.bench.cases import Environment
 
     words = context.command_path.split()
