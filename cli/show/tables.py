@@ -27,7 +27,12 @@ def number(value: int) -> str:
 
 def duration(cycles: int, hardware: Hardware) -> str:
     """Return how long so many cycles of a chip take."""
-    ms = hardware.nanoseconds(cycles) * 1e-6
+    return time_taken(hardware.nanoseconds(cycles))
+
+
+def time_taken(nanoseconds: float) -> str:
+    """Return a time with four digits."""
+    ms = nanoseconds * 1e-6
     return f"{ms:.4g} ms" if ms < 1000 else f"{ms / 1000:,.4g} s"
 
 
@@ -51,8 +56,12 @@ def follow(account: Account) -> str:
 
 def rate(account: Account) -> str:
     """Return how many inferences a second follow each other, in words."""
-    count = account.inferences_per_second
-    return f"{count:,.0f} inferences a second" if count >= 1000 else f"{count:.4g} inferences a second"
+    return f"{per_second(account.inferences_per_second)} inferences a second"
+
+
+def per_second(count: float) -> str:
+    """Return how many there are in a second, with four digits at least."""
+    return f"{count:,.0f}" if count >= 1000 else f"{count:.4g}"
 
 
 PARTS = {
