@@ -21,6 +21,8 @@ from solver.run import Improvement, Observer
 from solver.solution import Solution, read_plan, read_verified, verify
 from solver.solve import Result, solve
 from solver.stop import Stop
+from solver.sweep.call import sweep
+from solver.sweep.run import SweepObserver, SweepState
 from solver.timing.mapping import Loop, Mapping
 
 __all__ = [
@@ -39,12 +41,15 @@ __all__ = [
     "Result",
     "Solution",
     "Stop",
+    "SweepObserver",
+    "SweepState",
     "import_onnx",
     "load_hardware",
     "load_network",
     "read_plan",
     "read_verified",
     "solve",
+    "sweep",
     "verify",
 ]
 

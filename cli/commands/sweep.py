@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli.answers import answering
-from cli.extras import needed
 from cli.interrupt import INTERRUPTED, Interrupt, interruptible
 from cli.options import MAX_WORKERS, OutDirectory, directory, integer, seconds
 
@@ -96,7 +95,6 @@ def sweep_command(
         raise typer.BadParameter("a sweep needs the file SPEC and --out DIR; --show DIR shows one")
     if scheduler is not None and workers is not None:
         raise typer.BadParameter("--workers are of this machine, not of --scheduler")
-    needed("sweep", "distributed")
     with interruptible() as interrupt:
         folder = _sweep(spec, out, workers, scheduler, time_limit, interrupt, context.obj)
         found = show_sweep(folder)

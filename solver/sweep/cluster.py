@@ -8,6 +8,7 @@ import queue
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,8 +37,10 @@ def cluster(scheduler: str | None, workers: int, scratch: Path) -> Iterator[Clie
     Raises
     ------
     InputError
-        if no scheduler answers at the address.
+        if no scheduler answers at the address, or Dask is missing.
     """
+    if find_spec("distributed") is None:
+        raise InputError("distributed is missing: pip install 'fast-overlapim[sweep]'")
     from distributed import Client, LocalCluster
 
     logging.getLogger("distributed").setLevel(logging.CRITICAL)

@@ -245,12 +245,13 @@ def run_sweep(
     limits = Stop(seconds=seconds) if interrupt is None else Stop(seconds=seconds, interrupt=interrupt)
     least, times = OVERRUN
     with folder.alone():
-        folder.begin(spec.text, [case.record for case in cases])
-        if folder.unfinished(case.record.key for case in cases):
-            with cluster(scheduler, workers or os.cpu_count() or 1, out / SCRATCH) as client:
-                overrun = least + times * spec.record.seconds
-                pool = TaskPool(client, work)
-                SweepRun(
-                    cases, folder, pool, limits, spec.record.warms, overrun, observer or SweepObserver()
-                ).run()
+        if not folder.unfinished(case.record.key for case in cases):
+            folder.begin(spec.text, [case.record for case in cases])
+            return folder
+        with cluster(scheduler, workers or os.cpu_count() or 1, out / SCRATCH) as client:
+            folder.begin(spec.text, [case.record for case in cases])
+            overrun = least + times * spec.record.seconds
+            pool = TaskPool(client, work)
+            warms, told = spec.record.warms, observer or SweepObserver()
+            SweepRun(cases, folder, pool, limits, warms, overrun, told).run()
     return folder

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 from collections.abc import Mapping, Sequence
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -127,20 +128,14 @@ def _alike(values: list[Any]) -> list[Any]:
     return values
 
 
-def frame(rows: Sequence[Row]) -> Any:
-    """Return rows as a data frame of pandas, or of polars without it.
+def frame_library() -> str:
+    """Return which library makes data frames. Raises InputError if none is installed."""
+    for name in ("pandas", "polars"):
+        if find_spec(name) is not None:
+            return name
+    raise InputError("pandas or polars is missing: pip install 'fast-overlapim[frame]'")
 
-    Raises
-    ------
-    InputError
-        if neither is installed.
-    """
-    if find_spec("pandas") is not None:
-        import pandas
 
-        return pandas.DataFrame(columns(rows))
-    if find_spec("polars") is not None:
-        import polars
-
-        return polars.DataFrame(columns(rows))
-    raise InputError("pandas or polars is missing: pip install 'fast-overlapim[sweep,frame]'")
+def frame(rows: Sequence[Row], library: str) -> Any:
+    """Return rows as a data frame of a library."""
+    return import_module(library).DataFrame(columns(rows))

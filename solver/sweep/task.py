@@ -8,7 +8,6 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-import solver.cpsat.method  # noqa: F401 - a method imports it within its time, which is short here
 from hw.hardware import Hardware
 from models.network import Network
 from overlapim_files import InputError, dump
@@ -112,6 +111,8 @@ class Finished:
 
 def solve_task(task: SweepTask) -> Finished:
     """Solve a case, in this process and thread."""
+    import solver.cpsat.method  # noqa: F401 - or the first search would spend its time on that
+
     clear_caches()
     try:
         return _solved(task)

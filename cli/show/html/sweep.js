@@ -11,16 +11,16 @@
 
   function group() { return page.groups[Number(groupChoice.value)]; }
 
-  function fill(select, titles) {
+  function fill(select, columns) {
     const before = select.value;
     select.replaceChildren();
-    Object.keys(titles).forEach(function (column) {
+    columns.forEach(function ([column, title]) {
       const option = document.createElement("option");
       option.value = column;
-      option.textContent = titles[column];
+      option.textContent = title;
       select.appendChild(option);
+      if (column === before) select.value = before;
     });
-    if (before in titles) select.value = before;
   }
 
   // Indices of the designs that have both values.

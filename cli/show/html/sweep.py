@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from cli.show.colours import BLUE, GREY, PALE, VERMILION
+from cli.show.colours import BLUE, GREY, VERMILION
 from cli.show.console import printable
 from cli.show.html.document import filled
 from cli.show.html.figures import Figure, styled
@@ -58,14 +58,14 @@ class GroupText:
 
     Attributes
     ----------
-    across, up : columns that can be shown along each axis, with their titles.
+    across, up : columns that can be shown along each axis, and their titles.
     """
 
     title: str
     note: str
     columns: tuple[str, ...]
-    across: dict[str, str]
-    up: dict[str, str]
+    across: tuple[tuple[str, str], ...]
+    up: tuple[tuple[str, str], ...]
     axes: tuple[AxisText, ...]
     designs: tuple[DesignText, ...]
 
@@ -90,7 +90,7 @@ def _group(front: SweepFront, report: Callable[[Row], str]) -> GroupText:
     rows = _drawn(front)
     keys = {row["key"] for row in front.front}
     measures = measures_of(front)
-    settings = [column for column in varied(rows) if column != "weights"]
+    settings = varied(rows)
     axes = [*settings, *(measure.column for measure in measures)]
     scales = {column: _scale([row[column] for row in rows]) for column in axes}
     left = len(front.rows) - len(rows)
@@ -99,7 +99,7 @@ def _group(front: SweepFront, report: Callable[[Row], str]) -> GroupText:
         note=f"{number(len(front.rows))} designs, {number(len(front.front))} on the front"
         + (f"; the {number(left)} slowest are left out here" if left else ""),
         columns=("front", "design", "weights", *(measure.title for measure in measures), "gap", "seed"),
-        across=_titles(measures[-1:]) | {x: _plain(x) for x in settings if _numeric(rows, x)},
+        across=(*_titles(measures[-1:]), *((x, _plain(x)) for x in settings if _numeric(rows, x))),
         up=_titles(measures[:-1]),
         axes=tuple(_axis(column, scales[column], measures) for column in axes),
         designs=tuple(
@@ -117,8 +117,8 @@ def _drawn(front: SweepFront) -> list[Row]:
     return sorted(rows, key=lambda row: float(row["latency_ns"]))
 
 
-def _titles(measures: Sequence[Measure]) -> dict[str, str]:
-    return {measure.column: measure.axis for measure in measures}
+def _titles(measures: Sequence[Measure]) -> tuple[tuple[str, str], ...]:
+    return tuple((measure.column, measure.axis) for measure in measures)
 
 
 def _plain(column: str) -> str:
@@ -187,7 +187,9 @@ def _design(
     values = {measure.column: measure.scaled(row[measure.column]) for measure in measures}
     texts = [measure.text(row[measure.column]) for measure in measures]
     about = [f"{measure.title} {text}" for measure, text in zip(measures, texts, strict=True)]
-    own = [f"{safe(_plain(x))} {safe(_word(row[x]))}" for x in settings if row[x] is not None]
+    own = [
+        f"{safe(_plain(x))} {safe(_word(row[x]))}" for x in settings if x != "weights" and row[x] is not None
+    ]
     lines = [f"<b>{safe(row['chip'])}</b>, {row['weights']} weights", *own, *about]
     return DesignText(
         name=name,
@@ -234,7 +236,7 @@ def _parallel_figure() -> Figure:
     import plotly.graph_objects as go
 
     text = {"hovertemplate": "%{text}<extra></extra>"}
-    looks = [("designs", PALE, 1), ("on the front", BLUE, 1.5), ("chosen", VERMILION, 4)]
+    looks = [("designs", "#BBBBBB", 1), ("on the front", BLUE, 1.5), ("chosen", VERMILION, 4)]
     return styled(
         [
             go.Scatter(name=name, mode="lines+markers", line={"color": colour, "width": width}, **text)
