@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import time
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -12,6 +13,7 @@ from cli.answers import answer
 from cli.records.sweep import SweepAnswer, front_records, sweep_counts
 from cli.show.console import printable, say
 from cli.show.facts import Fact
+from cli.show.progress import Progress, moving
 from cli.show.sweep import show_counts, show_fronts
 from cli.solutions import read_account
 from overlapim_files import InputError, write_text
@@ -86,14 +88,17 @@ def _reports(folder: SweepFolder, found: Sequence[SweepFront]) -> dict[str, str]
     """Write the reports that are not there yet and return the address of each, by the key of its case."""
     from cli.show.html.document import plotly_js
 
-    place = folder.path / REPORTS
+    place, keys = folder.path / REPORTS, _reported(found)
     place.mkdir(exist_ok=True)
     write_text(place / LIBRARY, plotly_js())
-    keys = _reported(found)
     records = folder.finished(keys)
-    return {
-        key: f"{REPORTS}/{key}.html" for key in keys if _report(folder, place / f"{key}.html", records[key])
-    }
+    with moving(Progress(time.monotonic())) as progress:
+        written = {}
+        for i, key in enumerate(keys):
+            progress.text = f"writes report {i + 1:,} of {len(keys):,}"
+            if _report(folder, place / f"{key}.html", records[key]):
+                written[key] = f"{REPORTS}/{key}.html"
+    return written
 
 
 def _reported(found: Sequence[SweepFront]) -> list[str]:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 SpecFile = Annotated[
     Path | None,
-    typer.Argument(metavar="[SPEC]", help="The file that says what to sweep over.", show_default=False),
+    typer.Argument(metavar="SPEC", help="The file that says what to sweep over.", show_default=False),
 ]
 Show = Annotated[
     Path | None,

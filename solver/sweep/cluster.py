@@ -53,7 +53,7 @@ def cluster(scheduler: str | None, workers: int, scratch: Path) -> Iterator[Clie
         "n_workers": workers,
         "threads_per_worker": 1,
         "host": "127.0.0.1",
-        "dashboard_address": None,
+        "dashboard_address": "127.0.0.1:0",
         "silence_logs": logging.CRITICAL,
         "local_directory": str(scratch),
     }
@@ -71,7 +71,7 @@ def _scheduler(address: str) -> Client:
         return Client(address, timeout=CONNECT_SECONDS)
     except (OSError, ValueError, TypeError) as error:
         reason = shorten(" ".join(str(error).split()), 120)
-        raise InputError(f"--scheduler: no scheduler answers at {shorten(address)}: {reason}") from None
+        raise InputError(f"--scheduler: no scheduler answers at {shorten(repr(address))}: {reason}") from None
 
 
 @dataclass

@@ -116,7 +116,7 @@ class SweepRun:
         for group in self._groups:
             self._keep_best(group)
         self._counts = dict.fromkeys(("solved", "refused", "failed"), 0)
-        self._spent = 0.0
+        self._spent, self._slots = 0.0, 0
         self._known = len(self._records)
 
     def run(self) -> None:

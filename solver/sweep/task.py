@@ -111,8 +111,8 @@ class Finished:
 
 def solve_task(task: SweepTask) -> Finished:
     """Solve a case, in this process and thread."""
-    import solver.cpsat.method  # noqa: F401 - or the first search would spend its time on that
-
+    if task.question.method == "cpsat":
+        import solver.cpsat.method  # noqa: F401 - or the first search would spend its time on that
     clear_caches()
     try:
         return _solved(task)
