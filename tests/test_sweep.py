@@ -32,7 +32,7 @@ from solver.stop import Stop
 from solver.sweep.cases import SweepCase, read_spec, sweep_cases
 from solver.sweep.cluster import TaskPool, Work, cluster
 from solver.sweep.folder import SweepFolder
-from solver.sweep.front import fronts, undominated
+from solver.sweep.front import fronts, on_front
 from solver.sweep.retarget import retargeted
 from solver.sweep.run import SweepObserver, SweepRun, SweepState
 from solver.sweep.table import csv_text, sweep_rows, write_table
@@ -168,7 +168,7 @@ def test_tables_are_parquet_and_csv(swept: Path) -> None:
 
 @given(st.lists(st.tuples(*[st.integers(0, 3)] * 3), min_size=1, max_size=12))
 def test_the_front_is_what_nothing_else_equals_and_beats(points: list[tuple[int, ...]]) -> None:
-    good = undominated(np.array(points, float))
+    good = on_front(np.array(points, float))
     for own, is_good in zip(points, good, strict=True):
         beaten = any(
             other != own and all(x <= y for x, y in zip(other, own, strict=True)) for other in points

@@ -12,7 +12,7 @@ import typer
 
 from cli.answers import answer, answering
 from cli.options import integer, one_of, quantity, text
-from hw.derive.technologies import TECHNOLOGIES, Choice, Quantity, Technology, TechnologyOption, Whole
+from hw.derive.technologies import TECHNOLOGIES, OneOf, Quantity, Technology, TechnologyOption, Whole
 
 if TYPE_CHECKING:
     from hw.hardware import Hardware
@@ -45,7 +45,7 @@ def _annotation(option: TechnologyOption) -> Any:
             parser, metavar = integer(low, high), "N"
         case Quantity(unit, lowest, highest):
             parser, metavar = quantity(unit, lowest, highest), METAVARS[unit]
-        case Choice(words):
+        case OneOf(words):
             parser, metavar = one_of(*words), "|".join(words)
         case _:
             parser, metavar = text(option.limits.longest), "NAME"

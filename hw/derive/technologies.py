@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from hw.derive.nearbank import NearBank
     from hw.hardware import Hardware
 
-Values = Mapping[str, Any]
+OptionValues = Mapping[str, Any]
 """The value of each option of a technology."""
 
 
@@ -51,7 +51,7 @@ class Quantity:
 
 
 @dataclass(frozen=True)
-class Choice:
+class OneOf:
     """One of some words."""
 
     words: tuple[str, ...]
@@ -79,7 +79,7 @@ class TechnologyOption:
 
     name: str
     default: int | float | str
-    limits: Whole | Quantity | Choice | Words
+    limits: Whole | Quantity | OneOf | Words
     meaning: str
 
 
@@ -98,14 +98,14 @@ class Technology:
     about: str
     shared: tuple[TechnologyOption, ...]
     own: tuple[TechnologyOption, ...]
-    derive: Callable[[Chip, Values], Hardware]
+    derive: Callable[[Chip, OptionValues], Hardware]
 
     @property
     def options(self) -> dict[str, TechnologyOption]:
         """All options by name."""
         return {option.name: option for option in (*self.shared, *self.own)}
 
-    def hardware(self, given: Values) -> Hardware:
+    def hardware(self, given: OptionValues) -> Hardware:
         """Return the chip for some options, which are within their limits; the others have their defaults.
 
         Raises
@@ -117,7 +117,7 @@ class Technology:
         return self.derive(_chip(values), values)
 
 
-def _chip(given: Values) -> Chip:
+def _chip(given: OptionValues) -> Chip:
     """Return what is given of a chip whatever the technology."""
     from hw.derive.chip import Chip
     from hw.hardware import BitWidths
@@ -137,7 +137,7 @@ def _chip(given: Values) -> Chip:
 _BITS = Whole(1, 1024)
 _COUNT = Whole(1, 2**20)
 _NS = Quantity("nanoseconds", 0.001, 1_000_000)
-_WEIGHTS = Choice(("static", "shared", "reload"))
+_WEIGHTS = OneOf(("static", "shared", "reload"))
 
 
 def _shared(
@@ -174,7 +174,7 @@ def _bus(default: float) -> TechnologyOption:
 _ROW_COPY = TechnologyOption("row_copy", 125.0, _NS, "Copying one row from bank to bank.")
 
 
-def _bitsimd(chip: Chip, given: Values) -> Hardware:
+def _bitsimd(chip: Chip, given: OptionValues) -> Hardware:
     from hw.derive.bitserial import BitSimdTiming, Rows, bitsimd
 
     timing = BitSimdTiming(given["tras"], given["trp"], given["logic"])
@@ -196,7 +196,7 @@ BITSIMD = Technology(
 )
 
 
-def _simdram(chip: Chip, given: Values) -> Hardware:
+def _simdram(chip: Chip, given: OptionValues) -> Hardware:
     from hw.derive.bitserial import Rows, simdram
 
     return simdram(chip, given["command"], Rows(given["row_copy"], given["bus"]))
@@ -215,7 +215,7 @@ SIMDRAM = Technology(
 )
 
 
-def _aritpim(chip: Chip, given: Values) -> Hardware:
+def _aritpim(chip: Chip, given: OptionValues) -> Hardware:
     from hw.derive.reram import aritpim
 
     return aritpim(chip, given["variant"], given["between_channels"])
@@ -231,7 +231,7 @@ ARITPIM = Technology(
         TechnologyOption(
             "variant",
             "serial",
-            Choice(("serial", "parallel")),
+            OneOf(("serial", "parallel")),
             "Bit by bit, or all bits at once in crossbars cut into partitions.",
         ),
         TechnologyOption(
@@ -269,7 +269,7 @@ def _near_bank(
     )
 
 
-def _near_bank_timing(given: Values) -> NearBank:
+def _near_bank_timing(given: OptionValues) -> NearBank:
     from hw.derive.nearbank import NearBank
 
     return NearBank(
@@ -286,7 +286,7 @@ def _near_bank_timing(given: Values) -> NearBank:
     )
 
 
-def _hbm_pim(chip: Chip, given: Values) -> Hardware:
+def _hbm_pim(chip: Chip, given: OptionValues) -> Hardware:
     from hw.derive.nearbank import HbmPim, hbm_pim
 
     own = HbmPim(given["accumulators"], given["refresh_interval"], given["refresh_busy"])
@@ -308,7 +308,7 @@ HBM_PIM = Technology(
 )
 
 
-def _aim(chip: Chip, given: Values) -> Hardware:
+def _aim(chip: Chip, given: OptionValues) -> Hardware:
     from hw.derive.nearbank import aim
 
     return aim(chip, _near_bank_timing(given), given["exchange"])

@@ -17,7 +17,7 @@ from models.library import load_network, network_names
 from models.network import Network
 from overlapim_files import InputError, Located, digest, load_located, parse_located
 from solver.sweep.chips import DesignPoint, SpecError, beside, chip_names, design_points
-from solver.sweep.expressions import Expression, ExpressionError, expression
+from solver.sweep.expressions import ExpressionError, Formula, expression
 from solver.sweep.spec import ChipSpec, Question, SweepSpec
 
 MAX_CASES = 100_000
@@ -89,8 +89,8 @@ class Workload:
 class Rules:
     """What decides which combinations are solved, and how large a chip is."""
 
-    conditions: tuple[Expression, ...]
-    area: Expression | None
+    conditions: tuple[Formula, ...]
+    area: Formula | None
 
     def area_of(self, names: Mapping[str, Any]) -> float | None:
         """Return the area of a chip. Raises SpecError if it comes to nothing above 0."""

@@ -19,7 +19,7 @@ from hw.derive.technologies import TECHNOLOGIES, Technology
 from hw.hardware import Hardware
 from hw.library import load_hardware, preset_names
 from overlapim_files import InputError, Step, in_words, nearest, shorten
-from solver.sweep.expressions import Expression, ExpressionError, expression
+from solver.sweep.expressions import ExpressionError, Formula, expression
 from solver.sweep.spec import ChipSpec, computed
 
 MAX_COMBINATIONS = 100_000
@@ -242,7 +242,7 @@ def design_points(spec: ChipSpec, folder: Path) -> Iterator[DesignPoint]:
         yield DesignPoint(spec.name or known.name, settings, _built(known, settings, name))
 
 
-def _only_computed(values: Sequence[Any]) -> Expression | None:
+def _only_computed(values: Sequence[Any]) -> Formula | None:
     return computed(values[0]) if len(values) == 1 else None
 
 
@@ -269,9 +269,7 @@ def _check(spec: ChipSpec, known: Origin) -> None:
         raise SpecError(text, "set")
 
 
-def _complete(
-    settings: dict[str, Any], expressions: Mapping[str, Expression], known: Origin
-) -> dict[str, Any]:
+def _complete(settings: dict[str, Any], expressions: Mapping[str, Formula], known: Origin) -> dict[str, Any]:
     """Return the settings with those that are computed, each once those are known that it names."""
     left = dict(expressions)
     while left:
@@ -288,14 +286,14 @@ def _complete(
     return settings
 
 
-def _computed(own: Expression, names: Mapping[str, Any], field: str) -> Any:
+def _computed(own: Formula, names: Mapping[str, Any], field: str) -> Any:
     try:
         return own.value(names)
     except ExpressionError as error:
         raise SpecError(str(error), "set", field) from None
 
 
-def _allowed(conditions: Sequence[Expression], names: Mapping[str, Any]) -> bool:
+def _allowed(conditions: Sequence[Formula], names: Mapping[str, Any]) -> bool:
     for i, condition in enumerate(conditions):
         try:
             if not condition.holds(names):

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from overlapim_files import InputError, shorten
-from solver.sweep.task import Finished, SweepTask, without
+from solver.sweep.task import Finished, SweepTask, unsolved
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -144,5 +144,5 @@ def _came_to(key: str, future: Future) -> Finished:
         text = shorten(str(error), 200)
         raise InputError(f"the processes of the cluster need fast-overlapim of the same version: {text}")
     if isinstance(error, KilledWorker):
-        return without(key, "failed", "each process that was to solve it died, perhaps for want of memory")
-    return without(key, "failed", f"{type(error).__name__}: {shorten(' '.join(str(error).split()), 300)}")
+        return unsolved(key, "failed", "each process that was to solve it died, perhaps for want of memory")
+    return unsolved(key, "failed", f"{type(error).__name__}: {shorten(' '.join(str(error).split()), 300)}")

@@ -30,7 +30,7 @@ class ExpressionError(Exception):
 
 
 @dataclass(frozen=True)
-class Expression:
+class Formula:
     """An expression that has been read; `names` are those that it computes with."""
 
     text: str
@@ -54,7 +54,7 @@ class Expression:
         return value
 
 
-def expression(text: str) -> Expression:
+def expression(text: str) -> Formula:
     """Read an expression. Raises ExpressionError if it is none, or could do more than compute."""
     if len(text) > MAX_LENGTH:
         raise ExpressionError(f"an expression of {len(text)} characters; at most {MAX_LENGTH} are read")
@@ -67,7 +67,7 @@ def expression(text: str) -> Expression:
     nodes = list(ast.walk(tree))
     if len(nodes) > MAX_NODES:
         raise ExpressionError(f"{shorten(text)}: an expression of more than {MAX_NODES} parts")
-    return Expression(text, tree, frozenset(_names(tree)))
+    return Formula(text, tree, frozenset(_names(tree)))
 
 
 def _names(node: ast.expr) -> list[str]:

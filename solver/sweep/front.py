@@ -49,7 +49,7 @@ def fronts(rows: Sequence[Row]) -> list[SweepFront]:
 
 def _front(network: str, batch: int, rows: Sequence[Row]) -> SweepFront:
     size = "lanes" if any(row["area"] is None for row in rows) else "area"
-    good = undominated(measures(rows, size))
+    good = on_front(measures(rows, size))
     front = sorted((row for row, is_good in zip(rows, good, strict=True) if is_good), key=_latency)
     return SweepFront(network, batch, tuple(rows), tuple(front), size)
 
@@ -71,7 +71,7 @@ def measures(rows: Sequence[Row], size: str) -> np.ndarray[Any, np.dtype[np.floa
     return np.array([[x.sign * row[x.column] for x in wanted] for row in rows], float)
 
 
-def undominated(values: np.ndarray[Any, np.dtype[np.float64]]) -> np.ndarray[Any, np.dtype[np.bool_]]:
+def on_front(values: np.ndarray[Any, np.dtype[np.float64]]) -> np.ndarray[Any, np.dtype[np.bool_]]:
     """Return which rows no other row is nowhere above and somewhere below; shape (rows,)."""
     good = np.ones(len(values), np.bool_)
     for i, own in enumerate(values):

@@ -16,7 +16,7 @@ from solver.sweep.cases import CaseRecord, SweepCase, read_spec, sweep_cases
 from solver.sweep.cluster import TaskPool, Work, cluster
 from solver.sweep.folder import SweepFolder
 from solver.sweep.nearest_chips import NearestChips
-from solver.sweep.task import Neighbour, SweepTask, TaskRecord, solve_task, without
+from solver.sweep.task import Neighbour, SweepTask, TaskRecord, solve_task, unsolved
 
 POLL_SECONDS = 0.2
 """How often it is looked whether there are more processes, or the sweep is to end."""
@@ -205,7 +205,7 @@ class SweepRun:
         now = time.monotonic()
         for key in [key for key, began in self._began.items() if now - began > self.overrun]:
             self.pool.give_up(key)
-            finished = without(key, "failed", f"did not end within {self.overrun:g} s")
+            finished = unsolved(key, "failed", f"did not end within {self.overrun:g} s")
             self.folder.keep(finished)
             self._note(finished.record)
 

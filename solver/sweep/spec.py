@@ -10,7 +10,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from hw.hardware import Weights
 from overlapim_files import FileModel, fault, nearest
 from solver.methods import DEFAULT_METHOD, METHODS
-from solver.sweep.expressions import Expression, ExpressionError, expression
+from solver.sweep.expressions import ExpressionError, Formula, expression
 
 FORMAT: Final = "overlapim/sweep/1"
 
@@ -19,10 +19,10 @@ MAX_VALUES = 10_000
 
 RANGE_KEYS = ("from", "to", "step", "times")
 
-Number = int | float
 
-
-def in_range(first: Number, last: Number, step: Number | None, times: Number | None) -> list[Number]:
+def in_range(
+    first: int | float, last: int | float, step: int | float | None, times: int | float | None
+) -> list[int | float]:
     """Return the values from the first up to the last: each a step more, or so many times the one before."""
     if (step is None) == (times is None):
         raise fault("a range has `from`, `to`, and either `step` or `times`")
@@ -39,7 +39,7 @@ def in_range(first: Number, last: Number, step: Number | None, times: Number | N
     return [first + i * step if step is not None else first * (times or 2) ** i for i in range(count)]
 
 
-def _range(given: dict[str, Any]) -> list[Number]:
+def _range(given: dict[str, Any]) -> list[int | float]:
     """Return the values of a range that stands in a file."""
     for key, value in given.items():
         if key not in RANGE_KEYS:
@@ -72,14 +72,14 @@ def _listed(given: Any) -> Any:
     return given if isinstance(given, list | tuple) else [given]
 
 
-def _read(text: str) -> Expression:
+def _read(text: str) -> Formula:
     try:
         return expression(text)
     except ExpressionError as error:
         raise fault(str(error)) from None
 
 
-def computed(given: Any) -> Expression | None:
+def computed(given: Any) -> Formula | None:
     """Return the expression that a value of a field is, written with a `=` in front; None if it is none."""
     return _read(given[1:]) if isinstance(given, str) and given.startswith("=") else None
 
@@ -105,15 +105,15 @@ def _expression_text(given: Any) -> Any:
 Conditions = Annotated[tuple[str, ...], BeforeValidator(_conditions), Field(strict=False)]
 """What must be so of a combination; it is left out otherwise."""
 
-Name = Annotated[str, Field(min_length=1, max_length=1000)]
-Names = Annotated[tuple[Name, ...], BeforeValidator(values), Field(strict=False)]
-Batches = Annotated[
+ShortText = Annotated[str, Field(min_length=1, max_length=1000)]
+NetworkAxis = Annotated[tuple[ShortText, ...], BeforeValidator(values), Field(strict=False)]
+BatchAxis = Annotated[
     tuple[Annotated[int, Field(ge=1, le=2**20)], ...], BeforeValidator(values), Field(strict=False)
 ]
-Seeds = Annotated[
+SeedAxis = Annotated[
     tuple[Annotated[int, Field(ge=0, lt=2**31)], ...], BeforeValidator(values), Field(strict=False)
 ]
-Kinds = Annotated[tuple[Weights, ...], BeforeValidator(values), Field(strict=False)]
+WeightsAxis = Annotated[tuple[Weights, ...], BeforeValidator(values), Field(strict=False)]
 
 
 def _settings(given: Any) -> Any:
@@ -146,8 +146,8 @@ class ChipSpec(FileModel):
     where : conditions over these fields.
     """
 
-    base: Name | None = Field(default=None, alias="from")
-    derive: Name | None = None
+    base: ShortText | None = Field(default=None, alias="from")
+    derive: ShortText | None = None
     name: Annotated[str, Field(min_length=1, max_length=100)] | None = None
     set: Annotated[dict[str, list[Any]], BeforeValidator(_settings)] = Field(default={})
     where: Conditions = ()
@@ -197,11 +197,11 @@ class SweepSpec(Question):
     """
 
     format: Literal["overlapim/sweep/1"]
-    networks: Names
+    networks: NetworkAxis
     chips: Annotated[tuple[ChipSpec, ...], Field(strict=False, min_length=1, max_length=MAX_VALUES)]
-    weights: Kinds | None = None
-    batch: Batches = (1,)
-    seeds: Seeds = (0,)
+    weights: WeightsAxis | None = None
+    batch: BatchAxis = (1,)
+    seeds: SeedAxis = (0,)
     warm_start: bool | None = None
     where: Conditions = ()
     area: Annotated[str, BeforeValidator(_expression_text)] | None = None

@@ -15,7 +15,7 @@ from overlapim_files import InputError, write_bytes, write_text
 from solver.sweep.cases import CaseRecord
 from solver.sweep.folder import SOLUTIONS, SweepFolder
 from solver.sweep.run import best_of
-from solver.sweep.task import Figures, TaskRecord
+from solver.sweep.task import CaseFigures, TaskRecord
 
 PARQUET, CSV = "results.parquet", "results.csv"
 
@@ -71,7 +71,7 @@ def _row(
         **case.question.model_dump(),
         "outcome": "open" if record is None else record.outcome,
         "reason": "" if record is None else record.reason,
-        **{name: figures.get(name) for name in Figures.model_fields},
+        **{name: figures.get(name) for name in CaseFigures.model_fields},
         "best": best,
         "solution": f"{SOLUTIONS}/{case.key}.yaml" if best else None,
         "solution_sha256": None if record is None else record.solution_sha256,

@@ -30,7 +30,7 @@ TRACE = 200
 TraceEntry = Annotated[tuple[float, int, int | None], Field(strict=False)]
 
 
-class Figures(BaseModel):
+class CaseFigures(BaseModel):
     """What a case came to.
 
     Attributes
@@ -75,7 +75,7 @@ class TaskRecord(BaseModel):
     key: str
     outcome: Outcome
     reason: str = ""
-    figures: Figures | None = None
+    figures: CaseFigures | None = None
     trace: Annotated[tuple[TraceEntry, ...], Field(strict=False)] = ()
     solution_sha256: str | None = None
     versions: dict[str, str | None] = {}
@@ -117,12 +117,12 @@ def solve_task(task: SweepTask) -> Finished:
     try:
         return _solved(task)
     except InputError as error:
-        return without(task.key, "refused", str(error))
+        return unsolved(task.key, "refused", str(error))
     except MemoryError:
-        return without(task.key, "failed", "the memory did not suffice")
+        return unsolved(task.key, "failed", "the memory did not suffice")
 
 
-def without(key: str, outcome: Outcome, reason: str) -> Finished:
+def unsolved(key: str, outcome: Outcome, reason: str) -> Finished:
     """Return what came of a task if that is no solution."""
     return Finished(TaskRecord(key=key, outcome=outcome, reason=reason, versions=versions()))
 
@@ -153,9 +153,9 @@ def _entry(step: Improvement) -> tuple[float, int, int | None]:
     return round(step.seconds, 3), step.latency, step.bound
 
 
-def _figures(problem: Problem, result: Result, neighbour: Neighbour | None) -> Figures:
+def _figures(problem: Problem, result: Result, neighbour: Neighbour | None) -> CaseFigures:
     found = account(problem, result.plan)
-    return Figures(
+    return CaseFigures(
         latency=result.latency,
         latency_ns=problem.hardware.nanoseconds(result.latency),
         bound=result.bound,
