@@ -5,11 +5,13 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from threading import Event
@@ -23,6 +25,7 @@ from hypothesis import strategies as st
 
 import overlapim
 from cli.main import run
+from cli.show.sweep import SweepProgress
 from hw.library import load_hardware
 from models.library import load_network
 from overlapim_files import InputError, dump
@@ -150,7 +153,8 @@ def test_the_best_seed_of_each_group_is_kept(swept: Path, tmp_path: Path) -> Non
         faster = figures and figures.model_copy(update={"latency": figures.latency - task.seed})
         return Finished(done.record.model_copy(update={"figures": faster}), done.solution)
 
-    sweep_inline(tmp_path / "designs", pool=InlinePool(work=second_is_better))
+    text = SPEC.replace("layerwise", "sequential")
+    sweep_inline(tmp_path / "designs", text, InlinePool(work=second_is_better))
     assert [row["best"] for row in table(tmp_path / "designs")[:SOLVED]] == [False, True] * 4
     assert len(list((tmp_path / "designs/solutions").iterdir())) == SOLVED // 2
 
@@ -221,20 +225,18 @@ def test_what_was_interrupted_goes_on_and_nothing_is_solved_twice(swept: Path, t
 
 
 def test_a_changed_specification_solves_only_what_is_new(swept: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "designs"
-    sweep_inline(folder)
-    more = sweep_inline(folder, SPEC.replace("[8, 16]", "[8, 16, 32]").replace("[0, 1]", "[0, 1, 2]"))
-    assert len(more.begun) == 3 * 2 * 3 + 2 * 3 - CASES
-    assert len(table(folder)) == 24
+    folder = Path(shutil.copytree(swept, tmp_path / "designs"))
+    more = sweep_inline(folder, SPEC.replace("[8, 16]", "[8, 16, 32]"))
+    assert len(more.begun) == 4
+    assert len(table(folder)) == CASES + 4
     fewer = sweep_inline(folder, SPEC)
     assert not fewer.begun
     assert table(folder) == table(swept)
 
 
-def test_what_failed_or_cannot_be_read_is_tried_again(tmp_path: Path) -> None:
-    folder = tmp_path / "designs"
-    first = sweep_inline(folder)
-    keys = [task.key for task in first.begun]
+def test_what_failed_or_cannot_be_read_is_tried_again(swept: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(swept, tmp_path / "designs"))
+    keys = [row["key"] for row in table(folder)]
     (folder / "tasks" / f"{keys[0]}.json").write_text('{"format": "overlapim/sweep-ta')
     failed = json.loads((folder / "tasks" / f"{keys[1]}.json").read_text())
     failed |= {"outcome": "failed", "figures": None, "reason": "killed"}
@@ -365,25 +367,45 @@ def test_what_fails_or_does_not_end_is_noted_and_the_rest_is_solved(
     client.wait_for_workers(2, timeout=60)  # the process that did not end was started anew
 
 
-COMMAND = [sys.executable, "-c", "from cli.main import main; main()", "sweep"]
+PROGRAM = [sys.executable, "-c", "from cli.main import main; main()"]
+BEGIN = [*PROGRAM, "sweep", "s.yaml", "-o", "designs", "-j", "1"]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
 
 
-def test_a_sweep_that_is_killed_goes_on(swept: Path, tmp_path: Path) -> None:
-    (tmp_path / "s.yaml").write_text(SPEC)
-    command = [*COMMAND, "s.yaml", "-o", "designs", "-j", "1"]
+def ended_by(number: int, folder: Path) -> tuple[int, str]:
+    """Run the sweep until its first case has ended, and send a signal to all of its processes."""
     with subprocess.Popen(
-        command, cwd=tmp_path, env=ENVIRONMENT, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+        BEGIN,
+        cwd=folder,
+        env=ENVIRONMENT,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+        start_new_session=True,
     ) as process:
         assert process.stderr is not None
-        assert "cycles" in process.stderr.readline()  # the first case has ended
-        process.kill()
-    before = {file.name: file.stat().st_mtime_ns for file in (tmp_path / "designs/tasks").iterdir()}
-    assert 0 < len(before) < CASES
-    done = subprocess.run(command, cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True)
+        assert "cycles" in process.stderr.readline()
+        os.killpg(process.pid, number)
+        return process.wait(), process.stderr.read()
+
+
+def records(folder: Path) -> dict[str, int]:
+    """Return the cases that are finished, with the time at which each was written."""
+    return {file.name: file.stat().st_mtime_ns for file in (folder / "designs/tasks").iterdir()}
+
+
+def test_a_sweep_that_is_interrupted_and_killed_goes_on(swept: Path, tmp_path: Path) -> None:
+    (tmp_path / "s.yaml").write_text(SPEC)
+    code, said = ended_by(signal.SIGINT, tmp_path)
+    assert code == 130 and "interrupted by SIGINT; the same command goes on" in said
+    first = records(tmp_path)
+    assert ended_by(signal.SIGKILL, tmp_path) == (-signal.SIGKILL, "")
+    second = records(tmp_path)
+    assert 0 < len(first) < len(second) < CASES and first.items() <= second.items()
+    done = subprocess.run(BEGIN, cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    after = {file.name: file.stat().st_mtime_ns for file in (tmp_path / "designs/tasks").iterdir()}
-    assert len(after) == CASES and before.items() <= after.items()
+    third = records(tmp_path)
+    assert len(third) == CASES and second.items() <= third.items()
     assert table(tmp_path / "designs") == table(swept)
     assert "of 4 designs are on the front" in done.stdout
     assert "12: 8 solved, 4 refused, 0 failed" in done.stdout
@@ -458,3 +480,17 @@ def test_libraries_that_are_missing_are_named(
     assert run(["sweep", "--show", str(swept)], time.monotonic()) == 0
     assert "pip install 'fast-overlapim[report]'" in capfd.readouterr().err
     assert (swept / "results.csv").exists()
+
+
+def test_progress_says_how_far_it_is() -> None:
+    said: list[str] = []
+    progress = SweepProgress(time.monotonic(), 600.0, said.append)
+    assert progress.lines(time.monotonic(), 80)[0].endswith("starting processes")
+    progress.changed(SweepState(40, 10, solved=9, failed=1, running=2, slots=0))
+    assert "waiting for processes" in progress.text
+    state = SweepState(40, 10, solved=9, failed=1, running=2, slots=2, seconds=12.0)
+    progress.changed(state)
+    assert progress.text == "20 of 40 done, 2 running, 1 failed, about 2 min left"
+    assert progress.lines(time.monotonic(), 80)[1] == f"[{'=' * 15}{' ' * 15}] 50%"
+    progress.changed(replace(state, ending=True))
+    assert progress.text == "20 of 40 done, 2 running, 1 failed; no more begin"

@@ -126,7 +126,7 @@ class SweepProgress(Progress, SweepObserver):
     def changed(self, state: SweepState) -> None:
         """Show how far it is."""
         self._state = state
-        self.text = counted(state) if state.slots else "waiting for processes"
+        self.text = counted(state) if state.slots or state.done == state.total else "waiting for processes"
 
     def ended(self, case: CaseRecord, record: TaskRecord) -> None:
         """Show what came of a case."""
@@ -148,8 +148,12 @@ class SweepProgress(Progress, SweepObserver):
 
 def counted(state: SweepState) -> str:
     """Return how far a sweep is, in words."""
-    left = f", about {_span(state.seconds_left)} left" if state.done < state.total else ""
-    return f"{state.done:,} of {state.total:,} done, {state.running:,} running, {state.failed:,} failed{left}"
+    counts = f"{state.done:,} of {state.total:,} done, {state.running:,} running, {state.failed:,} failed"
+    if state.done == state.total:
+        return counts
+    if state.ending:
+        return f"{counts}; no more begin"
+    return f"{counts}, about {_span(state.seconds_left)} left"
 
 
 def _span(seconds: float) -> str:

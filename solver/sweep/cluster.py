@@ -6,6 +6,8 @@ import contextlib
 import logging
 import queue
 import shutil
+import signal
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from importlib.util import find_spec
@@ -13,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from overlapim_files import InputError, shorten
+from solver.sweep.process import SIGNALS, dask_setup
 from solver.sweep.task import Finished, SweepTask, unsolved
 
 if TYPE_CHECKING:
@@ -56,12 +59,29 @@ def cluster(scheduler: str | None, workers: int, scratch: Path) -> Iterator[Clie
         "dashboard_address": "127.0.0.1:0",
         "silence_logs": logging.CRITICAL,
         "local_directory": str(scratch),
+        "preload": [dask_setup.__module__],
     }
     try:
-        with LocalCluster(**options) as local, Client(local) as client:
+        with _deaf():
+            local = LocalCluster(**options)
+        with local, Client(local) as client:
             yield client
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _deaf() -> Iterator[None]:
+    """Start processes that no signal ends before they can say so themselves."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _scheduler(address: str) -> Client:

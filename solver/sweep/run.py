@@ -39,6 +39,7 @@ class SweepState:
     running : under way.
     slots : how many can be under way.
     seconds : that a case takes, on average.
+    ending : whether no more cases begin.
     """
 
     total: int
@@ -49,6 +50,7 @@ class SweepState:
     running: int = 0
     slots: int = 0
     seconds: float = 0.0
+    ending: bool = False
 
     @property
     def done(self) -> int:
@@ -124,7 +126,7 @@ class SweepRun:
         while self._left or len(self.pool):
             self._begin()
             self.observer.changed(self.state)
-            if not len(self.pool) and self._late():
+            if self._late() and not (len(self.pool) and self._slots):
                 break
             for finished in self.pool.ended(POLL_SECONDS):
                 self.folder.keep(finished)
@@ -144,6 +146,7 @@ class SweepRun:
             running=len(self.pool),
             slots=self._slots,
             seconds=seconds,
+            ending=self._late(),
         )
 
     def _late(self) -> bool:
