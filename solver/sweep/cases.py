@@ -20,10 +20,10 @@ from solver.sweep.chips import DesignPoint, SpecError, beside, chip_names, desig
 from solver.sweep.expressions import ExpressionError, Formula, expression
 from solver.sweep.spec import ChipSpec, Question, SweepSpec
 
-MAX_CASES = 100_000
+MAX_CASES = 50_000
 
 KEY_LENGTH = 16
-"""Hexadecimal digits of a key: with 100,000 cases two share one with a probability of 3 in 10^10."""
+"""Hexadecimal digits of a key: with 50,000 cases two share one with a probability of 7 in 10^11."""
 
 
 class CaseRecord(BaseModel):
