@@ -37,7 +37,7 @@ from solver.sweep.cluster import TaskPool, Work, cluster
 from solver.sweep.folder import SweepFolder
 from solver.sweep.front import fronts, on_front
 from solver.sweep.retarget import retargeted
-from solver.sweep.run import SweepObserver, SweepRun, SweepState
+from solver.sweep.run import SweepObserver, SweepRun, SweepState, known_records
 from solver.sweep.table import csv_text, sweep_rows, write_table
 from solver.sweep.task import Finished, SweepTask, solve_task
 from solver.timing.problem import Problem
@@ -95,8 +95,8 @@ def sweep_inline(
     known = read_spec(spec)
     cases, own = sweep_cases(known, spec.parent), SweepFolder(folder)
     own.begin(known.text, [case.record for case in cases])
-    told = observer or SweepObserver()
-    SweepRun(cases, own, pool, stop or Stop(), known.record.warms, 1e9, told).run()
+    told, done = observer or SweepObserver(), known_records([case.record for case in cases], own)
+    SweepRun(cases, done, own, pool, stop or Stop(), known.record.warms, 1e9, told).run()
     return pool
 
 
@@ -232,6 +232,10 @@ def test_a_changed_specification_solves_only_what_is_new(swept: Path, tmp_path: 
     fewer = sweep_inline(folder, SPEC)
     assert not fewer.begun
     assert table(folder) == table(swept)
+    # the solutions of the second seeds were worse and are not there any more
+    other = sweep_inline(folder, SPEC.replace("[0, 1]", "[1]"))
+    assert [task.seed for task in other.begun] == [1] * (SOLVED // 2)
+    assert all((folder / row["solution"]).exists() for row in table(folder) if row["best"])
 
 
 def test_what_failed_or_cannot_be_read_is_tried_again(swept: Path, tmp_path: Path) -> None:
@@ -334,7 +338,7 @@ def sweep_on(
     spec = read_spec(yaml.safe_load(SPEC))
     cases, own, observer = sweep_cases(spec, folder), SweepFolder(folder), Patient(patience)
     own.begin(spec.text, [case.record for case in cases])
-    observer.run = SweepRun(cases, own, TaskPool(client, work(cases)), Stop(), False, 1e9, observer)
+    observer.run = SweepRun(cases, {}, own, TaskPool(client, work(cases)), Stop(), False, 1e9, observer)
     observer.run.run()
     return observer.keys
 

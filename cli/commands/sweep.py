@@ -10,7 +10,7 @@ import typer
 
 from cli.answers import answering
 from cli.interrupt import INTERRUPTED, Interrupt, interruptible
-from cli.options import MAX_WORKERS, OutDirectory, directory, integer, seconds
+from cli.options import OutDirectory, Workers, directory, seconds
 
 if TYPE_CHECKING:
     from cli.records.sweep import SweepAnswer
@@ -24,16 +24,6 @@ Show = Annotated[
     Path | None,
     typer.Option(
         "--show", parser=directory, metavar="DIR", help="Show what is finished of the sweep in this folder."
-    ),
-]
-LocalWorkers = Annotated[
-    int | None,
-    typer.Option(
-        "--workers",
-        "-j",
-        parser=integer(1, MAX_WORKERS),
-        metavar="N",
-        help="Processes on this machine, each with a case of its own; one for each core unless given.",
     ),
 ]
 Scheduler = Annotated[
@@ -62,7 +52,7 @@ def sweep_command(
     spec: SpecFile = None,
     out: OutDirectory = None,
     show: Show = None,
-    workers: LocalWorkers = None,
+    workers: Workers = None,
     scheduler: Scheduler = None,
     time_limit: WholeLimit = None,
 ) -> None:

@@ -46,7 +46,7 @@ def cluster(scheduler: str | None, workers: int, scratch: Path) -> Iterator[Clie
         raise InputError("distributed is missing: pip install 'fast-overlapim[sweep]'")
     from distributed import Client, LocalCluster
 
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)
+    _quiet()
     if scheduler is not None:
         with _scheduler(scheduler) as client:
             yield client
@@ -68,6 +68,13 @@ def cluster(scheduler: str | None, workers: int, scratch: Path) -> Iterator[Clie
             yield client
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _quiet() -> None:
+    """Keep Dask from writing what went wrong to standard error; it is said in one line where it matters."""
+    for name in list(logging.root.manager.loggerDict):
+        if name.startswith("distributed"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
 @contextlib.contextmanager

@@ -75,12 +75,6 @@ class SweepFolder:
             return {record.key: record for record in records if record is not None}
         return {}
 
-    def unfinished(self, keys: Iterable[str]) -> list[str]:
-        """Return the cases that are left: without a record, or that failed."""
-        wanted = list(keys)
-        finished = self.finished(wanted)
-        return [key for key in wanted if key not in finished or finished[key].outcome == "failed"]
-
     def _read(self, key: str) -> TaskRecord | None:
         try:
             record = load_json(self._record(key), TaskRecord)

@@ -30,7 +30,9 @@ class NearestChips:
     def add(self, key: str) -> None:
         """Note that there is a solution of a case."""
         place = self._places[key]
-        self._solved.setdefault(_kind(self._cases[place]), []).append(place)
+        known = self._solved.setdefault(_kind(self._cases[place]), [])
+        if place not in known:
+            known.append(place)
 
     def remove(self, key: str) -> None:
         """Note that there is no solution of a case any more."""

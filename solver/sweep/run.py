@@ -74,15 +74,36 @@ class SweepObserver:
         """Take note of a case that has ended."""
 
 
-def best_of(records: Sequence[TaskRecord], seeds: Mapping[str, int]) -> TaskRecord | None:
-    """Return the best of the solutions of one group: the fastest, and of equals that of the lowest seed."""
-    solved = [record for record in records if record.figures is not None]
-    return min(solved, key=lambda x: (_latency(x), seeds[x.key]), default=None)
+def groups(cases: Sequence[CaseRecord]) -> dict[str, list[CaseRecord]]:
+    """Return the cases that differ in their seeds only, by their common key."""
+    found: dict[str, list[CaseRecord]] = {}
+    for case in cases:
+        found.setdefault(case.group, []).append(case)
+    return found
 
 
-def _latency(record: TaskRecord) -> int:
-    assert record.figures is not None
-    return record.figures.latency
+def best_of(group: Sequence[CaseRecord], records: Mapping[str, TaskRecord]) -> TaskRecord | None:
+    """Return the best of the solutions of a group: the fastest, and of equals that of the lowest seed."""
+    found = [
+        (record.figures.latency, case.seed, record)
+        for case in group
+        if (record := records.get(case.key)) is not None and record.figures is not None
+    ]
+    return min(found, key=lambda entry: entry[:2])[2] if found else None
+
+
+def known_records(cases: Sequence[CaseRecord], folder: SweepFolder) -> dict[str, TaskRecord]:
+    """Return what came of the cases that need not be solved any more, by key.
+
+    What failed is tried again. So is what is now the best of its group and was not when its solution was
+    removed, because a better seed is not asked for any more.
+    """
+    finished = folder.finished(case.key for case in cases)
+    known = {key: record for key, record in finished.items() if record.outcome != "failed"}
+    for group in groups(cases).values():
+        while (best := best_of(group, known)) is not None and not folder.solution(best.key).exists():
+            del known[best.key]
+    return known
 
 
 @dataclass
@@ -91,12 +112,14 @@ class SweepRun:
 
     Attributes
     ----------
+    known : what is finished, by key; see `known_records`.
     stop : of the whole; no case begins that might not end in time.
     warms : whether searches begin with the mappings of the nearest chip that is solved.
     overrun : seconds after which a case is given up.
     """
 
     cases: Sequence[SweepCase]
+    known: Mapping[str, TaskRecord]
     folder: SweepFolder
     pool: TaskPool
     stop: Stop
@@ -106,20 +129,16 @@ class SweepRun:
     _began: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Find out what is finished; what failed is tried again."""
+        """Find out what is left."""
         self._by_key = {case.record.key: case for case in self.cases}
-        finished = self.folder.finished(self._by_key).items()
-        self._records = {key: record for key, record in finished if record.outcome != "failed"}
-        self._left = deque(case for case in self.cases if case.record.key not in self._records)
-        self._groups: dict[str, list[str]] = {}
-        for case in self.cases:
-            self._groups.setdefault(case.record.group, []).append(case.record.key)
+        self._groups = groups([case.record for case in self.cases])
+        self._records = dict(self.known)
+        self._left = deque(case for case in self.cases if case.record.key not in self.known)
         self._near = NearestChips(self.cases) if self.warms else None
         for group in self._groups:
             self._keep_best(group)
         self._counts = dict.fromkeys(("solved", "refused", "failed"), 0)
         self._spent, self._slots = 0.0, 0
-        self._known = len(self._records)
 
     def run(self) -> None:
         """Solve what is left, until that is done or it is time to end; what is under way then is finished."""
@@ -141,7 +160,7 @@ class SweepRun:
         seconds = self._spent / ended if ended else self.cases[0].record.question.seconds
         return SweepState(
             len(self.cases),
-            self._known,
+            len(self.known),
             **self._counts,
             running=len(self.pool),
             slots=self._slots,
@@ -192,9 +211,8 @@ class SweepRun:
 
     def _keep_best(self, group: str) -> None:
         """Remove the solutions of a group that are not its best."""
-        keys = self._groups[group]
-        records = [self._records[key] for key in keys if key in self._records]
-        best = best_of(records, {key: self._by_key[key].record.seed for key in keys})
+        records = [self._records[case.key] for case in self._groups[group] if case.key in self._records]
+        best = best_of(self._groups[group], self._records)
         others = [record.key for record in records if record is not best]
         self.folder.drop_solutions(others)
         if self._near is not None:
@@ -248,13 +266,15 @@ def run_sweep(
     limits = Stop(seconds=seconds) if interrupt is None else Stop(seconds=seconds, interrupt=interrupt)
     least, times = OVERRUN
     with folder.alone():
-        if not folder.unfinished(case.record.key for case in cases):
-            folder.begin(spec.text, [case.record for case in cases])
+        records = [case.record for case in cases]
+        known = known_records(records, folder)
+        if len(known) == len(cases):
+            folder.begin(spec.text, records)
             return folder
         with cluster(scheduler, workers or os.cpu_count() or 1, out / SCRATCH) as client:
-            folder.begin(spec.text, [case.record for case in cases])
+            folder.begin(spec.text, records)
             overrun = least + times * spec.record.seconds
             pool = TaskPool(client, work)
             warms, told = spec.record.warms, observer or SweepObserver()
-            SweepRun(cases, folder, pool, limits, warms, overrun, told).run()
+            SweepRun(cases, known, folder, pool, limits, warms, overrun, told).run()
     return folder

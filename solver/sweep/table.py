@@ -14,7 +14,7 @@ from typing import Any
 from overlapim_files import InputError, write_bytes, write_text
 from solver.sweep.cases import CaseRecord
 from solver.sweep.folder import SOLUTIONS, SweepFolder
-from solver.sweep.run import best_of
+from solver.sweep.run import best_of, groups
 from solver.sweep.task import CaseFigures, TaskRecord
 
 PARQUET, CSV = "results.parquet", "results.csv"
@@ -43,15 +43,8 @@ def sweep_rows(folder: SweepFolder) -> list[Row]:
 
 def _best(cases: Sequence[CaseRecord], records: Mapping[str, TaskRecord]) -> set[str]:
     """Return the keys of the best cases of all groups."""
-    groups: dict[str, list[CaseRecord]] = {}
-    for case in cases:
-        groups.setdefault(case.group, []).append(case)
-    found = set()
-    for group in groups.values():
-        known = [records[case.key] for case in group if case.key in records]
-        best = best_of(known, {case.key: case.seed for case in group})
-        found |= set() if best is None else {best.key}
-    return found
+    best = (best_of(group, records) for group in groups(cases).values())
+    return {record.key for record in best if record is not None}
 
 
 def _row(
