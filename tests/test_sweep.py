@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import select
 import shutil
 import signal
 import subprocess
@@ -307,8 +308,9 @@ def dies_once(marker: str, task: SweepTask) -> Finished:
     raise AssertionError
 
 
-def hangs_or_fails(hanging: str, failing: str, task: SweepTask) -> Finished:
+def hangs_or_fails(hanging: str, failing: str, where: str, task: SweepTask) -> Finished:
     if task.key == hanging:
+        Path(where).write_text(str(os.getpid()))
         Event().wait()
     if task.key == failing:
         raise RuntimeError("out of\nthe ordinary")
@@ -328,6 +330,18 @@ class Patient(SweepObserver):
         self.keys.append(case.key)
         if len(self.keys) == CASES - 1:
             self.run.overrun = self._patience
+
+
+def has_ended(pid: int) -> bool:
+    """Return whether a process ends within a minute."""
+    try:
+        process = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return True
+    try:
+        return bool(select.select([process], [], [], 60)[0])
+    finally:
+        os.close(process)
 
 
 def sweep_on(
@@ -357,7 +371,7 @@ def test_what_fails_or_does_not_end_is_noted_and_the_rest_is_solved(
     client: Any, swept: Path, tmp_path: Path
 ) -> None:
     def work(cases: list[SweepCase]) -> Work:
-        return partial(hangs_or_fails, cases[1].record.key, cases[2].record.key)
+        return partial(hangs_or_fails, cases[1].record.key, cases[2].record.key, str(tmp_path / "pid"))
 
     ended = sweep_on(client, tmp_path / "designs", work, patience=0.5)
     rows, wanted = table(tmp_path / "designs"), table(swept)
@@ -368,7 +382,8 @@ def test_what_fails_or_does_not_end_is_noted_and_the_rest_is_solved(
     ]
     assert [row["best"] for row in rows[:4]] == [True, False, False, True]
     assert rows[4:] == wanted[4:]
-    client.wait_for_workers(2, timeout=60)  # the process that did not end was started anew
+    assert has_ended(int((tmp_path / "pid").read_text()))
+    client.wait_for_workers(2, timeout=60)  # another one has taken its place
 
 
 PROGRAM = [sys.executable, "-c", "from cli.main import main; main()"]

@@ -15,14 +15,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from overlapim_files import InputError, shorten
-from solver.sweep.process import SIGNALS, dask_setup
+from solver.sweep.process import dask_setup, end_process
 from solver.sweep.task import Finished, SweepTask, unsolved
 
 if TYPE_CHECKING:
     from distributed import Client, Future
 
 CONNECT_SECONDS = 10
-RESTART_SECONDS = 30
 
 GONE = "the cluster is gone; what was finished is kept, and the same command goes on with the rest"
 
@@ -79,16 +78,15 @@ def _quiet() -> None:
 
 @contextlib.contextmanager
 def _deaf() -> Iterator[None]:
-    """Start processes that no signal ends before they can say so themselves."""
+    """Start processes that Ctrl-C does not end before they can say so themselves."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {number: signal.signal(number, signal.SIG_IGN) for number in SIGNALS}
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        signal.signal(signal.SIGINT, before)
 
 
 def _scheduler(address: str) -> Client:
@@ -149,12 +147,13 @@ class TaskPool:
         return found
 
     def give_up(self, key: str) -> None:
-        """Leave a task that does not end, and start the process anew that it is in."""
+        """Leave a task that does not end, and end the process that it is in; another one takes its place."""
         future = self._running.pop(key)
         hosts = [host for host, keys in self.client.processing().items() if future.key in keys]
         future.cancel()
-        with contextlib.suppress(ValueError, TimeoutError, OSError):  # not all clusters can
-            self.client.restart_workers(hosts, timeout=RESTART_SECONDS)
+        if hosts:  # in a thread, as a process that hangs altogether does not answer
+            options = {"workers": hosts, "wait": False, "on_error": "ignore"}
+            threading.Thread(target=self.client.run, args=(end_process,), kwargs=options, daemon=True).start()
 
 
 def _came_to(key: str, future: Future) -> Finished:
