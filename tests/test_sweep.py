@@ -151,7 +151,7 @@ def test_the_best_seed_of_each_group_is_kept(swept: Path, tmp_path: Path) -> Non
     def second_is_better(task: SweepTask) -> Finished:
         done = solve_task(task)
         figures = done.record.figures
-        faster = figures and figures.model_copy(update={"latency": figures.latency - task.seed})
+        faster = figures and figures.model_copy(update={"value": figures.value - task.seed})
         return Finished(done.record.model_copy(update={"figures": faster}), done.solution)
 
     text = SPEC.replace("layerwise", "sequential")
@@ -179,6 +179,24 @@ def test_the_front_is_what_nothing_else_equals_and_beats(points: list[tuple[int,
             other != own and all(x <= y for x, y in zip(other, own, strict=True)) for other in points
         )
         assert bool(is_good) != beaten
+
+
+def test_objectives_and_numbers_of_inferences_are_axes(tmp_path: Path) -> None:
+    text = SPEC.replace("weights: [static, shared]", "inferences: [1, 50]\nobjective: [makespan, energy]")
+    sweep_inline(tmp_path / "designs", text.replace("seeds: [0, 1]", "where: rows_per_bank > 8"))
+    rows = table(tmp_path / "designs")
+    assert [(row["objective"], row["inferences"]) for row in rows[:4]] == [
+        ("makespan", 1),
+        ("makespan", 50),
+        ("energy", 1),
+        ("energy", 50),
+    ]
+    for row in rows:
+        assert row["makespan"] == row["latency"] + (row["inferences"] - 1) * row["interval"]
+        assert row["value"] == row["makespan" if row["objective"] == "makespan" else "energy_pj"]
+        solution, _ = read_verified(tmp_path / "designs" / row["solution"])
+        assert (solution.objective, solution.inferences) == (row["objective"], row["inferences"])
+    assert [(front.inferences, len(front.rows)) for front in fronts(rows)] == [(1, 4), (50, 4)]
 
 
 def test_energy_counts_only_where_all_chips_have_it(tmp_path: Path) -> None:

@@ -171,7 +171,15 @@ def test_a_key_is_of_what_is_solved_not_of_how_it_is_called() -> None:
     key = {x.record.key for x in cases("chips: [toy]\n")}
     other = "chips: [{from: toy, name: other, set: {columns_per_bank: [16, 32]}}]\nwhere: lanes < 200\n"
     assert {x.record.key for x in cases(other)} == key
-    for changed in ("seconds: 5\n", "method: layerwise\n", "seeds: 1\n", "batch: 2\n", "weights: static\n"):
+    for changed in (
+        "seconds: 5\n",
+        "method: layerwise\n",
+        "seeds: 1\n",
+        "batch: 2\n",
+        "weights: static\n",
+        "inferences: 9\n",
+        "objective: edp\n",
+    ):
         assert {x.record.key for x in cases(f"chips: [toy]\n{changed}")}.isdisjoint(key)
 
 
@@ -183,6 +191,10 @@ def test_a_key_is_of_what_is_solved_not_of_how_it_is_called() -> None:
         ("chips: [{}]\n", r"s.yaml:3: chips\[0\]: a chip has either `from`.* or `derive`"),
         ("chips: [toy]\nsedes: 1\n", r"s.yaml:4: unknown key 'sedes'; did you mean 'seeds'\?"),
         ("chips: [toy]\nmethod: cpst\n", r"s.yaml:4: method: .*; did you mean 'cpsat'\?"),
+        (
+            "chips: [toy]\nobjective: [makespan, enrgy]\n",
+            r"s.yaml:4: objective\[1\]: .*; did you mean 'energy'\?",
+        ),
         ("chips: [toy]\nweights: statc\n", r"s.yaml:4: weights.*; did you mean 'static'\?"),
         ("chips: [toy]\nnetworks: [toy]\n", r"s.yaml:4: the key 'networks' is given twice"),
         ("chips: [toy]\nwhere: lane < 1\n", r"s.yaml:4: where\[0\]: .*'lane'.*; did you mean 'lanes'\?"),

@@ -27,11 +27,12 @@ def sweep_counts(rows: Sequence[Row]) -> SweepCounts:
 
 
 @dataclass(frozen=True)
-class FrontRecord:
+class SweepFrontRecord:
     """The designs on a front, as rows of the table."""
 
     network: str
     batch: int
+    inferences: int
     designs: int
     front: tuple[Row, ...]
 
@@ -42,11 +43,11 @@ class SweepAnswer:
 
     folder: str
     counts: SweepCounts
-    fronts: tuple[FrontRecord, ...]
+    fronts: tuple[SweepFrontRecord, ...]
     table: str
     page: str | None
 
 
-def front_records(fronts: Sequence[SweepFront]) -> tuple[FrontRecord, ...]:
+def front_records(fronts: Sequence[SweepFront]) -> tuple[SweepFrontRecord, ...]:
     """Return fronts for scripts to read."""
-    return tuple(FrontRecord(x.network, x.batch, len(x.rows), x.front) for x in fronts)
+    return tuple(SweepFrontRecord(x.network, x.batch, x.inferences, len(x.rows), x.front) for x in fronts)

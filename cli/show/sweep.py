@@ -26,7 +26,7 @@ BAR = 30
 
 
 @dataclass(frozen=True)
-class Measure:
+class DesignMeasure:
     """A column that designs are compared by.
 
     Attributes
@@ -46,16 +46,16 @@ class Measure:
         return None if value is None else value / self.unit
 
 
-LATENCY = Measure("latency_ns", "latency", "latency (ms)", 1e6, time_taken)
-ENERGY = Measure("energy_pj", "energy", "energy (uJ)", 1e6, joules)
-THROUGHPUT = Measure("inferences_per_s", "inferences/s", "inferences a second", 1, per_second)
+LATENCY = DesignMeasure("latency_ns", "latency", "latency (ms)", 1e6, time_taken)
+ENERGY = DesignMeasure("energy_pj", "energy", "energy (uJ)", 1e6, joules)
+THROUGHPUT = DesignMeasure("inferences_per_s", "inferences/s", "inferences a second", 1, per_second)
 SIZES = {
-    "lanes": Measure("lanes", "lanes", "lanes", 1, lambda value: number(round(value))),
-    "area": Measure("area", "area", "area", 1, lambda value: f"{value:.4g}"),
+    "lanes": DesignMeasure("lanes", "lanes", "lanes", 1, lambda value: number(round(value))),
+    "area": DesignMeasure("area", "area", "area", 1, lambda value: f"{value:.4g}"),
 }
 
 
-def measures_of(front: SweepFront) -> list[Measure]:
+def measures_of(front: SweepFront) -> list[DesignMeasure]:
     """Return what the designs of a front are compared by; the size of the chip stands last."""
     known = all(row["energy_pj"] is not None for row in front.rows)
     return [LATENCY, *([ENERGY] if known else []), THROUGHPUT, SIZES[front.size]]
@@ -64,7 +64,7 @@ def measures_of(front: SweepFront) -> list[Measure]:
 def varied(rows: Sequence[Row]) -> list[str]:
     """Return the columns of what the specification sets that differ between rows."""
     columns = [column for column in rows[0] if column.startswith(SETTING)]
-    return [x for x in (*columns, "weights") if len({repr(row[x]) for row in rows}) > 1]
+    return [x for x in (*columns, "weights", "objective") if len({repr(row[x]) for row in rows}) > 1]
 
 
 def design_name(row: Row, limit: int) -> str:
@@ -84,15 +84,21 @@ def show_fronts(fronts: Sequence[SweepFront]) -> None:
 
 
 def _title(front: SweepFront) -> str:
-    batch = f", batch of {front.batch}" if front.batch > 1 else ""
     counts = f"{len(front.front)} of {len(front.rows)} designs are on the front"
-    return f"{printable(front.network)}{batch}: {counts}"
+    return f"{workload_name(front)}: {counts}"
+
+
+def workload_name(front: SweepFront) -> str:
+    """Return what the designs of a front are for."""
+    batch = f", batch of {front.batch:,}" if front.batch > 1 else ""
+    inferences = f", {front.inferences:,} inferences" if front.inferences > 1 else ""
+    return f"{printable(front.network, 80)}{batch}{inferences}"
 
 
 def _show_front(front: SweepFront) -> None:
     measures, settings = measures_of(front), varied(front.rows)
     names = [printable(column.removeprefix(SETTING)) for column in settings]
-    rows = table(("chip", *names, *(x.title for x in measures), "gap"), ("chip", "weights"))
+    rows = table(("chip", *names, *(x.title for x in measures), "gap"), ("chip", "weights", "objective"))
     for row in front.front[:SHOWN]:
         own = ["-" if row[column] is None else printable(str(row[column])) for column in settings]
         figures = [measure.text(row[measure.column]) for measure in measures]

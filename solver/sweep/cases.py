@@ -86,6 +86,17 @@ class Workload:
 
 
 @dataclass(frozen=True)
+class Situation:
+    """A network on a chip, and what is asked: all of a case but its seed."""
+
+    workload: Workload
+    point: DesignPoint
+    hardware: Hardware
+    area: float | None
+    question: Question
+
+
+@dataclass(frozen=True)
 class Rules:
     """What decides which combinations are solved, and how large a chip is."""
 
@@ -163,20 +174,23 @@ def _cases(spec: SweepSpec, folder: Path) -> Iterator[SweepCase]:
     rules = Rules(tuple(map(expression, spec.where)), None if spec.area is None else expression(spec.area))
     workloads = list(_workloads(spec, folder))
     points = list(_points(spec.chips, folder))
-    for workload, point, weights in product(workloads, points, spec.weights or (None,)):
+    combined = product(workloads, points, spec.weights or (None,), spec.questions)
+    for workload, point, weights, question in combined:
         hardware = point.hardware if weights is None else point.hardware.with_weights(weights)
-        names = chip_names(hardware) | _names(workload, point)
+        names = chip_names(hardware) | _names(workload, point, question)
         area = rules.area_of(names)
         if rules.allow(names if area is None else names | {"area": area}):
-            yield from _seeds(workload, point, hardware, area, spec)
+            yield from _seeds(Situation(workload, point, hardware, area, question), spec.seeds)
 
 
-def _names(workload: Workload, point: DesignPoint) -> dict[str, Any]:
+def _names(workload: Workload, point: DesignPoint, question: Question) -> dict[str, Any]:
     """Return what conditions may say beside the fields of a chip."""
     network = workload.network
     return {
         "network": workload.name,
         "batch": workload.batch,
+        "inferences": question.inferences,
+        "objective": question.objective,
         "layers": len(network.layers),
         "macs": network.macs,
         "chip": point.base,
@@ -205,20 +219,19 @@ def _points(chips: Sequence[ChipSpec], folder: Path) -> Iterator[DesignPoint]:
             raise SpecError(error.text, "chips", i, *error.at) from None
 
 
-def _seeds(
-    workload: Workload, point: DesignPoint, hardware: Hardware, area: float | None, spec: SweepSpec
-) -> Iterator[SweepCase]:
-    network, question = workload.network, spec.question
+def _seeds(given: Situation, seeds: Sequence[int]) -> Iterator[SweepCase]:
+    workload, hardware, question = given.workload, given.hardware, given.question
+    network = workload.network
     sha256 = digest(hardware.model_copy(update={"name": "", "source": ""}))
-    for seed in spec.seeds:
+    for seed in seeds:
         record = CaseRecord(
             key=_key(workload.sha256, sha256, digest(question), str(seed)),
             group=_key(workload.sha256, sha256, digest(question)),
             network=workload.name,
             batch=workload.batch,
-            chip=point.base,
+            chip=given.point.base,
             name=hardware.name,
-            settings=point.settings,
+            settings=given.point.settings,
             weights=hardware.weights,
             seed=seed,
             question=question,
@@ -231,7 +244,7 @@ def _seeds(
             rows=hardware.rows_per_bank,
             mac_cycles=hardware.mac_cycles,
             capacity_bits=hardware.lanes * hardware.rows_per_bank,
-            area=area,
+            area=given.area,
             network_sha256=workload.sha256,
             hardware_sha256=sha256,
         )

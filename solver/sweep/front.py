@@ -21,7 +21,7 @@ class Respect:
 
 @dataclass(frozen=True)
 class SweepFront:
-    """The designs for one network and batch.
+    """The designs for one network, batch and number of inferences.
 
     Attributes
     ----------
@@ -33,25 +33,26 @@ class SweepFront:
 
     network: str
     batch: int
+    inferences: int
     rows: tuple[Row, ...]
     front: tuple[Row, ...]
     size: str
 
 
 def fronts(rows: Sequence[Row]) -> list[SweepFront]:
-    """Return the front of each network and batch that there are solutions of."""
-    kinds: dict[tuple[str, int], list[Row]] = {}
+    """Return the front of each network, batch and number of inferences that there are solutions of."""
+    kinds: dict[tuple[str, int, int], list[Row]] = {}
     for row in rows:
         if row["best"]:
-            kinds.setdefault((row["network"], row["batch"]), []).append(row)
-    return [_front(network, batch, own) for (network, batch), own in kinds.items()]
+            kinds.setdefault((row["network"], row["batch"], row["inferences"]), []).append(row)
+    return [_front(*kind, own) for kind, own in kinds.items()]
 
 
-def _front(network: str, batch: int, rows: Sequence[Row]) -> SweepFront:
+def _front(network: str, batch: int, inferences: int, rows: Sequence[Row]) -> SweepFront:
     size = "lanes" if any(row["area"] is None for row in rows) else "area"
     good = on_front(measures(rows, size))
     front = sorted((row for row, is_good in zip(rows, good, strict=True) if is_good), key=_latency)
-    return SweepFront(network, batch, tuple(rows), tuple(front), size)
+    return SweepFront(network, batch, inferences, tuple(rows), tuple(front), size)
 
 
 def _latency(row: Row) -> Any:

@@ -9,10 +9,14 @@ import numpy as np
 
 from solver.sweep.cases import SweepCase
 from solver.sweep.chips import chip_names
+from solver.sweep.spec import Question
+
+SolvedKind = tuple[str, str, Question]
+"""Network, kind of weights and what is asked."""
 
 
 class NearestChips:
-    """The cases whose solutions are there, by network and kind of weights.
+    """The cases whose solutions are there, of each kind.
 
     The distance of two chips is the sum, over the numbers in their files, of by how many powers of two they
     differ.
@@ -24,7 +28,7 @@ class NearestChips:
         table = [[own.get(name, 0.0) for name in names] for own in numbers]
         self._places = {case.record.key: i for i, case in enumerate(cases)}
         self._numbers = np.array(table).reshape(len(cases), len(names))
-        self._solved: dict[tuple[str, str], list[int]] = {}
+        self._solved: dict[SolvedKind, list[int]] = {}
         self._cases = cases
 
     def add(self, key: str) -> None:
@@ -51,8 +55,8 @@ class NearestChips:
         return self._cases[known[int(distances.argmin())]].record.key
 
 
-def _kind(case: SweepCase) -> tuple[str, str]:
-    return case.record.network_sha256, case.record.weights
+def _kind(case: SweepCase) -> SolvedKind:
+    return case.record.network_sha256, case.record.weights, case.record.question
 
 
 def _numbers(case: SweepCase) -> dict[str, float]:

@@ -83,9 +83,9 @@ def groups(cases: Sequence[CaseRecord]) -> dict[str, list[CaseRecord]]:
 
 
 def best_of(group: Sequence[CaseRecord], records: Mapping[str, TaskRecord]) -> TaskRecord | None:
-    """Return the best of the solutions of a group: the fastest, and of equals that of the lowest seed."""
+    """Return the best solution of a group by its objective, and of equals that of the lowest seed."""
     found = [
-        (record.figures.latency, case.seed, record)
+        (record.figures.value, case.seed, record)
         for case in group
         if (record := records.get(case.key)) is not None and record.figures is not None
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import product
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
@@ -10,7 +11,9 @@ from pydantic import BeforeValidator, Field, model_validator
 from hw.hardware import Weights
 from overlapim_files import FileModel, fault, nearest
 from solver.methods import DEFAULT_METHOD, METHODS
+from solver.solution import MAX_INFERENCES
 from solver.sweep.expressions import ExpressionError, Formula, expression
+from solver.timing.objective import Measure
 
 FORMAT: Final = "overlapim/sweep/1"
 
@@ -113,6 +116,9 @@ BatchAxis = Annotated[
 SeedAxis = Annotated[
     tuple[Annotated[int, Field(ge=0, lt=2**31)], ...], BeforeValidator(values), Field(strict=False)
 ]
+InferenceCount = Annotated[int, Field(ge=1, le=MAX_INFERENCES)]
+InferenceAxis = Annotated[tuple[InferenceCount, ...], BeforeValidator(values), Field(strict=False)]
+ObjectiveAxis = Annotated[tuple[Measure, ...], BeforeValidator(values), Field(strict=False)]
 WeightsAxis = Annotated[tuple[Weights, ...], BeforeValidator(values), Field(strict=False)]
 
 
@@ -164,8 +170,8 @@ class ChipSpec(FileModel):
         return self
 
 
-class Question(FileModel):
-    """What is asked of each case; only what is not as by default takes part in its key.
+class SearchSpec(FileModel):
+    """How each case is searched.
 
     Attributes
     ----------
@@ -178,13 +184,25 @@ class Question(FileModel):
     deterministic: bool = False
 
     @model_validator(mode="after")
-    def _known_method(self) -> Question:
+    def _known_method(self) -> SearchSpec:
         if self.method not in METHODS:
             raise fault(f"there is no method '{self.method}'{nearest(self.method, list(METHODS))}", "method")
         return self
 
 
-class SweepSpec(Question):
+class Question(SearchSpec):
+    """What is asked of a case; only what is not as by default takes part in its key.
+
+    Attributes
+    ----------
+    objective, inferences : what is minimised, of so many inferences that follow each other.
+    """
+
+    objective: Measure = "makespan"
+    inferences: InferenceCount = 1
+
+
+class SweepSpec(SearchSpec):
     """A sweep: every network on every chip, with every kind of weights, batch and seed.
 
     Attributes
@@ -201,15 +219,19 @@ class SweepSpec(Question):
     chips: Annotated[tuple[ChipSpec, ...], Field(strict=False, min_length=1, max_length=MAX_VALUES)]
     weights: WeightsAxis | None = None
     batch: BatchAxis = (1,)
+    inferences: InferenceAxis = (1,)
+    objective: ObjectiveAxis = ("makespan",)
     seeds: SeedAxis = (0,)
     warm_start: bool | None = None
     where: Conditions = ()
     area: Annotated[str, BeforeValidator(_expression_text)] | None = None
 
     @property
-    def question(self) -> Question:
-        """What is asked of each case."""
-        return Question(**{key: getattr(self, key) for key in Question.model_fields})
+    def questions(self) -> list[Question]:
+        """What is asked of each network on each chip."""
+        search = {key: getattr(self, key) for key in SearchSpec.model_fields}
+        pairs = product(self.objective, self.inferences)
+        return [Question(objective=measure, inferences=count, **search) for measure, count in pairs]
 
     @property
     def warms(self) -> bool:

@@ -18,6 +18,7 @@ from solver.stop import Ending, Stop
 from solver.sweep.retarget import retargeted
 from solver.sweep.spec import Question
 from solver.timing.cache import clear_caches
+from solver.timing.objective import Objective, Value
 from solver.timing.problem import Problem
 from solver.versions import versions
 
@@ -27,7 +28,7 @@ Outcome = Literal["solved", "refused", "failed"]
 TRACE = 200
 """Improvements that are kept; of more of them the last."""
 
-TraceEntry = Annotated[tuple[float, int, int | None], Field(strict=False)]
+TraceEntry = Annotated[tuple[float, Value, Value | None], Field(strict=False)]
 
 
 class CaseFigures(BaseModel):
@@ -35,7 +36,8 @@ class CaseFigures(BaseModel):
 
     Attributes
     ----------
-    latency, bound, sequential, interval : in cycles.
+    latency, interval, makespan : in cycles; the last is that of all inferences.
+    value, bound, sequential : of the objective: cycles, pJ or their product.
     latency_ns : the latency in nanoseconds, with refreshes.
     solve_s : wall time of the search.
     warm_start : the key of the case whose mappings the search began with, if any.
@@ -45,11 +47,13 @@ class CaseFigures(BaseModel):
 
     latency: int
     latency_ns: float
-    bound: int
+    makespan: int
+    value: Value
+    bound: Value
     gap: float
     status: str
     ending: Ending
-    sequential: int
+    sequential: Value
     interval: int
     inferences_per_s: float
     energy_pj: float | None
@@ -65,7 +69,7 @@ class TaskRecord(BaseModel):
     Attributes
     ----------
     reason : why there is no solution.
-    trace : (seconds, latency, bound) whenever one of them got better.
+    trace : (seconds, value, bound) whenever one of them got better.
     solution_sha256 : of the text of the solution file.
     """
 
@@ -129,11 +133,18 @@ def unsolved(key: str, outcome: Outcome, reason: str) -> Finished:
 
 def _solved(task: SweepTask) -> Finished:
     question = task.question
-    problem = Problem(task.network, task.hardware)
+    objective = Objective(question.objective, question.inferences)
+    problem = Problem(task.network, task.hardware, objective)
     start = None if task.neighbour is None else retargeted(task.neighbour.text, problem)
     stop = Stop.deterministic(question.seconds) if question.deterministic else Stop(seconds=question.seconds)
     result = solve(
-        task.network, task.hardware, method=question.method, stop=stop, seed=task.seed, warm_start=start
+        task.network,
+        task.hardware,
+        method=question.method,
+        objective=objective,
+        stop=stop,
+        seed=task.seed,
+        warm_start=start,
     )
     text = dump(result.solution)
     return Finished(
@@ -149,8 +160,8 @@ def _solved(task: SweepTask) -> Finished:
     )
 
 
-def _entry(step: Improvement) -> tuple[float, int, int | None]:
-    return round(step.seconds, 3), step.latency, step.bound
+def _entry(step: Improvement) -> tuple[float, Value, Value | None]:
+    return round(step.seconds, 3), step.value, step.bound
 
 
 def _figures(problem: Problem, result: Result, neighbour: Neighbour | None) -> CaseFigures:
@@ -158,6 +169,8 @@ def _figures(problem: Problem, result: Result, neighbour: Neighbour | None) -> C
     return CaseFigures(
         latency=result.latency,
         latency_ns=problem.hardware.nanoseconds(result.latency),
+        makespan=found.makespan,
+        value=result.value,
         bound=result.bound,
         gap=result.gap,
         status=result.status,

@@ -13,7 +13,7 @@ from cli.show.console import printable
 from cli.show.html.document import filled
 from cli.show.html.figures import Figure, styled
 from cli.show.html.text import LABEL, MAX_NAME, safe
-from cli.show.sweep import Measure, design_name, measures_of, varied
+from cli.show.sweep import DesignMeasure, design_name, measures_of, varied, workload_name
 from cli.show.tables import number
 from solver.sweep.front import SweepFront
 from solver.sweep.table import SETTING, Row
@@ -54,7 +54,7 @@ class AxisText:
 
 @dataclass(frozen=True)
 class GroupText:
-    """The designs for one network and batch.
+    """The designs for one network, batch and number of inferences.
 
     Attributes
     ----------
@@ -95,7 +95,7 @@ def _group(front: SweepFront, report: Callable[[Row], str]) -> GroupText:
     scales = {column: _scale([row[column] for row in rows]) for column in axes}
     left = len(front.rows) - len(rows)
     return GroupText(
-        title=f"{printable(front.network, 80)}{f', batch of {front.batch}' if front.batch > 1 else ''}",
+        title=workload_name(front),
         note=f"{number(len(front.rows))} designs, {number(len(front.front))} on the front"
         + (f"; the {number(left)} slowest are left out here" if left else ""),
         columns=("front", "design", "weights", *(measure.title for measure in measures), "gap", "seed"),
@@ -117,7 +117,7 @@ def _drawn(front: SweepFront) -> list[Row]:
     return sorted(rows, key=lambda row: float(row["latency_ns"]))
 
 
-def _titles(measures: Sequence[Measure]) -> tuple[tuple[str, str], ...]:
+def _titles(measures: Sequence[DesignMeasure]) -> tuple[tuple[str, str], ...]:
     return tuple((measure.column, measure.axis) for measure in measures)
 
 
@@ -164,7 +164,7 @@ def _scale(values: Sequence[Any]) -> Scale:
     return Scale(low, high, False)
 
 
-def _axis(column: str, scale: Scale, measures: Sequence[Measure]) -> AxisText:
+def _axis(column: str, scale: Scale, measures: Sequence[DesignMeasure]) -> AxisText:
     if scale.words:
         ends = safe(scale.words[0], LABEL), safe(scale.words[-1], LABEL)
         return AxisText(safe(_plain(column)), *ends)
@@ -178,7 +178,7 @@ def _axis(column: str, scale: Scale, measures: Sequence[Measure]) -> AxisText:
 def _design(
     row: Row,
     front: bool,
-    measures: Sequence[Measure],
+    measures: Sequence[DesignMeasure],
     settings: Sequence[str],
     scales: Mapping[str, Scale],
     report: str,
