@@ -22,6 +22,8 @@ from solver.run import Improvement, Observer
 from solver.solution import Solution, read_plan, read_verified, verify
 from solver.solve import Result, solve
 from solver.stop import Stop
+from solver.sweep.call import sweep
+from solver.sweep.run import SweepObserver, SweepState
 from solver.timing.limits import LayerLimits, Limits
 from solver.timing.mapping import Loop, Mapping
 
@@ -43,6 +45,8 @@ __all__ = [
     "Result",
     "Solution",
     "Stop",
+    "SweepObserver",
+    "SweepState",
     "import_onnx",
     "load_hardware",
     "load_network",
@@ -50,6 +54,7 @@ __all__ = [
     "read_plan",
     "read_verified",
     "solve",
+    "sweep",
     "verify",
 ]
 

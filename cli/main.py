@@ -29,6 +29,7 @@ from cli.commands.plot import plot_command
 from cli.commands.report import report_command
 from cli.commands.simulate import simulate_command
 from cli.commands.solve import SolveCommand, solve_command
+from cli.commands.sweep import sweep_command
 from cli.commands.trace import trace_command
 from cli.commands.transform import transform_command
 from cli.interrupt import INTERRUPTED
@@ -57,6 +58,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("solve", cls=SolveCommand, help=paragraphs(solve_command))(solve_command)
+app.command("sweep", help=paragraphs(sweep_command))(sweep_command)
 app.command("evaluate", help=paragraphs(evaluate_command))(evaluate_command)
 app.command("simulate", help=paragraphs(simulate_command))(simulate_command)
 app.command("execute", help=paragraphs(execute_command))(execute_command)
@@ -87,8 +89,8 @@ def overlapim(context: typer.Context, version: Version = False) -> None:
       overlapim hw list
     """
     if version:
-        from cli.records.versions import DISTRIBUTION, installed
         from solver.core import running
+        from solver.versions import DISTRIBUTION, installed
 
         print(f"{NAME} {installed(DISTRIBUTION) or '(not installed)'}, {running()} core")
         raise typer.Exit

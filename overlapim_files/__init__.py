@@ -6,10 +6,21 @@ what is wrong, with `errors`. `dumping` makes text of a record, and `disk` write
 programs' files, which may include each other.
 """
 
-from overlapim_files.disk import looks_like_path, write_bytes, write_parts, write_text
+from overlapim_files.disk import looks_like_path, remove_unfinished, write_bytes, write_parts, write_text
 from overlapim_files.dumping import digest, dump
 from overlapim_files.errors import InputError, nearest, shorten, unknown
-from overlapim_files.loading import LIST, Document, load, load_document, load_json, parse
+from overlapim_files.loading import (
+    LIST,
+    Document,
+    Located,
+    in_words,
+    load,
+    load_document,
+    load_json,
+    load_located,
+    parse,
+    parse_located,
+)
 from overlapim_files.model import FileModel, Step, fault
 
 __all__ = [
@@ -17,16 +28,21 @@ __all__ = [
     "Document",
     "FileModel",
     "InputError",
+    "Located",
     "Step",
     "digest",
     "dump",
     "fault",
+    "in_words",
     "load",
     "load_document",
     "load_json",
+    "load_located",
     "looks_like_path",
     "nearest",
     "parse",
+    "parse_located",
+    "remove_unfinished",
     "shorten",
     "unknown",
     "write_bytes",

@@ -14,6 +14,9 @@ from overlapim_files.errors import InputError
 
 MAX_BYTES = 64 * 2**20
 
+_UNFINISHED = ".overlapim-"
+"""What the names of files begin with that are not complete yet."""
+
 
 def looks_like_path(name: str) -> bool:
     """Return whether a word names a file rather than something built in: by its looks, or as there is one."""
@@ -70,6 +73,12 @@ def write_bytes(path: str | Path, data: bytes) -> None:
         temporary.write_bytes(data)
 
 
+def remove_unfinished(folder: Path) -> None:
+    """Remove what killed processes have left of files in a folder to which no other process writes."""
+    for file in folder.glob(f"{_UNFINISHED}*"):
+        file.unlink(missing_ok=True)
+
+
 @contextlib.contextmanager
 def _unfinished(path: Path) -> Iterator[Path]:
     """Give the path of a file that takes the place of the one at `path` once it is complete."""
@@ -77,7 +86,7 @@ def _unfinished(path: Path) -> Iterator[Path]:
         target = path.resolve()
         if target.exists():
             _check_regular(path, target.stat())
-        temporary = target.with_name(f".overlapim-{os.getpid()}-{secrets.token_hex(4)}")
+        temporary = target.with_name(f"{_UNFINISHED}{os.getpid()}-{secrets.token_hex(4)}")
         try:
             yield temporary
             temporary.replace(target)

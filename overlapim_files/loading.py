@@ -6,15 +6,15 @@ import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
 from overlapim_files.disk import read_text
 from overlapim_files.errors import InputError, shorten
-from overlapim_files.model import FROM_FILE
-from overlapim_files.plain_yaml import parse_yaml
+from overlapim_files.model import FROM_FILE, Step
+from overlapim_files.plain_yaml import line_of_path, parse_yaml
 from overlapim_files.templates import parse_template
 from overlapim_files.wording import check_format, dotted, explain, sentence
 
@@ -83,8 +83,33 @@ def load_document(path: str | Path, values: Mapping[str, int], foreign: Collecti
 
 def parse(text: str, model: type[M], name: str) -> M:
     """Read the text of a YAML file into a record; `name` stands for the file in errors. Raises InputError."""
+    return parse_located(text, model, name).record
+
+
+@dataclass(frozen=True)
+class Located(Generic[M]):
+    """A record together with the text it is from, for what turns out to be wrong only later."""
+
+    record: M
+    text: str
+    name: str
+    root: yaml.Node
+
+    def error(self, text: str, *at: Step) -> InputError:
+        """Return the error that names the line and the way to the culprit, from the root of the file."""
+        place = f"{self.name}:{line_of_path(self.root, at)}: " + (f"{dotted(at)}: " if at else "")
+        return InputError(place + shorten(text, 600))
+
+
+def parse_located(text: str, model: type[M], name: str) -> Located[M]:
+    """Read a text as `parse` does, and keep where everything stands."""
     root, data = parse_yaml(text, name)
-    return _record(root, data, model, name)
+    return Located(_record(root, data, model, name), text, name, root)
+
+
+def load_located(path: str | Path, model: type[M]) -> Located[M]:
+    """Read a file as `load` does, and keep where everything stands."""
+    return parse_located(read_text(Path(path)), model, str(path))
 
 
 def _record(root: yaml.Node, data: Any, model: type[M], name: str) -> M:
@@ -106,8 +131,13 @@ def load_json(path: str | Path, model: type[M]) -> M:
     try:
         return model.model_validate_json(read_text(Path(path)))
     except ValidationError as error:
-        details = error.errors(include_url=False)[0]
+        raise InputError(f"{path}: {in_words(error)}") from None
+
+
+def in_words(error: ValidationError) -> str:
+    """Return where and what is wrong with data that stands in no file of YAML."""
+    details = error.errors(include_url=False)[0]
     where = [*details["loc"], *details.get("ctx", {}).get("at", [])]
     invalid = details["type"] == "json_invalid"
     text = f"not valid JSON: {details['ctx']['error']}" if invalid else sentence(details)
-    raise InputError(f"{path}: " + (f"{dotted(where)}: " if where else "") + shorten(text, 600))
+    return (f"{dotted(where)}: " if where else "") + shorten(text, 600)

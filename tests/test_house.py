@@ -17,7 +17,17 @@ ROOMS = ("solver", "models", "hw", "cli")
 FILES = sorted(path for room in ROOMS for path in (ROOT / room).rglob("*.py"))
 
 AT_THE_ROOT = {
-    *("__init__", "draft", "front", "limits", "methods", "reference", "run", "solution", "solve", "stop")
+    "__init__",
+    "draft",
+    "front",
+    "limits",
+    "methods",
+    "reference",
+    "run",
+    "solution",
+    "solve",
+    "stop",
+    "versions",
 }
 
 

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from browser import CHROMIUM, DRIVER, count, hovered, opened, texts
 from generators import begin_early
 
 from cli.main import run
@@ -36,7 +37,6 @@ HOSTILE = {
     "right": "<b>bold</b> &amp; %{x} $x^2$ \"quoted\" 'single'",
     "head": "{{ 7 * 7 }} <a href='javascript:alert(3)'>link</a>",
 }
-CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 
 
 def call(*arguments: str) -> int:
@@ -264,43 +264,8 @@ def test_it_loads_nothing(page: Parts) -> None:
 def browser(hostile: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     if CHROMIUM is None or DRIVER is None:
         pytest.skip("chromium and chromedriver are not installed")
-    from selenium import webdriver
-    from selenium.webdriver.chrome.service import Service
-
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    quiet = ("quic", "background-networking", "component-update", "sync", "gpu", "dev-shm-usage")
-    switches = ["headless", "no-sandbox", "no-first-run", *(f"disable-{name}" for name in quiet)]
-    switches += [f"user-data-dir={tmp_path_factory.mktemp('chromium')}", "window-size=1300,1000"]
-    for switch in switches:
-        options.add_argument(f"--{switch}")
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(options=options, service=Service(DRIVER))
-    try:
-        driver.get((hostile / "report.html").as_uri())
+    with opened(hostile / "report.html", tmp_path_factory.mktemp("chromium")) as driver:
         yield driver
-    finally:
-        driver.quit()
-
-
-def texts(browser: Any, selector: str) -> list[str]:
-    found: list[str] = browser.execute_script(
-        "return Array.from(document.querySelectorAll(arguments[0])).map(x => x.textContent)", selector
-    )
-    return found
-
-
-def count(browser: Any, selector: str) -> int:
-    return len(texts(browser, selector))
-
-
-def hovered(browser: Any, element: Any) -> str:
-    """Return what is shown when the mouse is on an element."""
-    from selenium.webdriver import ActionChains
-    from selenium.webdriver.support.ui import WebDriverWait
-
-    ActionChains(browser).move_to_element(element).perform()
-    return str(WebDriverWait(browser, 10).until(lambda _: " ".join(texts(browser, ".hoverlayer .hovertext"))))
 
 
 def test_browser_draws_it_without_errors(browser: Any, tmp_path: Path) -> None:

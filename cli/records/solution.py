@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pydantic import BaseModel, ConfigDict
 
 from cli.process import COMMAND
-from cli.records.versions import versions
 from overlapim_files import digest
 from solver.account.cycles import Spent
 from solver.account.plan import Account
@@ -17,6 +16,7 @@ from solver.solve import Result
 from solver.stop import Ending
 from solver.timing.energy import EnergyParts
 from solver.timing.objective import Value
+from solver.versions import versions
 
 
 @dataclass(frozen=True)

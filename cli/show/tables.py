@@ -31,7 +31,12 @@ def number(value: int) -> str:
 
 def duration(cycles: int, hardware: Hardware) -> str:
     """Return how long so many cycles of a chip take."""
-    ms = hardware.nanoseconds(cycles) * 1e-6
+    return time_taken(hardware.nanoseconds(cycles))
+
+
+def time_taken(nanoseconds: float) -> str:
+    """Return a time with four digits."""
+    ms = nanoseconds * 1e-6
     return f"{ms:.4g} ms" if ms < 1000 else f"{ms / 1000:,.4g} s"
 
 
@@ -59,7 +64,7 @@ def rate(account: Account) -> str:
 
 
 def per_second(count: float) -> str:
-    """Return how many a second, without a fraction or with four digits."""
+    """Return how many there are in a second, with four digits at least."""
     return f"{count:,.0f}" if count >= 1000 else f"{count:.4g}"
 
 

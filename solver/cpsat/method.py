@@ -65,7 +65,8 @@ def _solve_whole(run: Run) -> None:
     params = run.params.cpsat.whole
     steps = Stop(iterations=params.first_steps, interrupt=run.stop)
     descend(run.pools, run.incumbent, steps, run.seed, 1, run.found, run.params.descent)
-    candidates = whole_mapspace(run.problem, run.incumbent, run.stop, params.pairs)
+    latency = run.incumbent.latency if run.problem.objective.plain else INFINITY
+    candidates = whole_mapspace(run.problem, latency, run.stop, params.pairs)
     if candidates is None or run.stop.reached():
         return
     # What is proved of plans within limits is not so of all valid plans.
@@ -76,16 +77,14 @@ def _solve_whole(run: Run) -> None:
         proved(run.goal.value(run.incumbent))
 
 
-def whole_mapspace(problem: Problem, plan: Plan, stop: Stop, most: int) -> Candidates | None:
-    """Return all mappings and orders that can be part of a better plan and matter; None if they are too many.
+def whole_mapspace(problem: Problem, latency: int, stop: Stop, most: int) -> Candidates | None:
+    """Return all mappings and orders that end before a latency and matter; None if they are too many.
 
     Parameters
     ----------
     most : pairs of candidates, over all edges.
     """
-    plain, goal = problem.objective.plain, Goal(problem)
-    latency = plan.latency if plain else INFINITY
-    price = goal.energy if problem.objective.weighs_energy else None
+    price = Goal(problem).energy if problem.objective.weighs_energy else None
     candidates: list[list[Candidate]] = []
     for layer in range(len(problem.layers)):
         try:

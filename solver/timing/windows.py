@@ -112,12 +112,16 @@ def compile_windows(access: AxisAccess, extent: int) -> tuple[CompiledWindow, ..
 
 
 def window_interval(extent: int, windows: tuple[CompiledWindow, ...]) -> Interval:
-    """Return what each value of a form, from 0 to `extent - 1`, reads through a chain of windows."""
+    """Return what each value of a form, from 0 to `extent - 1`, reads through a chain of windows.
+
+    Where that is nothing, it is from 0 to -1.
+    """
     low = np.arange(extent, dtype=np.int64)
     high = low.copy()
     for window in windows:
         empty = low > high
         low, high = window.read(low, high)
         low, high = np.maximum(low, 0), np.minimum(high, window.extent - 1)
+        empty |= low > high
         low[empty], high[empty] = 0, -1
     return low, high

@@ -145,8 +145,8 @@ class _Progress:
 
 def environment(context: typer.Context) -> Environment:
     """Return by what the cases of this command are measured."""
-    from cli.records.versions import versions
     from solver.bench.cases import Environment
+    from solver.versions import versions
 
     words = context.command_path.split()
     for parameter in context.command.params:

@@ -73,7 +73,7 @@ ENERGY_LOOKS = {
 }
 
 
-def _figure(traces: Sequence[Any], **layout: Any) -> Figure:
+def styled(traces: Sequence[Any], **layout: Any) -> Figure:
     """Return a figure with the look that all of them have."""
     axis = {"gridcolor": "#E0E0E0", "zerolinecolor": "#BBBBBB", "linecolor": "#888888", "automargin": True}
     base: Figure = {
@@ -167,7 +167,7 @@ def layers(account: Account, pieces: Cut) -> Figure:
                 marker=look.marker,
             )
         )
-    return _figure(
+    return styled(
         traces,
         barmode="overlay",
         bargap=0.25,
@@ -198,7 +198,7 @@ def banks(account: Account, pieces: Cut) -> Figure:
             )
         )
     top = account.hardware.banks - 0.5
-    return _figure(
+    return styled(
         [*traces, _outlines(account)],
         barmode="overlay",
         height=min(120 + 5 * account.hardware.banks, 760),
@@ -258,7 +258,7 @@ def whole_chip(account: Account) -> Figure:
         )
         for look, value in [*values, (IDLE, account.idle)]
     ]
-    return _figure(
+    return styled(
         traces,
         barmode="stack",
         height=150,
@@ -316,7 +316,7 @@ def _bars(account: Account, look: Look, values: Sequence[float], texts: Sequence
 
 def _layer_by_layer(account: Account, traces: Sequence[Any], axis: Figure) -> Figure:
     """Return a chart with a bar of parts for each layer."""
-    return _figure(
+    return styled(
         traces,
         barmode="stack",
         bargap=0.25,
@@ -341,7 +341,7 @@ def bank_use(account: Account) -> Figure:
     step: Figure = {"x": numbers, "line": {"shape": "hvh", "width": 1}, "fill": "tozeroy", "mode": "lines"}
     hover: Figure = {"hovertext": texts, "hoverinfo": "text"}
     counts: Figure = {"rangemode": "tozero", "tickformat": "~s"}
-    return _figure(
+    return styled(
         [
             go.Scatter(name="cycles held", y=account.bank_times, line_color=BLUE, **step, **hover),
             go.Scatter(
@@ -367,7 +367,7 @@ def search(trace: Sequence[tuple[float, Value, Value | None]], measure: Measure)
         curves.append(go.Scatter(name="bound", x=seconds, y=bound, line={"color": VERMILION, "dash": "dash"}))
     for curve in curves:
         curve.update(mode="lines+markers", line_shape="hv", hovertemplate=f"%{{y:,d}} {unit} at %{{x:.1f}} s")
-    return _figure(
+    return styled(
         curves,
         height=300,
         showlegend=True,
@@ -403,7 +403,7 @@ def edge() -> Figure:
         line={"color": ORANGE, "width": 5},
         hovertemplate="waits %{customdata[1]:,d} cycles before block %{customdata[0]:,d}<extra></extra>",
     )
-    return _figure(
+    return styled(
         [*curves, waits],
         height=420,
         xaxis={"title": {"text": "cycles"}, "tickformat": "~s"},

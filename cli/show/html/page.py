@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
-from base64 import b64encode
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from importlib.resources import files
 from typing import TYPE_CHECKING
 
 from cli.records.catalogue import network_summary
 from cli.show.facts import Fact, chip_facts, cost_facts, network_facts
 from cli.show.html import figures
+from cli.show.html.document import filled
 from cli.show.html.text import bank_list, full_name, loops
 from cli.show.tables import SCOPES, aim, dims, duration, joules, measured, number, per_second, rate
 from solver.account.plan import Account, LayerAccount
@@ -77,17 +75,17 @@ class Page:
     commands: tuple[Fact, ...]
 
 
-def render(account: Account, solution: Solution, found: Found | None, commands: Sequence[Fact]) -> str:
+def render(
+    account: Account, solution: Solution, found: Found | None, commands: Sequence[Fact], library: str = ""
+) -> str:
     """Return the report as one HTML file that loads nothing.
 
     Parameters
     ----------
     found : what the search left behind, if it is known.
     commands : what to run to get the same again, as (what it does, command).
+    library : the address of plotly.js, from which many reports can load it; it is in the page unless given.
     """
-    from jinja2 import Environment
-    from plotly.offline import get_plotlyjs
-
     pieces = figures.cut(account)
     edges = figures.edges(account)
     charts = {
@@ -105,23 +103,7 @@ def render(account: Account, solution: Solution, found: Found | None, commands: 
         EdgeText(full_name(x.producer), full_name(x.reader), number(x.waited), number(x.slack)) for x in edges
     )
     page = _page(account, solution, found, commands, pieces.resolution, texts)
-    scripts = (get_plotlyjs().replace("</script", "<\\/script"), _part("page.js"))
-    template = Environment(autoescape=True).from_string(_part("page.html.jinja"))
-    return template.render(
-        page=page,
-        figures=charts,
-        style=_part("page.css"),
-        scripts=scripts,
-        hashes=" ".join(f"'sha256-{_sha256(script)}'" for script in scripts),
-    )
-
-
-def _part(name: str) -> str:
-    return (files("cli.show.html") / name).read_text(encoding="utf-8")
-
-
-def _sha256(script: str) -> str:
-    return b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return filled("page.html.jinja", "page.js", charts, library, page=page)
 
 
 def _page(
