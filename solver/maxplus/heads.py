@@ -60,7 +60,7 @@ class LagGraph:
     @property
     def first_blocks(self) -> list[Cycles]:
         """For each layer when each candidate can start its first block at the earliest."""
-        return [first + leads for first, leads in zip(self.problem.earliest, self.leads, strict=True)]
+        return [self.problem.limits.of(i).earliest + leads for i, leads in enumerate(self.leads)]
 
     def only(self, kept: Sequence[npt.NDArray[np.intp]]) -> LagGraph:
         """Return the network of some of the candidates: `kept[i]` are the places of those of layer `i`."""

@@ -16,7 +16,7 @@ from models.batch import batched
 from models.library import load_network, network_names
 from models.network import Network
 from overlapim_files import InputError, Located, digest, load_located, parse_located
-from solver.sweep.chips import DesignPoint, SpecError, beside, chip_names, design_points
+from solver.sweep.chips import DesignPoint, SpecError, chip_names, design_points, path_beside
 from solver.sweep.expressions import ExpressionError, Formula, expression
 from solver.sweep.spec import ChipSpec, Question, SweepSpec
 
@@ -76,7 +76,7 @@ class SweepCase:
 
 
 @dataclass(frozen=True)
-class Workload:
+class SweepWorkload:
     """A network for so many inferences at once, as the specification calls it."""
 
     name: str
@@ -89,7 +89,7 @@ class Workload:
 class Situation:
     """A network on a chip, and what is asked: all of a case but its seed."""
 
-    workload: Workload
+    workload: SweepWorkload
     point: DesignPoint
     hardware: Hardware
     area: float | None
@@ -183,7 +183,7 @@ def _cases(spec: SweepSpec, folder: Path) -> Iterator[SweepCase]:
             yield from _seeds(Situation(workload, point, hardware, area, question), spec.seeds)
 
 
-def _names(workload: Workload, point: DesignPoint, question: Question) -> dict[str, Any]:
+def _names(workload: SweepWorkload, point: DesignPoint, question: Question) -> dict[str, Any]:
     """Return what conditions may say beside the fields of a chip."""
     network = workload.network
     return {
@@ -197,10 +197,10 @@ def _names(workload: Workload, point: DesignPoint, question: Question) -> dict[s
     }
 
 
-def _workloads(spec: SweepSpec, folder: Path) -> Iterator[Workload]:
+def _workloads(spec: SweepSpec, folder: Path) -> Iterator[SweepWorkload]:
     for i, name in enumerate(spec.networks):
         try:
-            network = load_network(beside(name, folder, network_names()))
+            network = load_network(path_beside(name, folder, network_names()))
         except InputError as error:
             raise SpecError(str(error), "networks", i) from None
         for j, batch in enumerate(spec.batch):
@@ -208,7 +208,7 @@ def _workloads(spec: SweepSpec, folder: Path) -> Iterator[Workload]:
                 whole = batched(network, batch) if batch > 1 else network
             except InputError as error:
                 raise SpecError(str(error).removeprefix("--batch: "), "batch", j) from None
-            yield Workload(name, batch, whole, digest(whole))
+            yield SweepWorkload(name, batch, whole, digest(whole))
 
 
 def _points(chips: Sequence[ChipSpec], folder: Path) -> Iterator[DesignPoint]:

@@ -203,12 +203,12 @@ def origin(spec: ChipSpec, folder: Path) -> Origin:
             raise SpecError(text + nearest(spec.derive, TECHNOLOGIES), "derive")
         return Derived(TECHNOLOGIES[spec.derive])
     try:
-        return FromFile(load_hardware(beside(str(spec.base), folder, preset_names())))
+        return FromFile(load_hardware(path_beside(str(spec.base), folder, preset_names())))
     except InputError as error:
         raise SpecError(str(error), "from") from None
 
 
-def beside(name: str, folder: Path, built_in: Sequence[str]) -> str:
+def path_beside(name: str, folder: Path, built_in: Sequence[str]) -> str:
     """Return the path of a file that a specification names, from its own folder; a built-in name as it is."""
     if name in built_in:
         return name
