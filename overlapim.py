@@ -15,6 +15,7 @@ from models.library import load_network
 from models.network import Layer, Network, Operand
 from models.onnx.load import Imported, import_onnx
 from overlapim_files import InputError
+from solver.front import Front, FrontPoint, front
 from solver.limits import read_limits
 from solver.methods import METHODS
 from solver.params import Params
@@ -26,9 +27,12 @@ from solver.sweep.call import sweep
 from solver.sweep.run import SweepObserver, SweepState
 from solver.timing.limits import LayerLimits, Limits
 from solver.timing.mapping import Loop, Mapping
+from solver.timing.objective import Objective
 
 __all__ = [
     "METHODS",
+    "Front",
+    "FrontPoint",
     "Hardware",
     "Imported",
     "Improvement",
@@ -39,6 +43,7 @@ __all__ = [
     "Loop",
     "Mapping",
     "Network",
+    "Objective",
     "Observer",
     "Operand",
     "Params",
@@ -47,6 +52,7 @@ __all__ = [
     "Stop",
     "SweepObserver",
     "SweepState",
+    "front",
     "import_onnx",
     "load_hardware",
     "load_network",
