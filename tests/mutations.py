@@ -458,7 +458,11 @@ LATE = (
     "tests/test_limits.py::test_the_bound_counts_on_the_number_of_banks_that_is_given",
 )
 STARTS = [
-    *changed("solver/maxplus/heads.py", LATE, {"earliest starts": swap("first + leads for", "leads for")}),
+    *changed(
+        "solver/maxplus/heads.py",
+        LATE,
+        {"earliest starts": swap("self.problem.limits.of(i).earliest + leads", "leads")},
+    ),
     *changed("solver/bound/model.py", LATE, {"earliest starts": swap("earliest // self.unit", "0")}),
     *changed(
         "solver/bound/quick.py",

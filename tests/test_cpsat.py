@@ -240,7 +240,7 @@ def test_whether_shapes_fit_stays_open_when_it_is_time_to_stop() -> None:
     profiles, began = [shaped(1, width) for width in widths], time.process_time()
     profiles[:2] = shaped(1, widths[0] + 1), shaped(1, widths[1] - 1)
     params = ModelParams(packing_effort=60.0)
-    assert packed(chip, profiles, params, Stop(seconds=0)) == (None, False)
+    assert packed(chip, profiles, params, interrupt=Stop(seconds=0)) == (None, False)
     assert time.process_time() - began < 5
 
 
