@@ -153,6 +153,15 @@ WeightsOption = Annotated[
         "as the chip's file says unless given.",
     ),
 ]
+LayerTableFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--table",
+        parser=file(".csv", ".parquet"),
+        metavar="FILE.csv|parquet",
+        help="Write the layers as a table for data frames, with network, chip, seconds and energies.",
+    ),
+]
 Seed = Annotated[
     int,
     typer.Option(

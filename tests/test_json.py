@@ -128,3 +128,27 @@ def test_a_benchmark(data: Any) -> None:
     found = data("bench", "exhaustive", "-n", "1", "--methods", "sequential", "-t", "0.1")
     assert len(found["cases"]) == 1
     assert "--json" not in found["runs"][0]["command"]
+
+
+def test_layers_are_a_table_for_data_frames(tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
+    import csv
+
+    from pyarrow import parquet
+
+    solution, plain, columns = tmp_path / "solution.yaml", tmp_path / "a.csv", tmp_path / "a.parquet"
+    made = ["solve", "toy", "--hw", "toy", "-m", "sequential", "-o", str(tmp_path)]
+    assert run(made, time.monotonic()) == 0
+    for table in (plain, columns):
+        assert run(["evaluate", str(solution), "--table", str(table)], time.monotonic()) == 0
+    rows = list(csv.DictReader(plain.open()))
+    table = parquet.read_table(columns).to_pylist()
+    chip = load_hardware("toy")
+    assert [row["layer"] for row in rows] == [row["layer"] for row in table]
+    for text, row in zip(rows, table, strict=True):
+        assert (row["network"], row["hardware"]) == ("toy", "toy")
+        assert row["end_s"] == pytest.approx(chip.nanoseconds(row["end"]) * 1e-9)
+        parts = [value for name, value in row.items() if name.startswith("energy_pj.")]
+        assert row["energy_pj"] == pytest.approx(sum(parts))
+        assert sum(v for name, v in row.items() if name.startswith("spent.")) == row["end"] - row["start"]
+        assert int(text["end"]) == row["end"]

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli.answers import answer, answer_with_differences, answering
-from cli.options import OutDirectory, SolutionFile
+from cli.extras import needed
+from cli.options import LayerTableFile, OutDirectory, SolutionFile
 
 if TYPE_CHECKING:
     from solver.account.plan import Account
@@ -24,7 +25,12 @@ Recompute = Annotated[
 
 
 @answering
-def evaluate_command(solution: SolutionFile, recompute: Recompute = False, out: OutDirectory = None) -> None:
+def evaluate_command(
+    solution: SolutionFile,
+    recompute: Recompute = False,
+    table: LayerTableFile = None,
+    out: OutDirectory = None,
+) -> None:
     """Recompute everything that a solution file states, and compare.
 
     Prints the table of the solution as recomputed. Exit code 2 if the file disagrees anywhere. With
@@ -35,18 +41,29 @@ def evaluate_command(solution: SolutionFile, recompute: Recompute = False, out: 
 
       overlapim evaluate results/solution.yaml
       overlapim evaluate draft.yaml --recompute -o results
+      overlapim evaluate results/solution.yaml --table layers.parquet
     """
+    from cli.records.layer_table import write_layer_table
     from cli.records.solution import file_record
+    from cli.show.console import say
     from cli.show.tables import show_solution
+
+    if table is not None and table.suffix.lower() == ".parquet":
+        needed("frame", "pyarrow")
 
     if out is not None and not recompute:
         raise typer.BadParameter("--out goes with --recompute: without it nothing is made that is not there")
     if recompute:
-        stated, shown = _complete(solution, out)
-        answer(file_record(stated, shown), lambda: show_solution(shown, stated))
+        (stated, shown), differences = _complete(solution, out), list[str]()
     else:
         stated, shown, differences = _compared(solution)
-        record = file_record(stated, shown, differences)
+    if table is not None:
+        write_layer_table(table, shown)
+        say(f"written: {table}")
+    record = file_record(stated, shown, differences)
+    if recompute:
+        answer(record, lambda: show_solution(shown, stated))
+    else:
         answer_with_differences(solution, record, lambda: show_solution(shown, stated))
 
 

@@ -108,7 +108,11 @@ def runners_up(result: Result) -> tuple[RunnerUp, ...]:
 class RunRecord:
     """What a run found and how: `result.json`, and what `solve --json` prints."""
 
+    network: str
+    hardware: str
+    clock_ns: float
     latency: int
+    latency_s: float
     objective: str
     inferences: int
     value: Value
@@ -146,7 +150,11 @@ def run_record(result: Result, account: Account, wall_s: float, interrupted: boo
     """Return the record of a run."""
     solution = result.solution
     return RunRecord(
+        network=solution.network.name,
+        hardware=solution.hardware.name,
+        clock_ns=solution.hardware.clock_ns,
         latency=solution.latency,
+        latency_s=account.hardware.nanoseconds(solution.latency) * 1e-9,
         objective=solution.objective,
         inferences=solution.inferences,
         value=result.value,
@@ -185,7 +193,11 @@ def run_record(result: Result, account: Account, wall_s: float, interrupted: boo
 class FileRecord:
     """What is so of a solution file: as recomputed, apart from its bound, which is what the file states."""
 
+    network: str
+    hardware: str
+    clock_ns: float
     latency: int
+    latency_s: float
     objective: str
     inferences: int
     makespan: int
@@ -209,7 +221,11 @@ class FileRecord:
 def file_record(solution: Solution, account: Account, differences: Sequence[str] = ()) -> FileRecord:
     """Return the record of a solution file, with every way in which it disagrees with what was recomputed."""
     return FileRecord(
+        network=solution.network.name,
+        hardware=solution.hardware.name,
+        clock_ns=solution.hardware.clock_ns,
         latency=account.latency,
+        latency_s=account.hardware.nanoseconds(account.latency) * 1e-9,
         objective=solution.objective,
         inferences=solution.inferences,
         makespan=account.makespan,

@@ -79,7 +79,7 @@ def write_table(folder: SweepFolder, rows: Sequence[Row]) -> Path:
         write_text(path, csv_text(rows))
         return path
     path = folder.path / PARQUET
-    write_bytes(path, _parquet(rows))
+    write_bytes(path, parquet_bytes(rows))
     return path
 
 
@@ -92,7 +92,8 @@ def csv_text(rows: Sequence[Row]) -> str:
     return file.getvalue()
 
 
-def _parquet(rows: Sequence[Row]) -> bytes:
+def parquet_bytes(rows: Sequence[Row]) -> bytes:
+    """Return rows as a Parquet file; takes pyarrow."""
     import pyarrow
     from pyarrow import parquet
 
