@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import fields, replace
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -315,3 +316,11 @@ def test_the_version_says_which_core_runs(capsys: pytest.CaptureFixture[str]) ->
     with core.without():
         assert run(["--version"], 0) == 0
     assert capsys.readouterr().out.endswith(", python core\n")
+
+
+def test_a_core_of_other_sources_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = ModuleType("solver.core.native")
+    monkeypatch.setitem(sys.modules, "solver.core.native", module)
+    for revision, expected in ((core.REVISION, module), (core.REVISION - 1, None)):
+        module.REVISION = revision  # type: ignore[attr-defined]
+        assert core._load() is expected

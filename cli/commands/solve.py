@@ -377,7 +377,7 @@ def _solve(task: Task, stop: Stop, limit: float | None, out: Path | None, interr
 
     answer(record, show)
     if core.native is None:
-        say("searched in Python: the compiled core is missing, which is several times as fast")
+        say("searched in Python: the compiled core is missing or out of date, which is several times as fast")
     if interrupt.is_set():
         say(f"interrupted by {interrupt.name}: this is the best answer up to then")
     elif result.ending in ("gap", "patience"):

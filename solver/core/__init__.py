@@ -14,6 +14,9 @@ from types import ModuleType
 
 from overlapim_files import InputError
 
+REVISION = 2
+"""What the compiled core has to say of itself; raised in both whenever what they expect of it changes."""
+
 
 def _load() -> ModuleType | None:
     asked = os.environ.get("OVERLAPIM_CORE", "")
@@ -22,9 +25,11 @@ def _load() -> ModuleType | None:
     if asked:
         return None
     try:
-        return import_module("solver.core.native")
+        found = import_module("solver.core.native")
     except ImportError:
         return None
+    # One that was built before the sources changed: installing again builds it anew.
+    return found if getattr(found, "REVISION", 0) == REVISION else None
 
 
 native = _load()

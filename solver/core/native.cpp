@@ -340,6 +340,7 @@ std::optional<Batch> batch_of(
 PYBIND11_MODULE(native, module) {
     using namespace core;
     module.doc() = "The compiled core; see solver.core.";
+    module.attr("REVISION") = 2;
     py::class_<Layer, std::shared_ptr<Layer>>(module, "Layer").def(py::init(&layer_of));
     py::class_<Edge, std::shared_ptr<Edge>>(module, "Edge").def(py::init(&edge_of));
     py::class_<Profile, std::shared_ptr<Profile>>(module, "Profile");
