@@ -323,4 +323,4 @@ def test_a_core_of_other_sources_is_none(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setitem(sys.modules, "solver.core.native", module)
     for revision, expected in ((core.REVISION, module), (core.REVISION - 1, None)):
         module.REVISION = revision  # type: ignore[attr-defined]
-        assert core._load() is expected
+        assert core.found_core() is expected

@@ -18,7 +18,8 @@ REVISION = 2
 """What the compiled core has to say of itself; raised in both whenever what they expect of it changes."""
 
 
-def _load() -> ModuleType | None:
+def found_core() -> ModuleType | None:
+    """Return the compiled module; None if it is not there, is of other sources, or is to be left out."""
     asked = os.environ.get("OVERLAPIM_CORE", "")
     if asked not in ("", "python"):
         raise InputError(f"OVERLAPIM_CORE is '{asked}', and can only be 'python', or not be set")
@@ -32,7 +33,7 @@ def _load() -> ModuleType | None:
     return found if getattr(found, "REVISION", 0) == REVISION else None
 
 
-native = _load()
+native = found_core()
 """The compiled module, None where Python computes everything."""
 
 
