@@ -71,10 +71,13 @@ class Decoder:
 
 
 def forward(model: Decoder, name: str, tokens: int) -> Network:
-    """Return the pass over a text that scores all words after each of its tokens."""
+    """Return the pass over a text that scores all words after each of its tokens, as in training.
+
+    It generates nothing, so that no tokens are counted.
+    """
     layers = _blocks(model, tokens, attention, SCALING + MASK + SOFTMAX)
     head = _head(model, layers[-1], tokens)
-    return network(name, [embeddings(model.width, tokens)], [*layers, head], tokens)
+    return network(name, [embeddings(model.width, tokens)], [*layers, head])
 
 
 def prefill(model: Decoder, name: str, tokens: int) -> Network:

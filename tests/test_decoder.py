@@ -114,7 +114,7 @@ def test_layers_and_multiply_accumulates_follow_from_the_configuration(name: str
         network = load_network(given_name)
         assert (network.name, network.macs) == (given_name, macs)
         assert len(network.layers) == known.num_hidden_layers * each + 1
-        assert network.tokens == (1 if "decode" in given_name else n)
+        assert network.tokens == {"prefill": n, "decode": 1}.get(given_name.split(":")[1].split("@")[0])
         keys = 2 * n * known.num_hidden_layers * known.num_key_value_heads * known.head_dim
         assert network.cached == (keys if "decode" in given_name else 0)
 
