@@ -177,6 +177,9 @@ class _Search:
         solver.parameters.max_time_in_seconds = max(0.0, min(self.stop.remaining(), 1e9))
         with interrupting(solver, self.stop):
             status = solver.solve(model.cp, _Listener(self, model, held))
+        if not self.problem.objective.plain:
+            # Products and turns take far longer to prove than latencies.
+            self.stop.worked(solver.response_proto.deterministic_time)
         if status == MODEL_INVALID:
             raise RuntimeError(model.cp.validate())
         if status == INFEASIBLE:
