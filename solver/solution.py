@@ -151,7 +151,7 @@ def from_plan(problem: Problem, plan: Plan, method: str, seed: int, bound: Value
 
 def _value(objective: Objective, plan: Plan, energy: PlanEnergy | None) -> Value:
     """Return what an objective says of a plan."""
-    makespan = plan.latency + (objective.inferences - 1) * plan.interval
+    makespan = objective.makespan(plan.latency, plan.interval)
     return objective.value(
         PlanFigures(plan.latency, plan.interval, makespan, energy.total if energy else 0.0)
     )

@@ -200,13 +200,11 @@ def _allowed_part(run: Run, warm_start: Plan) -> Plan | None:
 
 def _known(problem: Problem, warm_start: Plan | None) -> Plan | None:
     """Return the warm start as it is gone on from; None if it does not keep to the limits of layers."""
-    if warm_start is None or broken_limit(problem.limits, _stated(problem, warm_start)) is not None:
+    if warm_start is None:
+        return None
+    if not problem.free and broken_limit(problem.limits, from_plan(problem, warm_start, "", 0)) is not None:
         return None
     return warm_start if problem.objective.streams else advance(problem, warm_start)
-
-
-def _stated(problem: Problem, plan: Plan) -> Solution:
-    return from_plan(problem, plan, "", 0)
 
 
 def _result(run: Run, method: str) -> Result:

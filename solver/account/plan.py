@@ -143,7 +143,7 @@ class Account:
     @property
     def makespan(self) -> int:
         """Cycles until the last of all inferences ends."""
-        return self.latency + (self.problem.objective.inferences - 1) * self.interval
+        return self.problem.objective.makespan(self.latency, self.interval)
 
     @property
     def inferences_per_second(self) -> float:

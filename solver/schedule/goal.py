@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from solver.schedule.banks import Banks
 from solver.schedule.interval import interval
+from solver.schedule.pace import longest_held
 from solver.schedule.plan import Plan
 from solver.timing.energy import energy_parts, standby_energy
 from solver.timing.objective import PlanFigures, Value
@@ -46,7 +47,7 @@ class Goal:
         """
         own = self.objective
         spacing = self._interval(timeline, banks) if own.streams else 1
-        makespan = timeline.latency + (own.inferences - 1) * spacing
+        makespan = own.makespan(timeline.latency, spacing)
         energy = self._energy(timeline, makespan) if own.weighs_energy else 0.0
         return PlanFigures(timeline.latency, spacing, makespan, energy)
 
@@ -88,6 +89,6 @@ class Goal:
 
     def _interval(self, timeline: Timeline, banks: Sequence[Banks] | None) -> int:
         if banks is None or self.problem.hardware.weights == "static":
-            return max(1, *(layer.end - layer.start for layer in timeline.layers))
+            return max(1, longest_held(timeline))
         layers = timeline.layers
         return interval([x.start for x in layers], [x.end for x in layers], banks)

@@ -43,20 +43,18 @@ def paced(problem: Problem, profiles: Sequence[Profile], orders: Orders, longest
 def best_paced(problem: Problem, plan: Plan) -> Plan:
     """Return the plan of least makespan with the mappings and orders of one whose layers share no banks.
 
-    It keeps to the limit on the interval if its mappings allow it.
-
     The latency is convex in the interval: it is the largest of sums each of which falls by a whole number of
     cycles for each cycle that layers may hold their banks longer. So a search by thirds finds the best one;
-    with more inferences than there are layers that is the tightest.
+    with more inferences than there are layers that is the tightest. The limit on the interval is kept if the
+    mappings allow it.
     """
-
     objective = problem.objective
 
     def at(longest: int) -> Timeline:
         return paced(problem, plan.profiles, plan.orders, longest)
 
     def makespan(longest: int) -> int:
-        return at(longest).latency + (objective.inferences - 1) * longest
+        return objective.makespan(at(longest).latency, longest)
 
     natural = evaluate(problem, plan.profiles, problem.earliest, plan.orders)
     low, high = tightest(plan.profiles), longest_held(natural)

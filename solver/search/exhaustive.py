@@ -102,8 +102,9 @@ def search_options(problem: Problem, options: Sequence[Sequence[Response]], stop
     InputError
         with shared weights, if a layer may need nothing of one that it depends on.
     """
-    least = [_Least.of(problem, own) for own in options]
-    run = _Search(problem, [_tables(own) for own in options], _tails(problem, options), least, stop)
+    goal = Goal(problem)
+    least = [_Least.of(goal, own) for own in options]
+    run = _Search(goal, [_tables(own) for own in options], _tails(problem, options), least, stop)
     if problem.hardware.weights != "static":
         _check_needs(problem, options)
     run.place(_empty(problem))
@@ -119,10 +120,9 @@ class _Least:
     held: int = 0
 
     @classmethod
-    def of(cls, problem: Problem, options: Sequence[Response]) -> _Least:
+    def of(cls, goal: Goal, options: Sequence[Response]) -> _Least:
         """Return the least of some options."""
-        goal, weighs = Goal(problem), problem.objective.weighs_energy
-        energy = min(goal.energy(o.profile) for o in options) if weighs else 0.0
+        energy = min(goal.energy(o.profile) for o in options) if goal.objective.weighs_energy else 0.0
         return cls(energy, min(int(o.finish.max()) for o in options))
 
 
@@ -220,7 +220,7 @@ def _empty(problem: Problem) -> _State:
 
 @dataclass
 class _Search:
-    problem: Problem
+    goal: Goal
     tables: Sequence[tuple[_Table, ...]]
     tails: Sequence[Cycles]
     least: Sequence[_Least]
@@ -229,6 +229,11 @@ class _Search:
     value: Value = math.inf
     stopped: bool = False
     seen: set[Hashable] = field(default_factory=set)
+
+    @property
+    def problem(self) -> Problem:
+        """What is solved."""
+        return self.goal.problem
 
     def place(self, state: _State) -> None:
         """Place the remaining layers in every way that could be better than the best."""
@@ -274,7 +279,7 @@ class _Search:
         if self.problem.objective.plain:
             return _Least()
         own = [
-            _Least.of(self.problem, [chosen[i].option]) if i in chosen else least
+            _Least.of(self.goal, [chosen[i].option]) if i in chosen else least
             for i, least in enumerate(self.least)
         ]
         return _Least(math.fsum(x.energy for x in own), max(x.held for x in own))
@@ -284,7 +289,7 @@ class _Search:
         objective = self.problem.objective
         if objective.plain or latency >= INFINITY:
             return latency
-        makespan = latency + (objective.inferences - 1) * known.held
+        makespan = objective.makespan(latency, known.held)
         standby = standby_energy(self.problem.hardware, makespan) / objective.inferences
         figures = PlanFigures(latency, known.held, makespan, known.energy + standby)
         return math.inf if objective.excess(figures) else objective.value(figures)

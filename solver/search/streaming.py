@@ -38,7 +38,7 @@ def best_releases(problem: Problem, layers: Sequence[Response]) -> Releases | No
         return None
 
     def makespan(longest: int) -> int:
-        return released(problem, layers, longest).latency + (objective.inferences - 1) * longest
+        return objective.makespan(released(problem, layers, longest).latency, longest)
 
     while high - low > 2:
         third = (high - low) // 3

@@ -69,6 +69,10 @@ class Objective:
         """Whether the energy counts."""
         return self.measure != "makespan" or self.energy_at_most is not None
 
+    def makespan(self, latency: int, interval: int) -> int:
+        """Return the cycles until the last of all inferences ends."""
+        return latency + (self.inferences - 1) * interval
+
     def value(self, figures: PlanFigures) -> Value:
         """Return what is minimised."""
         if self.measure == "makespan":
@@ -105,7 +109,7 @@ class Floor:
 
     def figures(self, objective: Objective, latency: int) -> PlanFigures:
         """Return what no valid plan is below, given a bound on the latency."""
-        makespan = latency + (objective.inferences - 1) * self.interval
+        makespan = objective.makespan(latency, self.interval)
         energy = self.energy + self.standby * makespan / objective.inferences
         return PlanFigures(latency, self.interval, makespan, energy)
 
