@@ -14,7 +14,7 @@ from hw.library import load_hardware, preset_names
 from models.library import load_network
 from solver.mapspace.estimate import Batch
 from solver.mapspace.neighbours import neighbour
-from solver.mapspace.pools import Pools, _options, pool_mappings, shapes, sizes, temporal_orders
+from solver.mapspace.pools import Pools, pool_mappings, shapes, sizes, temporal_orders
 from solver.timing.mapping import Loop, Mapping
 from solver.timing.problem import Problem
 from solver.timing.profile import Profile
@@ -110,7 +110,7 @@ def _estimated(rng: random.Random) -> bool:
 def test_options_are_the_widths_that_save_a_step() -> None:
     for bound in range(1, 200):
         steps = {-(-bound // width) for width in range(1, bound + 1)}
-        assert _options(bound, bound + 1) == sorted({-(-bound // n) for n in steps})
+        assert some_widths(bound, bound + 1) == sorted({-(-bound // n) for n in steps})
 
 
 @pytest.mark.parametrize("seed", range(60))

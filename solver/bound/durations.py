@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from hw.hardware import Hardware
 from models.network import OUTPUT_DIMS, REDUCTION_DIMS, Dim, Layer
+from solver.bound.reuse import Floats, Reuse, least_load, units
 from solver.params import BoundParams
 from solver.timing.validity import least_rows
-
-Floats = npt.NDArray[np.float64]
 
 ROUNDING = 1 - 1e-9
 """Keeps sums of floating-point numbers below the exact ones."""
@@ -47,13 +46,12 @@ def _reductions(layer: Layer, most: int) -> tuple[Floats, Floats]:
 
 def _widest(layer: Layer, hardware: Hardware, dims: Sequence[Dim], banks: Floats) -> Floats:
     """Return over how many lanes of so many banks some dims can be spread at most, by what levels may do."""
-    within = [layer.bound(dim) for dim in dims if hardware.may_spread("column", dim)]
     among = [
         layer.bound(dim)
         for dim in dims
         if hardware.may_spread("channel", dim) or hardware.may_spread("bank", dim)
     ]
-    return np.minimum(banks, math.prod(among)) * min(hardware.columns_per_bank, math.prod(within))
+    return np.minimum(banks, math.prod(among)) * units(layer, hardware, "column", dims)
 
 
 def _least_product(levels: int) -> int:
@@ -62,32 +60,29 @@ def _least_product(levels: int) -> int:
     return min(factors[n] * factors[levels - n] for n in range(levels + 1))
 
 
-def _drain(lanes: Floats, outputs: Floats, layer: Layer, hardware: Hardware, banks: Floats) -> Floats:
-    """Return the least cycles of reducing over `lanes` and draining, for `outputs` at once."""
-    fixed = hardware.cycles.drain + layer.post * hardware.cycles.post + _residual(layer, hardware)
+class _Drain(NamedTuple):
+    """Least cycles of reducing over some lanes and draining, and of reading partial sums back."""
+
+    once: Floats
+    back: Floats
+
+
+def _drain(
+    lanes: Floats, outputs: Floats, layer: Layer, hardware: Hardware, banks: Floats, between: int
+) -> _Drain:
+    """Return what one drain of so many outputs takes if so many levels of adding up lie between banks."""
+    bits, cycles, bandwidth = hardware.bits, hardware.cycles, hardware.bits_per_cycle
+    fixed = cycles.drain + layer.post * cycles.post + _residual(layer, hardware)
     if hardware.reduction == "host":
         # Whatever lies between lanes, banks and channels, every lane's partial result is drained.
-        partial = outputs * lanes / banks * hardware.bits.accumulator
-        return partial / float(hardware.bits_per_cycle.drain) + fixed
-    return _tree(lanes, outputs, hardware, banks) + fixed
-
-
-def _tree(lanes: Floats, outputs: Floats, hardware: Hardware, banks: Floats) -> Floats:
-    """Return the least cycles of adding up on the chip and draining what is left."""
-    bits, cycles, bandwidth = hardware.bits, hardware.cycles, hardware.bits_per_cycle
+        partial = outputs * lanes / banks * bits.accumulator
+        return _Drain(partial / float(bandwidth.drain) + fixed, np.zeros_like(partial))
     between_banks, drained_at = float(max(bandwidth.bank, bandwidth.channel)), float(bandwidth.drain)
-    halvings, most = np.ceil(np.log2(lanes) - 1e-9), int(banks.max())
-    least = np.full(outputs.shape, np.inf)
-    for between in range(2 * most.bit_length() + 1):
-        # So many of the levels lie between banks or channels, which takes at least `factor` banks.
-        if (factor := _least_product(between)) > most:
-            break
-        drained = outputs * factor / banks
-        hop = cycles.add + drained * bits.accumulator / between_banks
-        time = (halvings - between) * (cycles.move + cycles.add) + between * hop
-        time += drained * bits.activation / drained_at
-        least = np.minimum(least, np.where((halvings >= between) & (banks >= factor), time, np.inf))
-    return least
+    drained = outputs * _least_product(between) / banks
+    within = np.maximum(np.ceil(np.log2(lanes) - 1e-9) - between, 0)
+    hop = cycles.add + drained * bits.accumulator / between_banks
+    time = within * (cycles.move + cycles.add) + between * hop + drained * bits.activation / drained_at
+    return _Drain(time + fixed, drained * bits.accumulator / drained_at)
 
 
 def _residual(layer: Layer, hardware: Hardware) -> int:
@@ -96,20 +91,13 @@ def _residual(layer: Layer, hardware: Hardware) -> int:
     return len(layer.residuals) * one
 
 
-def _load(layer: Layer, hardware: Hardware) -> int:
-    """Return the least cycles of loading one tile of every operand."""
-    one = 1 + hardware.bits.activation * hardware.input_row_write
-    additions = sum(len(group) - 1 for group in layer.sums)
-    return hardware.cycles.load + len(layer.loaded) * one + additions * hardware.cycles.add
-
-
 def useful_cycles(
     layer: Layer, hardware: Hardware, banks: Sequence[int], params: BoundParams = BoundParams()
 ) -> Floats:
     """Return the least cycles in which so many banks can do all the useful work of a layer.
 
     That is the least own latency without the share of it that is spent on idle outputs. Nothing is counted
-    for loads, as one load may serve all steps, nor for opening rows and writing weights.
+    for writing weights.
 
     Returns
     -------
@@ -124,14 +112,22 @@ def useful_cycles(
     numbers = np.array(banks, float)[:, None]
     outputs = np.minimum(numbers * hardware.columns_per_bank / lanes, everything)
     outputs = np.minimum(outputs, _widest(layer, hardware, OUTPUT_DIMS, numbers))
-    each = steps * hardware.mac_cycles + _drain(lanes, outputs, layer, hardware, numbers)
     possible = (outputs >= 1) & (lanes <= _widest(layer, hardware, REDUCTION_DIMS, numbers))
-    times = np.where(possible, everything / outputs * each, np.inf).min(axis=1, initial=np.inf)
-    return np.asarray(np.floor(times * ROUNDING))
+    reuse = Reuse(layer, hardware)
+    least = np.full(possible.shape, np.inf)
+    for between in range(2 * int(max(banks)).bit_length() + 1):
+        # So many levels of adding up lie between banks or channels, which takes at least `factor` banks.
+        if (factor := _least_product(between)) > max(banks):
+            break
+        most = np.minimum(outputs, numbers / factor * units(layer, hardware, "column", OUTPUT_DIMS))
+        drain = _drain(lanes, most, layer, hardware, numbers, between)
+        each = steps * hardware.mac_cycles + reuse.cycles(steps, drain.once, drain.back, numbers, between)
+        least = np.minimum(least, np.where(possible & (numbers >= factor), everything / most * each, np.inf))
+    return np.asarray(np.floor(least.min(axis=1, initial=np.inf) * ROUNDING))
 
 
 def block_tail(layer: Layer, hardware: Hardware) -> int:
     """Return the least cycles from the start of a block to the finish of an output that it works on."""
     cycles = hardware.cycles
     drain = cycles.drain + layer.post * cycles.post + _residual(layer, hardware)
-    return _load(layer, hardware) + hardware.mac_cycles + drain
+    return least_load(layer, hardware) + hardware.mac_cycles + drain

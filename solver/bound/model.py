@@ -142,12 +142,14 @@ class BoundModel:
         for i, before in enumerate((least * self.grid // total).tolist()):
             if before:
                 self.model.add(consumer.finished[i] >= producer.finished[before] + after)
+        # The first row may have been opened before what is waited for.
+        opened = self.problem.hardware.cycles.open or 0
         scale = 10**3
         for i, done in enumerate(most.tolist(), 1):
             share = math.ceil(done * scale + EPSILON)
             first = math.floor(share / scale * self.grid) + 1
             if first <= self.grid:
-                late = producer.finished[i] + transfer // self.unit - 1 - consumer.idle[first]
+                late = producer.finished[i] + (transfer - opened) // self.unit - 1 - consumer.idle[first]
                 self.model.add(scale * late <= share * consumer.work)
 
     @property

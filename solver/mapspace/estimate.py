@@ -64,12 +64,12 @@ class Batch:
         fits = self.rows <= self.hardware.rows_per_bank
         if self.hardware.inputs.buffer_bits is None:
             return fits
-        tile = sum(self._elements(operand, self.column) for operand in self.layer.loaded)
+        tile = sum(self.elements(operand, self.column) for operand in self.layer.loaded)
         return np.asarray(fits & (tile * self.hardware.bits.activation <= self.hardware.inputs.buffer_bits))
 
-    def _elements(self, operand: Operand, spatial: Ints) -> Ints:
-        """Return the elements of an operand that loops in space read together in one step."""
-        elements = np.ones(spatial.shape[1], np.int64)
+    def elements(self, operand: Operand, spatial: Ints) -> Ints:
+        """Return the elements of an operand that loops of such bounds over each dim read together."""
+        elements = np.ones(spatial.shape[1:], np.int64)
         for terms in operand.terms:
             points, reach = np.ones_like(elements), np.ones_like(elements)
             for dim, coefficient in terms:
@@ -81,7 +81,7 @@ class Batch:
 
     def _bus(self, operand: Operand) -> Ints:
         """Return the cycles in which the banks of a channel take what they read of an operand."""
-        bits = self._elements(operand, self.bank * self.column) * self.hardware.bits.activation
+        bits = self.elements(operand, self.bank * self.column) * self.hardware.bits.activation
         return ceil_divide(bits, self.bank.prod(axis=0) * float(self.hardware.bits_per_cycle.load))
 
     @cached_property

@@ -20,7 +20,7 @@ from functools import cached_property, lru_cache
 import numpy as np
 
 from hw.hardware import Hardware
-from models.network import OUTPUT_DIMS, REDUCTION_DIMS, Dim, Layer
+from models.network import DIMS, OUTPUT_DIMS, REDUCTION_DIMS, Dim, Layer
 from solver import core
 from solver.core.compiled import compiled_layer
 from solver.mapspace.arrays import BankShape, bank_arrays, over_level
@@ -28,6 +28,8 @@ from solver.mapspace.estimate import Batch, Ints, ceil_divide
 from solver.mapspace.limited import limited_mappings
 from solver.mapspace.loads import coarser_loads, worth_a_look
 from solver.mapspace.rows import with_full_rows
+from solver.mapspace.tiling import tiled, tiles_matter
+from solver.mapspace.widths import some_widths
 from solver.params import PoolParams
 from solver.stop import Stop
 from solver.timing.infinity import INFINITY
@@ -91,26 +93,6 @@ def build_mapping(batch: Batch, i: int, order: tuple[Dim, ...]) -> Mapping:
     return Mapping(batch.loops(i, order, Loop))
 
 
-def useful_widths(bound: int) -> list[int]:
-    """Return the widths of a dim of which each saves a step, from 1 to the bound."""
-    useful = [bound]
-    while useful[-1] > 1:
-        # The next smaller width, as small as its number of steps allows.
-        useful.append(-(-bound // -(-bound // (useful[-1] - 1))))
-    return useful[::-1]
-
-
-@lru_cache(maxsize=2**12)
-def _options(bound: int, most: int) -> list[int]:
-    """Return the widths of a dim that save a step, thinned to about `most`, from 1 to the bound."""
-    useful = useful_widths(bound)
-    if len(useful) <= most:
-        return useful
-    places = np.unique(np.geomspace(1, len(useful), most).round().astype(int)) - 1
-    powers = [n for n in useful if n & (n - 1) == 0]
-    return sorted({useful[i] for i in places} | set(powers))
-
-
 @lru_cache(maxsize=2**10)
 def _column_choices(work: tuple[int, ...], columns: int, count: int) -> Ints:
     """Return about so many ways to fill at least half of the columns that can be; shape (dims, ways)."""
@@ -119,7 +101,7 @@ def _column_choices(work: tuple[int, ...], columns: int, count: int) -> Ints:
     most = max(6, int(count ** (1 / max(len(active), 1))))
     reachable = np.append(np.cumprod(np.minimum(bounds, columns)[::-1].astype(float))[::-1], 1.0)
     target = min(columns, reachable[0]) / 2
-    options = [[n for n in _options(work[i], 2 * most) if n <= columns] for i in active]
+    options = [[n for n in some_widths(work[i], 2 * most) if n <= columns] for i in active]
     choices = _filled(options, columns, reachable[[0, *(i + 1 for i in active)]].tolist(), target)
     whole = np.ones((len(work), choices.shape[1]), np.int64)
     whole[active] = choices
@@ -217,14 +199,18 @@ def pool_mappings(
     if batch is None:
         return
     orders = temporal_orders(layer)
+    seen = set()
+    if tiles_matter(layer, hardware):
+        ways = [batch.loops(i, DIMS, Loop) for i in batch.fastest(orders[:2], params.tiling.ways)[0]]
+        seen.update(cut := tiled(layer, hardware, ways, orders[::3], params.tiling))
+        yield from cut
     best, frugal = batch.fastest(orders[:2], params.splits)
-    ways = itertools.chain(
+    picks = itertools.chain(
         ((i, order) for i in best for order in orders),
         ((i, order) for i in frugal for order in orders[:2]),
         _streaming(batch, params),
     )
-    seen = set()
-    for i, order in ways:
+    for i, order in picks:
         mapping = with_full_rows(layer, build_mapping(batch, i, order), hardware)
         if mapping not in seen:
             seen.add(mapping)

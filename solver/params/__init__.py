@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from solver.params.bound import BoundParams
 from solver.params.cpsat import CpsatParams, LagParams, ModelParams, NearbyParams, WholeParams
-from solver.params.mapspace import PoolParams
+from solver.params.mapspace import PoolParams, TilingParams
 from solver.params.search import (
     STRATEGIES,
     WALKS,
@@ -64,6 +64,7 @@ __all__ = [
     "SharesParams",
     "StaticParams",
     "Strategy",
+    "TilingParams",
     "Walk",
     "WholeParams",
     "WindowParams",

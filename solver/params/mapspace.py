@@ -2,7 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class TilingParams:
+    """How temporal loops are cut in two (`solver.mapspace.tiling`)."""
+
+    ways: int = 4
+    """Fastest ways to fill the lanes whose temporal loops are cut."""
+    reductions: int = 10
+    """Inner bounds of a reduction dim that are tried, about."""
+    middle: int = 4
+    """Bounds of what is cut off the outer part of a reduction dim, the smallest ones, 1 among them."""
+    positions: int = 3
+    """Inner bounds of rows and columns of the output that are tried, the smallest ones."""
+    kept: int = 8
+    """Mappings that are kept, those estimated fastest."""
 
 
 @dataclass(frozen=True)
@@ -23,6 +39,8 @@ class PoolParams:
     """A mapping that hands on its outputs early may take so many times as long as the fastest one."""
     finer: float = 1.4
     """It is left out if a faster one makes as many steps along rows and columns, up to such a factor."""
+    tiling: TilingParams = field(default_factory=TilingParams)
+    """How temporal loops are cut where loads or rows of weights cost something by themselves."""
     lifted: int = 8
     """Mappings of a batch that take one inference after the other, as one inference would be mapped."""
     favourites: int = 8
