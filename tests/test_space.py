@@ -15,6 +15,7 @@ from models.library import load_network
 from solver.mapspace.estimate import Batch
 from solver.mapspace.neighbours import neighbour
 from solver.mapspace.pools import Pools, pool_mappings, shapes, sizes, temporal_orders
+from solver.mapspace.widths import some_widths
 from solver.timing.mapping import Loop, Mapping
 from solver.timing.problem import Problem
 from solver.timing.profile import Profile

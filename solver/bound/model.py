@@ -14,9 +14,10 @@ import numpy as np
 from ortools.sat.python import cp_model
 
 from models.network import Layer
-from solver.bound.durations import Floats, block_tail
+from solver.bound.durations import block_tail
 from solver.bound.quick import LayerDurations
 from solver.bound.reading import Counts, enabled, needed_by_shares, read_key
+from solver.bound.reuse import Floats
 from solver.params import BoundParams
 from solver.stop import Stop
 from solver.timing.problem import Edge, Problem

@@ -10,9 +10,10 @@ import numpy as np
 
 from hw.hardware import Hardware
 from models.network import Layer
-from solver.bound.durations import Floats, block_tail, useful_cycles
+from solver.bound.durations import block_tail, useful_cycles
 from solver.bound.energy import least_energy
 from solver.bound.reading import ReadInAll
+from solver.bound.reuse import Floats
 from solver.params import BoundParams
 from solver.timing.energy import standby_energy
 from solver.timing.objective import Floor

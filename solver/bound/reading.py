@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from models.network import DIMS, OUTPUT_DIMS, Layer
-from solver.bound.durations import Floats
+from solver.bound.reuse import Floats
 from solver.timing.infinity import INFINITY
 from solver.timing.problem import Edge, Group
 

@@ -20,8 +20,8 @@ from models.network import DIMS, Layer
 from solver.mapspace.arrays import BankShape
 from solver.mapspace.estimate import Batch, Ints, ceil_divide
 from solver.mapspace.pools import build_mapping, shapes, temporal_orders
-from solver.mapspace.widths import useful_widths
 from solver.mapspace.rows import with_full_rows
+from solver.mapspace.widths import useful_widths
 from solver.timing.mapping import WEIGHT_DIMS, Mapping
 from solver.timing.problem import Problem
 from solver.timing.profile import ceil_div

@@ -49,20 +49,23 @@ def tiled(
     ways : loops of mappings; only those in space matter.
     orders : of the dims, outermost first, in which the outer parts are tried, and the inner ones after them.
     """
-    found: dict[Mapping, int] = {}
+    ranked: list[tuple[int, int, _Cuts, Sequence[Dim], int]] = []
     whole = _Cuts.cut_once(layer, hardware, ways, params)
     for order in orders:
-        cycles, depths = whole.cycles(order)
-        best = np.argsort(cycles, kind="stable")[: params.kept]
-        for cuts, own, load in (
-            (whole, cycles, depths),
-            (twice := whole.cut_again(best, params), *twice.cycles(order)),
-        ):
-            for i in np.argsort(own, kind="stable")[: params.kept].tolist():
-                mapping = cuts.mapping(i, order, int(load[i]))
-                if own[i] < INFINITY and valid(layer, mapping, hardware):
-                    found.setdefault(mapping, int(own[i]))
-    return sorted(found, key=lambda mapping: found[mapping])[: params.kept]
+        once = whole.cycles(order)
+        twice = whole.cut_again(np.argsort(once[0], kind="stable")[: params.kept], params)
+        for cuts, (cycles, depths) in ((whole, once), (twice, twice.cycles(order))):
+            best = np.argsort(cycles, kind="stable")[: params.kept]
+            ranked += [(int(cycles[i]), int(i), cuts, order, int(depths[i])) for i in best]
+    ranked.sort(key=lambda own: own[0])
+    found: dict[int, Mapping] = {}
+    for cycles, i, cuts, order, depth in ranked:
+        if cycles == INFINITY or len(found) == params.kept:
+            break
+        # Cuts that take equally long mostly differ in how they are written only.
+        if cycles not in found and valid(layer, mapping := cuts.mapping(i, order, depth), hardware):
+            found[cycles] = mapping
+    return list(found.values())
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,7 +97,7 @@ class _Cuts:
             found.append((*(np.broadcast_to(x, inner.shape) for x in spatial), outer, inner))
         *spatial, outer, inner = (np.concatenate(x, axis=1) for x in zip(*found, strict=True))
         cuts = cls.covering(layer, hardware, spatial, (outer, inner))
-        kept = cuts._room(inner)
+        kept = cuts.room(inner)
         if layer.weights and hardware.steps_per_row is not None:
             kept &= inner[WEIGHT_POSITIONS].prod(axis=0) <= hardware.steps_per_row
         return cuts.only(np.flatnonzero(kept))
@@ -154,12 +157,12 @@ class _Cuts:
         for depth, (dim, bound) in reversed(list(enumerate(loops))):
             inside[:, depth] = inside[:, depth + 1]
             inside[DIMS.index(dim), depth] *= bound
-        loading = np.where(self._room(inside), outside * self._load(inside), INFINITY)
+        loading = np.where(self.room(inside), outside * self._load(inside), INFINITY)
         total = outside[-1] * hardware.mac_cycles
         if layer.weights and hardware.steps_per_row is not None:
             full = inside[WEIGHT_POSITIONS].prod(axis=0) <= hardware.steps_per_row
             total += outside[full.argmax(axis=0), np.arange(count)] * (hardware.cycles.open or 0)
-        # Results are drained at the innermost loop of an output dim, and read back if some loop reduces outside.
+        # Results are drained at the innermost loop of an output dim; read back if some loop reduces outside.
         drains, last = np.ones_like(total), np.zeros_like(total)
         for depth, (dim, bound) in enumerate(loops, 1):
             if dim in OUTPUT_DIMS:
@@ -173,8 +176,8 @@ class _Cuts:
         total += drains * (drain + reads * reload)
         return np.minimum(total + loading.min(axis=0), INFINITY), loading.argmin(axis=0)
 
-    def _room(self, inside: Ints) -> npt.NDArray[np.bool_]:
-        """Return where a bank has room for a tile of so many iterations over each dim; ways are the last axis."""
+    def room(self, inside: Ints) -> npt.NDArray[np.bool_]:
+        """Return where a bank has room for a tile of so many iterations over each dim."""
         whole, layer, hardware = self.whole, self.whole.layer, self.whole.hardware
         bits = hardware.bits
         if hardware.inputs.buffer_bits is not None:
