@@ -46,12 +46,10 @@ def _reductions(layer: Layer, most: int) -> tuple[Floats, Floats]:
 
 def _widest(layer: Layer, hardware: Hardware, dims: Sequence[Dim], banks: Floats) -> Floats:
     """Return over how many lanes of so many banks some dims can be spread at most, by what levels may do."""
-    among = [
-        layer.bound(dim)
-        for dim in dims
-        if hardware.may_spread("channel", dim) or hardware.may_spread("bank", dim)
-    ]
-    return np.minimum(banks, math.prod(among)) * units(layer, hardware, "column", dims)
+    channels, within = (units(layer, hardware, level, dims) for level in ("channel", "bank"))
+    among = [d for d in dims if hardware.may_spread("channel", d) or hardware.may_spread("bank", d)]
+    most = min(channels * within, math.prod(layer.bound(dim) for dim in among))
+    return np.minimum(banks, most) * units(layer, hardware, "column", dims)
 
 
 def _least_product(levels: int) -> int:
