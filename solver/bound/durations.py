@@ -10,9 +10,9 @@ import numpy as np
 
 from hw.hardware import Hardware
 from models.network import OUTPUT_DIMS, REDUCTION_DIMS, Dim, Layer
-from solver.bound.reuse import Floats, Reuse, least_load, units
+from solver.bound.reuse import Floats, Reuse, least_load
 from solver.params import BoundParams
-from solver.timing.validity import least_rows
+from solver.timing.validity import least_rows, units
 
 ROUNDING = 1 - 1e-9
 """Keeps sums of floating-point numbers below the exact ones."""

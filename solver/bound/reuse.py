@@ -8,9 +8,10 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from hw.hardware import Hardware, Level
+from hw.hardware import Hardware
 from models.network import OUTPUT_DIMS, REDUCTION_DIMS, Dim, Layer, Operand
 from solver.timing.mapping import WEIGHT_DIMS
+from solver.timing.validity import units
 
 Form = tuple[tuple[Dim, int], ...]
 Floats = npt.NDArray[np.float64]
@@ -139,16 +140,6 @@ class Reuse:
         """Return by which factor a tile at least grows with a second value of an output dim."""
         grown = sum(read * _growth(x, self._layer, dim, 2) for x, read in self._with(self._reads))
         return grown / sum(self._reads) if self._reads else 1.0
-
-
-def units(layer: Layer, hardware: Hardware, level: Level, dims: Sequence[Dim]) -> int:
-    """Return over how many channels, banks of each or columns some dims can be spread at most."""
-    most = {
-        "channel": hardware.channels,
-        "bank": hardware.banks_per_channel,
-        "column": hardware.columns_per_bank,
-    }
-    return min(most[level], math.prod(layer.bound(dim) for dim in dims if hardware.may_spread(level, dim)))
 
 
 def _reduced(operand: Operand, layer: Layer) -> int:

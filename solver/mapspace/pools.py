@@ -37,6 +37,7 @@ from solver.timing.limits import NO_LIMITS, LayerLimits
 from solver.timing.mapping import Loop, Mapping
 from solver.timing.problem import Problem
 from solver.timing.profile import Profile
+from solver.timing.validity import units
 
 POSITIONS: tuple[Dim, Dim] = ("P", "Q")
 INNER_ORDERS: tuple[tuple[Dim, ...], ...] = (("K", "C", "R", "S"), ("C", "R", "S", "K"))
@@ -47,6 +48,13 @@ def shapes(hardware: Hardware) -> list[BankShape]:
     width, most = hardware.banks_per_channel, hardware.most_banks
     within = [(1, banks) for banks in _round_numbers(min(width, most))]
     return within + [(channels, width) for channels in _round_numbers(most // width)[1:]]
+
+
+def reshaped(layer: Layer, hardware: Hardware, shape: BankShape) -> BankShape:
+    """Return as many banks in more channels, if a layer cannot be spread over so many banks of each."""
+    channels, banks = shape
+    most = min(banks, units(layer, hardware, "bank", DIMS))
+    return min(channels * banks // most, hardware.channels), most
 
 
 def sizes(hardware: Hardware) -> list[BankShape]:
@@ -322,6 +330,7 @@ class Pools:
                 return ()
             # One of the sizes below the next has to stand for a number that is none of them.
             shape = self.sizes[-1]
+        shape = reshaped(record, self.problem.chips[layer], shape)
         key = (self._look(layer), limits, shape, most)
         if key not in self._alike:
             profiles = self._made(layer, shape, most, stop)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
-from hw.hardware import Hardware
-from models.network import DIMS, Layer
+from hw.hardware import Hardware, Level
+from models.network import DIMS, Dim, Layer
 from overlapim_files import InputError
 from solver import core
 from solver.core.compiled import compiled_layer
@@ -22,6 +23,16 @@ def least_rows(layer: Layer, hardware: Hardware) -> int:
     """Return the bits of a lane that are not weights if every tile is one element for each lane."""
     inputs = len(layer.residuals) + (0 if hardware.buffered else 2 * len(layer.loaded))
     return hardware.bits.activation * inputs + hardware.bits.accumulator
+
+
+def units(layer: Layer, hardware: Hardware, level: Level, dims: Sequence[Dim]) -> int:
+    """Return over how many channels, banks of each or columns some dims can be spread at most."""
+    most = {
+        "channel": hardware.channels,
+        "bank": hardware.banks_per_channel,
+        "column": hardware.columns_per_bank,
+    }
+    return min(most[level], math.prod(layer.bound(dim) for dim in dims if hardware.may_spread(level, dim)))
 
 
 def problems(layer: Layer, mapping: Mapping, hardware: Hardware) -> list[str]:
