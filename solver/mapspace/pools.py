@@ -93,6 +93,9 @@ def temporal_orders(layer: Layer) -> list[tuple[Dim, ...]]:
         unread + read + REDUCTION_DIMS,
         rows_last + unread + REDUCTION_DIMS,
     ]
+    if "G" in read:
+        # Groups are the channels of a depthwise layer, whose readers need all of them for one position.
+        orders.append((*(dim for dim in read if dim != "G"), "G", *unread, *REDUCTION_DIMS))
     return list(dict.fromkeys(orders))
 
 
@@ -210,13 +213,13 @@ def pool_mappings(
     seen = set()
     if tiles_matter(layer, hardware):
         ways = [batch.loops(i, DIMS, Loop) for i in batch.fastest(orders[:2], params.tiling.ways)[0]]
-        seen.update(cut := tiled(layer, hardware, ways, orders[::3], params.tiling))
+        seen.update(cut := tiled(layer, hardware, ways, [orders[0], *orders[3::2]], params.tiling))
         yield from cut
     best, frugal = batch.fastest(orders[:2], params.splits)
     picks = itertools.chain(
         ((i, order) for i in best for order in orders),
         ((i, order) for i in frugal for order in orders[:2]),
-        _streaming(batch, params),
+        _streaming(layer, batch, params),
     )
     for i, order in picks:
         mapping = with_full_rows(layer, build_mapping(batch, i, order), hardware)
@@ -235,13 +238,15 @@ def lifted(mapping: Mapping, batch: int) -> Mapping:
     return Mapping((Loop("N", batch, "temporal"), *mapping.loops), load)
 
 
-def _streaming(batch: Batch, params: PoolParams) -> Iterator[tuple[int, tuple[Dim, ...]]]:
+def _streaming(layer: Layer, batch: Batch, params: PoolParams) -> Iterator[tuple[int, tuple[Dim, ...]]]:
     """Yield the fastest mappings (number, order) for each number of steps along rows and columns.
 
     Left out are those for which a faster one makes about as many steps along both.
     """
     for axes in (POSITIONS, POSITIONS[::-1]):
         orders: list[tuple[Dim, ...]] = [("N", "G", *axes, *inner) for inner in INNER_ORDERS]
+        if layer.bound("G") > 1:
+            orders += [("N", *axes, "G", *inner) for inner in INNER_ORDERS]
         for i, order in batch.streaming(orders, params.slowest, params.finer):
             yield i, orders[order]
 
