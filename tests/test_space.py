@@ -14,7 +14,7 @@ from hw.library import load_hardware, preset_names
 from models.library import load_network
 from solver.mapspace.estimate import Batch
 from solver.mapspace.neighbours import neighbour
-from solver.mapspace.pools import Pools, pool_mappings, shapes, sizes, temporal_orders
+from solver.mapspace.pools import Pools, pool_mappings, reshaped, shapes, sizes, temporal_orders
 from solver.mapspace.widths import some_widths
 from solver.timing.mapping import Loop, Mapping
 from solver.timing.problem import Problem
@@ -32,8 +32,21 @@ def test_candidates_are_valid_and_within_their_shape(seed: int) -> None:
         for shape in {*shapes(hardware), *sizes(hardware)}:
             for profile in Pools(problem).pool(i, shape):
                 assert problems(layer, profile.mapping, hardware) == []
-                assert profile.mapping.channels <= shape[0]
+                assert profile.mapping.channels <= reshaped(layer, hardware, shape)[0]
                 assert profile.mapping.banks_per_channel <= shape[1]
+                assert profile.banks <= math.prod(shape)
+
+
+def test_depthwise_layers_get_banks_in_more_channels_and_hand_on_rows() -> None:
+    """A bank of AiM may be spread over K only, of which a depthwise layer has one for each of its groups."""
+    chip, network = load_hardware("gddr6-aim"), load_network("mobilenetv2")
+    layer = next(i for i, own in enumerate(network.layers) if own.bound("G") > 1)
+    assert reshaped(network.layers[layer], chip, (2, 16)) == (32, 1)
+    assert reshaped(network.layers[0], chip, (2, 16)) == (2, 16)
+    pool = Pools(Problem(network, chip)).pool(layer, (2, 16))
+    assert max(own.banks for own in pool) == 32
+    outermost = {own.temporal[0].dim for own in pool if "G" in {loop.dim for loop in own.temporal}}
+    assert outermost >= {"G", "P"}
 
 
 @pytest.mark.parametrize("preset", preset_names())
