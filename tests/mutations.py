@@ -227,7 +227,7 @@ BOUND_MODEL = changed(
         "needs: transfer": swap("after = (transfer + block_tail", "after = (block_tail"),
         "needs: tail": swap("transfer + block_tail(layer, self.problem.hardware)", "transfer"),
         "work enabled": drop("self.model.add(scale * late"),
-        "work enabled: transfer": swap("+ transfer // self.unit - 1 -", "- 1 -"),
+        "work enabled: transfer": swap("+ (transfer - opened) // self.unit - 1 -", "- 1 -"),
     },
 ) + changed(
     "solver/bound/model.py",
@@ -239,7 +239,7 @@ BOUND_MODEL = changed(
         "banks, static, raised": swap("sum(used) <= hardware", "sum(used) + 1 <= hardware"),
         "bank-time, shared, raised": swap("(self.end + 1)", "(self.end - 2)"),
         "needs, raised": swap("producer.finished[before] + after", "producer.finished[before] + after + 2"),
-        "work enabled, raised": swap("transfer // self.unit - 1 -", "transfer // self.unit + 3 -"),
+        "work enabled, raised": swap("opened) // self.unit - 1 -", "opened) // self.unit + 3 -"),
         "rounding to units, raised": swap("least.cycles // self.unit,", "least.cycles // self.unit + 1,"),
         "slow numbers of banks, raised": swap("if cycles <= self.horizon", "if cycles < self.horizon - 2"),
     },
@@ -269,29 +269,22 @@ DURATIONS = changed(
     {
         "outputs by levels": drop("outputs = np.minimum(outputs, _widest"),
         "reductions by levels": swap(" & (lanes <= _widest(layer, hardware, REDUCTION_DIMS, numbers))", ""),
-        "banks by levels": swap("np.minimum(banks, math.prod(among))", "banks"),
-        "columns by levels": swap(
-            "min(hardware.columns_per_bank, math.prod(within))", "hardware.columns_per_bank"
-        ),
-        "multiplications": swap("each = steps * hardware.mac_cycles + _drain(", "each = _drain("),
-        "drain": swap("steps * hardware.mac_cycles + _drain(", "steps * hardware.mac_cycles + 0 * _drain("),
+        "banks by levels": swap("np.minimum(banks, most)", "banks"),
+        "columns by levels": swap('* units(layer, hardware, "column", dims)', "* hardware.columns_per_bank"),
+        "multiplications": swap("each = steps * hardware.mac_cycles + reuse", "each = reuse"),
         "rows for weights": swap("fitting = rows <= hardware", "fitting = rows * 0 <= hardware"),
-        "levels within a bank": swap("(halvings - between) * (cycles.move + cycles.add)", "0"),
+        "levels within a bank": swap("within * (cycles.move + cycles.add)", "0"),
         "levels between banks": swap(" + between * hop", ""),
         "banks that levels take": empty("_least_product", "1"),
-        "drain of outputs": drop("time += drained * bits.activation"),
-        "fixed cost of a drain": swap("fixed = hardware.cycles.drain +", "fixed ="),
-        "post-operations": swap("cycles.drain + layer.post * hardware.cycles.post +", "cycles.drain +"),
-        "residuals": empty("_residual", "0"),
-        "partial results for the host": swap("return partial / float(hardware", "return 0 / float(hardware"),
-        "fixed cost of a load": swap("return hardware.cycles.load + len", "return len"),
-        "one element loaded": swap(
-            "hardware.input_row_write\n    additions", "hardware.input_row_write - 1\n    additions"
+        "drain of outputs": swap(" + drained * bits.activation / drained_at", ""),
+        "fixed cost of a drain": swap("fixed = cycles.drain +", "fixed ="),
+        "post-operations": swap(
+            "fixed = cycles.drain + layer.post * cycles.post +", "fixed = cycles.drain +"
         ),
-        "additions": swap(" + additions * hardware.cycles.add", ""),
-        "operands loaded": swap("len(layer.loaded) * one", "one"),
+        "residuals": empty("_residual", "0"),
+        "partial results for the host": swap("_Drain(partial / float", "_Drain(0 * partial / float"),
         "idle lanes": swap("/ lanes, everything)", "/ lanes, 10**9)"),
-        "tail: load": swap("return _load(layer, hardware) + hardware.mac", "return hardware.mac"),
+        "tail: load": swap("return least_load(layer, hardware) + hardware.mac", "return hardware.mac"),
         "tail: multiplication": swap("+ hardware.mac_cycles + drain", "+ drain"),
         "tail: drain": swap("hardware.mac_cycles + drain", "hardware.mac_cycles"),
     },
@@ -299,16 +292,46 @@ DURATIONS = changed(
     "solver/bound/durations.py",
     SOUND,
     {
-        "time, raised": swap("np.floor(times * ROUNDING)", "np.floor(times * ROUNDING) + 2"),
+        "time, raised": swap("initial=np.inf) * ROUNDING)", "initial=np.inf) * ROUNDING + 2)"),
         "levels, raised": swap("np.ceil(np.log2(lanes) - 1e-9)", "np.ceil(np.log2(lanes) - 1e-9) + 1"),
         "banks that levels take, raised": swap("2 ** (n - 1) + 1 if n", "2 ** n + 1 if n"),
         "post-operations, raised": swap(
-            "layer.post * hardware.cycles.post +", "(layer.post + 1) * hardware.cycles.post +"
+            "fixed = cycles.drain + layer.post *", "fixed = cycles.drain + (layer.post + 1) *"
         ),
         "rows, raised": swap(
             "* steps + least_rows(layer, hardware)", "* steps + 1 + least_rows(layer, hardware)"
         ),
-        "tail, raised": swap("return _load(layer, hardware) +", "return 2 + _load(layer, hardware) +"),
+        "tail, raised": swap(
+            "return least_load(layer, hardware) +", "return 2 + least_load(layer, hardware) +"
+        ),
+    },
+)
+
+REUSE = changed(
+    "solver/bound/reuse.py",
+    BY_HAND,
+    {
+        "fixed cost of a load": swap("return hardware.cycles.load + len", "return len"),
+        "one element loaded": swap(
+            "hardware.input_row_write\n    additions", "hardware.input_row_write - 1\n    additions"
+        ),
+        "additions": swap(" + additions * hardware.cycles.add", ""),
+        "operands loaded": swap("len(layer.loaded) * one", "one"),
+        "loads of one output": swap("least = drain + loading + opening", "least = drain + opening"),
+        "rows of one output": swap("least = drain + loading + opening", "least = drain + loading"),
+        "bus": swap("loads * self._load + self._bus(", "loads * self._load + 0 * self._bus("),
+        "room for inputs": swap("else bits / buffer", "else 0.0"),
+        "several outputs": swap("drained(both) + np.minimum", "drained(1.0) + np.minimum"),
+        "larger tiles": swap("math.ceil(tiles * growth", "math.ceil(tiles"),
+        "both inside": swap(" + np.minimum(self._inside(steps, both, tiles), drain)", ""),
+    },
+) + changed(
+    "solver/bound/reuse.py",
+    SOUND,
+    {
+        "loads, raised": swap("loads = max(1.0, math.ceil(tiles - EPSILON))", "loads = 1 + math.ceil(tiles)"),
+        "rows, raised": swap("np.ceil(steps / self._room - EPSILON)", "1 + np.ceil(steps / self._room)"),
+        "bus, raised": swap("/ channels / width - loads", "/ channels / width * 2"),
     },
 )
 
@@ -476,7 +499,7 @@ STARTS = [
 ]
 
 MODELS = [*CPSAT_MODEL, *CPSAT_BANKS, *MASTER, *BOUND_MODEL]
-MUTATIONS = [*MODELS, *QUICK, *DURATIONS, *READING, *RELAXATION, *MAXPLUS, *STARTS]
+MUTATIONS = [*MODELS, *QUICK, *DURATIONS, *REUSE, *READING, *RELAXATION, *MAXPLUS, *STARTS]
 
 
 # Running them

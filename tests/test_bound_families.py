@@ -167,6 +167,25 @@ def test_times_where_not_every_dim_is_read() -> None:
     assert useful_cycles(layer, chip(columns_per_bank=2), [1]).tolist() == [math.floor(4 * 12 + 2 * 8 / 32)]
 
 
+AIM = [
+    # One output: 4 loads of 52 + 1, 4096 inputs of 16 bits at 8 a cycle, the first of each load counted with it,
+    # 4 rows opened, and a drain.
+    ({}, 2 * 256 + 4 * 53 + (8192 - 4) + 4 * 100 + 54),
+    # Seven that read other inputs: a tile of two has half the room for each, so each is drained 8 times, and
+    # partial sums are read back. What loads and rows take beside that is no less than a drain.
+    ({"P": 7}, 7 * (2 * 256 + 8 * (54 + 2) + 54)),
+    # Five with other weights: half of a row for each.
+    ({"K": 5}, 5 * (2 * 256 + 8 * (54 + 2) + 54)),
+]
+"""Sums of 4096 products in a bank of AiM: 256 steps of 2 cycles on 16 lanes, 64 steps a row, 1024 inputs a tile."""
+
+
+@pytest.mark.parametrize(("outputs", "cycles"), AIM)
+def test_times_with_loads_and_rows(outputs: Json, cycles: int) -> None:
+    layer = Layer.model_validate({**SUM, "dims": {"C": 4096, **outputs}})
+    assert useful_cycles(layer, load_hardware("gddr6-aim"), [1]).tolist() == [cycles - 1]
+
+
 def test_tail_of_a_block() -> None:
     layer = Layer.model_validate({**SUM, "post": 3, "operands": [*OF_ONE_BANK[-1][2]["operands"]]})
     assert block_tail(layer, chip()) == 2 * 9 + 4 + 12 + 3 * 2

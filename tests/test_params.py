@@ -133,6 +133,12 @@ def test_all_parts_are_given_what_the_call_says(used: list[Any], monkeypatch: py
     odd = STATIC.model_copy(update={"channels": 2, "banks_per_channel": 7})
     # With so few rows mappings and banks have to be chosen together.
     run(params, "sequential", SHARED.model_copy(update={"rows_per_bank": 200}))
+    # Where a load costs something by itself, loops are cut.
+    run(
+        params,
+        "sequential",
+        SHARED.model_copy(update={"cycles": SHARED.cycles.model_copy(update={"load": 9})}),
+    )
     for hardware in (odd, SHARED):
         for method in ("random", "layerwise", "descent", "cpsat"):
             run(brief, method, hardware, 6.0)

@@ -13,7 +13,7 @@ from models.network import OUTPUT_DIMS, REDUCTION_DIMS, Dim, Layer, Operand
 from solver.timing.mapping import WEIGHT_DIMS
 from solver.timing.validity import units
 
-Form = tuple[tuple[Dim, int], ...]
+FormTerms = tuple[tuple[Dim, int], ...]
 Floats = npt.NDArray[np.float64]
 EPSILON = 1e-9
 """Allows for rounding where counts are floating-point numbers."""
@@ -147,7 +147,7 @@ def _reduced(operand: Operand, layer: Layer) -> int:
     return math.prod(_longest(form, layer) for form in operand.terms)
 
 
-def _longest(form: Form, layer: Layer) -> int:
+def _longest(form: FormTerms, layer: Layer) -> int:
     return max((layer.bound(dim) for dim, _ in form if dim in REDUCTION_DIMS), default=1)
 
 

@@ -49,7 +49,7 @@ def tiled(
     ways : loops of mappings; only those in space matter.
     orders : of the dims, outermost first, in which the outer parts are tried, and the inner ones after them.
     """
-    ranked: list[tuple[int, int, _Cuts, Sequence[Dim], int]] = []
+    ranked: list[tuple[int, int, _Cuts, Sequence[Dim], int]] = []  # cycles, way, cuts, order, load depth
     whole = _Cuts.cut_once(layer, hardware, ways, params)
     for order in orders:
         once = whole.cycles(order)
@@ -59,12 +59,12 @@ def tiled(
             ranked += [(int(cycles[i]), int(i), cuts, order, int(depths[i])) for i in best]
     ranked.sort(key=lambda own: own[0])
     found: dict[int, Mapping] = {}
-    for cycles, i, cuts, order, depth in ranked:
-        if cycles == INFINITY or len(found) == params.kept:
+    for total, way, cut, loops, load in ranked:
+        if total == INFINITY or len(found) == params.kept:
             break
         # Cuts that take equally long mostly differ in how they are written only.
-        if cycles not in found and valid(layer, mapping := cuts.mapping(i, order, depth), hardware):
-            found[cycles] = mapping
+        if total not in found and valid(layer, mapping := cut.mapping(way, loops, load), hardware):
+            found[total] = mapping
     return list(found.values())
 
 
