@@ -168,7 +168,7 @@ def test_times_where_not_every_dim_is_read() -> None:
 
 
 AIM = [
-    # One output: 4 loads of 52 + 1, 4096 inputs of 16 bits at 8 a cycle, the first of each load counted with it,
+    # One output: 4 loads of 52 + 1, 4096 inputs of 16 bits at 8 a cycle, less the first cycle of each load,
     # 4 rows opened, and a drain.
     ({}, 2 * 256 + 4 * 53 + (8192 - 4) + 4 * 100 + 54),
     # Seven that read other inputs: a tile of two has half the room for each, so each is drained 8 times, and
@@ -177,7 +177,7 @@ AIM = [
     # Five with other weights: half of a row for each.
     ({"K": 5}, 5 * (2 * 256 + 8 * (54 + 2) + 54)),
 ]
-"""Sums of 4096 products in a bank of AiM: 256 steps of 2 cycles on 16 lanes, 64 steps a row, 1024 inputs a tile."""
+"""Sums of 4096 products in a bank of AiM: 256 steps of 2 cycles, 64 to a row, and 1024 inputs in a tile."""
 
 
 @pytest.mark.parametrize(("outputs", "cycles"), AIM)
