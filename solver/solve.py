@@ -225,7 +225,8 @@ def _result(run: Run, method: str) -> Result:
         value=run.goal.value(plan),
         sequential=run.goal.value(run.sequential),
         bound=run.bound,
-        candidate_bound=run.candidate_bound,
+        # What holds for all mappings holds for the candidates.
+        candidate_bound=None if run.candidate_bound is None else max(run.candidate_bound, run.bound),
         candidates=run.candidates,
         trace=tuple(run.trace),
         seconds=run.stop.wall(),
