@@ -478,12 +478,12 @@ def test_plans_that_leave_nothing_to_gain_satisfy_the_model(layers: int, weights
     [
         ({}, 2, TIMES[2]),
         ({"column": ("C",)}, 2, 28 * (12 + 1 / 4)),
-        ({"bank": ("C",), "channel": ("C",)}, 2, 3.5 * (12 + 8 / 4)),
-        ({"bank": ("C",), "channel": ("C",), "column": ("C",)}, 8, 56 * (12 + 1 / 32)),
+        ({"bank": ("C",), "channel": ("C",)}, 2, 3.5 * (12 + 16 / 4)),
+        ({"bank": ("C",), "channel": ("C",), "column": ("C",)}, 8, 56 * (12 + 1 / 4)),
     ],
 )
 def test_levels_are_spread_over_what_they_may_be(spread: Json, banks: int, cycles: int) -> None:
-    """Rows are outputs, done 1 at a time by each bank, 16 by all, or 1 by all, and drained by all banks."""
+    """Rows are outputs, done 1 at a time by each bank, or by one bank, 16 or 1 at a time."""
     layer = network(rows_layer("a", "x")).layers[0]
     hardware = chip(spread=LevelDims.model_validate(spread))
     assert useful_cycles(layer, hardware, [banks])[0] == (math.ceil(cycles) - 1 if spread else cycles)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from hw.hardware import Hardware
-from models.network import OUTPUT_DIMS, REDUCTION_DIMS, Dim, Layer
+from models.network import DIMS, OUTPUT_DIMS, REDUCTION_DIMS, Dim, Layer
 from solver.bound.reuse import Floats, Reuse, least_load
 from solver.params import BoundParams
 from solver.timing.validity import least_rows, units
@@ -107,7 +107,8 @@ def useful_cycles(
     fitting = rows <= hardware.rows_per_bank
     lanes, steps = lanes[fitting], steps[fitting]
     # One row for each number of banks, one column for each way to cut the reduction.
-    numbers = np.array(banks, float)[:, None]
+    useful = units(layer, hardware, "channel", DIMS) * units(layer, hardware, "bank", DIMS)
+    numbers = np.minimum(np.array(banks, float), useful)[:, None]
     outputs = np.minimum(numbers * hardware.columns_per_bank / lanes, everything)
     outputs = np.minimum(outputs, _widest(layer, hardware, OUTPUT_DIMS, numbers))
     possible = (outputs >= 1) & (lanes <= _widest(layer, hardware, REDUCTION_DIMS, numbers))
