@@ -14,6 +14,7 @@ from solver.params.mapspace import PoolParams, TilingParams
 from solver.params.search import (
     STRATEGIES,
     WALKS,
+    ApartParams,
     BalanceParams,
     DescentParams,
     ExchangeParams,
@@ -39,6 +40,7 @@ from solver.params.search import (
 __all__ = [
     "STRATEGIES",
     "WALKS",
+    "ApartParams",
     "BalanceParams",
     "BoundParams",
     "CpsatParams",

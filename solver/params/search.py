@@ -205,6 +205,8 @@ class SharedParams:
     """Share of the moves that put several layers side by side."""
     groups: tuple[int, ...] = (2, 2, 3, 4)
     """How many layers that is, each as likely as the others."""
+    apart: float = 0.5
+    """Share of the moves of layers that all have banks of their own that leave it so."""
 
 
 @dataclass(frozen=True)
@@ -304,12 +306,24 @@ class PursuitParams:
 
 
 @dataclass(frozen=True)
+class ApartParams:
+    """How long layers that may share banks are planned on banks of their own."""
+
+    rounds: tuple[tuple[float, float], ...] = ((0.1, 1.5), (0.15, 1.1), (0.4, 1.0))
+    """Shares of the time that is left; and how many times as late as the best plan that with banks apart may
+    be at the end of one for the next one to begin."""
+    steps: int = 500
+    """Steps of each of them if neither time nor steps have a limit."""
+
+
+@dataclass(frozen=True)
 class DescentParams:
     """How descents begin, accept and begin anew."""
 
     moves: MoveParams = MoveParams()
     shares: SharesParams = SharesParams()
     pursuit: PursuitParams = PursuitParams()
+    apart: ApartParams = ApartParams()
     walk: Strategy = "forward"
     """Which way the walk through the layers goes that a descent begins with."""
     batch: float = 0.3

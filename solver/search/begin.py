@@ -11,6 +11,7 @@ from solver.mapspace.pools import Pools
 from solver.params import Params
 from solver.schedule.goal import Goal
 from solver.schedule.plan import Plan
+from solver.search.apart import keep_apart
 from solver.search.batches import lift
 from solver.search.descent import Descent
 from solver.search.layerwise import layerwise
@@ -48,6 +49,8 @@ def begin(
         shares = params.descent.shares
         better(layerwise(pools, start, stop.part(params.descent.walking), walk))
         share_banks(pools, plans[-1], stop.part(shares.share), seed, better, shares)
+        if goal.objective.plain:
+            keep_apart(pools, plans[-1], stop, seed, better, params)
     batch = _one_of_batch(pools, stop.part(params.descent.batch), seed, params)
     if batch is not None:
         better(batch)

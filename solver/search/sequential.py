@@ -81,13 +81,13 @@ def _thorough(
         if plan is not None:
             return plan
     sizes, began = shapes(problem.hardware), stop.elapsed()
-    plan = _apart(problem, quick.favourites, sizes[:: -params.coarse], params)
+    plan = banks_apart(problem, quick.favourites, sizes[:: -params.coarse], params)
     if plan is not None:
         found(plan)
     if plan is None or stop.remaining() > params.coarse * (stop.elapsed() - began):
         patient = pools.until(stop if static else stop.part(params.apart))
         with suppress(StoppedError):
-            plan = _apart(problem, patient.favourites, sizes, params) or plan
+            plan = banks_apart(problem, patient.favourites, sizes, params) or plan
     if plan is not None and static:
         return plan
     return _together(pools, plan, stop, params)
@@ -99,7 +99,7 @@ def _hasty(pools: Pools, stop: Stop, params: SequentialParams) -> Plan:
     if problem.hardware.weights != "static":
         plan = _sharing(problem, pools.first, params)
     if plan is None:
-        plan = _apart(problem, pools.first, shapes(problem.hardware)[:: -params.coarse], params)
+        plan = banks_apart(problem, pools.first, shapes(problem.hardware)[:: -params.coarse], params)
     return plan or _together(pools, None, stop, params)
 
 
@@ -120,7 +120,7 @@ def _sharing(problem: Problem, look: PoolLookup, params: SequentialParams) -> Pl
     return _first(problem, _shared_choices(options, problem.hardware, params.prices), apart=False)
 
 
-def _apart(
+def banks_apart(
     problem: Problem, look: PoolLookup, sizes: Sequence[BankShape], params: SequentialParams
 ) -> Plan | None:
     """Return the plan in which every layer has banks of its own; None if they do not suffice."""

@@ -11,8 +11,10 @@ from solver.mapspace.neighbours import allowed_neighbour
 from solver.mapspace.pools import Pools, shapes
 from solver.params import MoveParams
 from solver.schedule.goal import Goal
+from solver.schedule.pace import apart
 from solver.schedule.plan import Plan, by_start, overlap_shared
 from solver.schedule.transform import downstream, movable, transform
+from solver.search.exchanges import TableCheckedMoves
 from solver.search.state import State, decisive_layers
 from solver.stop import Stop
 from solver.timing.infinity import INFINITY
@@ -48,6 +50,7 @@ class SharedMoves:
         self.goal = Goal(pools.problem)
         self.random = rng
         self.shapes = shapes(pools.problem.hardware)
+        self._apart = TableCheckedMoves(pools, rng, params)
 
     def history(self, restarts: int) -> int:
         """Return how many steps back a change is compared with."""
@@ -69,6 +72,9 @@ class SharedMoves:
 
     def change(self, state: SharedState, limit: float) -> SharedState | None:
         """Return a state one move away that costs no more than the limit, or None if the move led nowhere."""
+        if self._keeps_apart(state) and self.random.random() < self.params.shared.apart:
+            kept = self._apart.change(state, limit)
+            return None if kept is None else self.state(kept.plan)
         path = decisive_layers(self.goal, state.plan.timeline, self.random, self.params)
         params, critical = self.params.shared, self.random.random() < self.params.critical
         layer = self.random.choice(path if critical else range(len(self.problem.layers)))
@@ -85,6 +91,11 @@ class SharedMoves:
             place = state.priority.index(layer)
             changed = None if profile is None else self._planned(state, {layer: profile}, place)
         return None if changed is None or changed.cost > limit else changed
+
+    def _keeps_apart(self, state: SharedState) -> bool:
+        """Whether all layers have banks of their own, and these moves are better for that."""
+        few = sum(p.banks for p in state.plan.profiles) <= self.problem.hardware.banks
+        return few and self.goal.objective.plain and apart(state.plan)
 
     def _reordered(self, state: SharedState, layer: int) -> SharedState | None:
         """Let a layer, perhaps with all after it, take its blocks as they become ready, or by its loops."""
