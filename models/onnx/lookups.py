@@ -12,6 +12,7 @@ from models.onnx.align import aligned, with_axis
 from models.onnx.build import Builder
 from models.onnx.graph import Node
 from models.onnx.operands import Handler, Inputs, axis_of, first, integers
+from models.onnx.spans import reduced
 from models.onnx.values import PlaceTable
 
 COMPUTED = "the indices are computed: all that they choose from is read"
@@ -77,6 +78,19 @@ def _picked_axis(
     return build.exact(moved, "more is read than the elements that are chosen")
 
 
+def windows_taken(build: Builder, x: Tensor, axis: int, table: PlaceTable) -> Tensor | None:
+    """Return elements of an axis by a table of several axes, if that counts evenly along each of them.
+
+    So the windows of an axis are written out: the table has `start of the window + place in it`.
+    """
+    found = affine(table)
+    if table.ndim < 2 or found is None or min(found.steps) < 0:
+        return None
+    new = tuple(fresh(size) for size in table.shape)
+    x = _picked_axis(build, build.single(x, axis), axis, table, new, set())
+    return replace(x, axes=(*x.axes[:axis], *new, *x.axes[axis + 1 :]), value=None, folds=False)
+
+
 def gather_nd(node: Node, inputs: Inputs, build: Builder) -> tuple[Tensor, ...]:
     """Return elements, or slices, whose places on the first axes are given."""
     x, places = first(inputs, build), first(inputs, build, 1)
@@ -86,7 +100,8 @@ def gather_nd(node: Node, inputs: Inputs, build: Builder) -> tuple[Tensor, ...]:
     chosen = batch + places.shape[-1]
     shape = (*places.shape[:-1], *x.shape[chosen:])
     if x.constant or places.value is None:
-        return (_computed(build, x, replace(places, axes=places.axes[:-1]), chosen, shape),)
+        whole = reduced(build, places, len(places.axes) - 1)
+        return (_computed(build, x, replace(whole, axes=whole.axes[:-1]), chosen, shape),)
     table = np.asarray(places.value, np.int64)
     tables = [_counting(table.shape[:-1], axis) for axis in range(batch)]
     return (picked(build, x, [*tables, *np.moveaxis(table, -1, 0)]),)
