@@ -600,6 +600,25 @@ def test_what_is_widened_is_noted_where_a_layer_reads_it(read: bool, tmp_path: P
     assert [note.operator for note in notes if note.widened] == ["CumSum"] * read
 
 
+def test_places_in_an_image_that_are_computed(tmp_path: Path) -> None:
+    net = Filled("warped")
+    x = net.add("Conv", net.input(1, 2, 5, 5), net.weight(2, 2, 1, 1))
+    grid = net.add("MatMul", net.input(1, 4, 3, name="more"), net.weight(3, 4))
+    grid = net.add("Reshape", grid, net.constant(1, 4, 2, 2))
+    y = net.add("Conv", net.add("GridSample", x, grid), net.weight(3, 2, 1, 1))
+    path = _saved(net.model(y), tmp_path)
+    imported = import_onnx(path)
+    assert _macs(imported.network) == [25 * 4, 4 * 12, 8 * 6]
+    assert [note.operator for note in imported.notes if note.widened] == ["GridSample"]
+    first, second, last = imported.network.layers
+    found = reads(imported.network, last)
+    assert found[first.name].all()
+    places = found[second.name].reshape(3, 4, 2, 2, 2, 4)  # made, row, place in it, that place, side, row
+    own = np.eye(2, dtype=bool)[:, :, None, None] & np.eye(4, dtype=bool)[:, None, None, None, :]
+    assert np.array_equal(places, np.broadcast_to(own, places.shape))
+    _agrees(path, imported)
+
+
 def test_places_that_are_computed_read_all_that_decides_them(tmp_path: Path) -> None:
     net = Filled("places")
     x = net.add("MatMul", net.input(1, 4, 6), net.weight(6, 8))

@@ -49,7 +49,7 @@ def fused_matmul(node: Node, inputs: Inputs, build: Builder) -> tuple[Tensor, ..
 
 
 def _as_factor(node: Node, x: Tensor, side: str) -> Tensor:
-    """Return a stack of matrices as it is multiplied: their rows may come first, and they may be transposed."""
+    """Return a stack of matrices as it is multiplied: rows may come first in it, or be columns."""
     if node.get(f"transBatch{side}", 0) and len(x.axes) > 2:
         x = replace(x, axes=(*x.axes[1:-1], x.axes[0], x.axes[-1]), value=None)
     return transposed(x) if node.get(f"trans{side}", 0) and len(x.axes) > 1 else x

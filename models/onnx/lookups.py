@@ -133,13 +133,36 @@ def _computed(build: Builder, x: Tensor, places: Tensor, chosen: int, shape: Seq
     front = ((),) * (len(shape) - len(x.axes[chosen:]))
     table = replace(table, axes=(*front, *x.axes[chosen:]), value=None)
     pointers = replace(places, axes=(*places.axes, *((),) * len(x.axes[chosen:])), value=None)
-    live = [t for t in (table, pointers) if not t.constant]
-    if not live:
-        return constant(shape)
     if not x.constant:
         build.widen(COMPUTED)
+    return _read_with(build, [table, pointers], shape)
+
+
+def _read_with(build: Builder, tensors: Sequence[Tensor], shape: Sequence[int]) -> Tensor:
+    """Return what reads all that one of several tensors reads; constants read nothing."""
+    live = [tensor for tensor in tensors if not tensor.constant]
+    if not live:
+        return constant(shape)
     parts = aligned(build, live, shape)
-    return pruned(replace(parts[0], terms=tuple(term for t in parts for term in t.terms), folds=False))
+    terms = tuple(term for t in parts for term in t.terms)
+    return pruned(replace(parts[0], terms=terms, value=None, folds=False))
+
+
+def grid_sample(node: Node, inputs: Inputs, build: Builder) -> tuple[Tensor, ...]:
+    """Return elements, or what lies between them, at places of an image or a volume that a grid gives."""
+    x, grid = first(inputs, build), first(inputs, build, 1)
+    image = len(x.axes) - 2
+    if image < 1 or len(grid.axes) != len(x.axes) or grid.shape[-1] != image or grid.shape[0] != x.shape[0]:
+        raise build.wrong("the grid does not fit the image")
+    shape = (*x.shape[:2], *grid.shape[1:-1])
+    table = replace(
+        without(x, [d for digits in x.axes[2:] for d in digits]), axes=(*x.axes[:2], *((),) * image)
+    )
+    places = reduced(build, grid, image + 1)
+    places = replace(places, axes=(places.axes[0], (), *places.axes[1:-1]))
+    if not x.constant:
+        build.widen(COMPUTED)
+    return (_read_with(build, [table, places], shape),)
 
 
 def scatter(node: Node, inputs: Inputs, build: Builder) -> tuple[Tensor, ...]:
@@ -179,6 +202,7 @@ def turned(node: Node, inputs: Inputs, build: Builder) -> tuple[Tensor, ...]:
 HANDLERS: dict[str, Handler] = {
     "GatherND": gather_nd,
     "GatherElements": gather_elements,
+    "GridSample": grid_sample,
     "ScatterND": scatter,
     "ScatterElements": scatter,
     "Scatter": scatter,
