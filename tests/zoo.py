@@ -5,9 +5,10 @@
 Networks of torchvision, timm and transformers are exported with random weights, by both exporters of
 torch, some with open axes; the light models of the onnx package are added, and some files are optimised and
 quantised. Files that are there already are kept. Prints a line for each file, *exact*, *widened* or
-*refused*, and tables of all. The products of every node are compared with the shapes that onnxruntime has
-when it runs them. With --execute small ones are solved, and their operators run through the schedule. Needs
-torch, torchvision, timm, transformers, onnxscript, onnxslim and onnxsim beside what the tests need.
+*refused*, and tables of all that was found so far, which is kept in FOLDER/results.json. The products of
+every node are compared with the shapes that onnxruntime has when it runs them. With --execute small ones are
+solved, and their operators run through the schedule. Needs torch, torchvision, timm, transformers,
+onnxscript, onnxslim and onnxsim beside what the tests need.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import io
+import json
 import logging
 import math
 import multiprocessing
@@ -23,7 +25,7 @@ import time
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -92,7 +94,7 @@ class Outcome:
     kind: str
     text: str
     seconds: float = 0.0
-    widened: frozenset[str] = frozenset()
+    widened: tuple[str, ...] = ()
     executed: str = ""
 
 
@@ -261,7 +263,7 @@ def _outcome(path: Path, execute: bool) -> Outcome:
         reason = str(error).partition(": ")[2]
         return Outcome(path.name, "refused", reason, time.process_time() - begin)
     seconds = time.process_time() - begin
-    widened = frozenset(f"{x.operator}: {x.text}" for x in imported.notes if x.widened)
+    widened = tuple(sorted({f"{x.operator}: {x.text}" for x in imported.notes if x.widened}))
     text = f"{len(imported.network.layers)} layers, {imported.network.macs:,} multiply-accumulates"
     off = _differing(model, path, dims, imported)
     kind = "widened" if widened else "WRONG" if off else "exact"
@@ -386,14 +388,15 @@ def main() -> None:
     parser.add_argument("--execute", action="store_true", help="run the operators of small ones, too")
     given = parser.parse_args()
     given.folder.mkdir(parents=True, exist_ok=True)
-    outcomes = []
+    results = given.folder / "results.json"
+    known = {x["file"]: Outcome(**x) for x in json.loads(results.read_text())} if results.exists() else {}
     for file, write in dict(_wanted()).items():
         if given.only in file:
-            found = _built(given.folder / file, write, given.execute)
-            outcomes.append(found)
-            text = "; ".join([found.executed, found.text, *sorted(found.widened)])
+            found = known[file] = _built(given.folder / file, write, given.execute)
+            text = "; ".join([found.executed, found.text, *found.widened])
             print(f"{found.file:48} {found.kind:9} {found.seconds:5.1f} s  {text[:400]}", flush=True)
-    for line in _tables([x for x in outcomes if x.kind != "not built"]):
+            results.write_text(json.dumps([asdict(x) for x in known.values()]))
+    for line in _tables([known[file] for file, _ in _wanted() if file in known]):
         print(line)
 
 
@@ -422,13 +425,14 @@ def _title(file: str) -> str:
     return FAMILIES[family][0] if family in FAMILIES else "light models of the onnx package"
 
 
-def _tables(outcomes: Sequence[Outcome]) -> Iterator[str]:
+def _tables(known: Sequence[Outcome]) -> Iterator[str]:
     """Give the tables of docs/onnx.md: what became of the files, and what was widened in how many of them."""
+    outcomes = [*{x.file: x for x in known if x.kind != "not built"}.values()]
     titles = dict.fromkeys(_title(x.file) for x in outcomes)
     rows = {title: [x for x in outcomes if _title(x.file) == title] for title in titles}
     yield "\n| | files | exact | widened | refused | executed, agree | layers, at most |"
     yield "|---|---|---|---|---|---|---|"
-    for title, own in [*rows.items(), ("all", [*outcomes])]:
+    for title, own in [*rows.items(), ("all", outcomes)]:
         kinds = Counter(x.kind for x in own)
         tried = [x for x in own if x.executed]
         agree = sum(x.executed == "agrees" for x in tried)

@@ -46,8 +46,8 @@ SPEECH = "data2vec-audio hubert sew unispeech wav2vec2 wavlm"
 SPECTROGRAM = "speech_to_text whisper"
 VISION = (
     "beit bit convnextv2 cvt data2vec-vision deit dinov2 dinov3_vit efficientnet focalnet hiera levit "
-    "mobilenet_v1 mobilevit mobilevitv2 poolformer pvt pvt_v2 regnet resnet segformer siglip_vision_model swiftformer "
-    "swin swinv2 textnet vit vit_msn yolos"
+    "mobilenet_v1 mobilevit mobilevitv2 poolformer pvt pvt_v2 regnet resnet segformer siglip_vision_model "
+    "swiftformer swin swinv2 textnet vit vit_msn yolos"
 )
 DENSE = "conditional_detr deformable_detr depth_anything detr dpt glpn mask2former maskformer rt_detr upernet"
 CAPTIONED = "altclip blip chinese_clip clip clipseg flava git groupvit owlvit siglip vilt"
@@ -182,7 +182,7 @@ def _small(name: str) -> Any:
 
 
 def _with_inputs(config: Any, **given: Any) -> TorchNetwork:
-    """Return a network of transformers that takes inputs in an order and returns its last state, or else its first output."""
+    """Return a network of transformers that takes inputs in an order and returns its last state, if any."""
     import torch
     from transformers import AutoModel
 

@@ -206,8 +206,8 @@ def gather(node: Node, inputs: Inputs, build: Builder) -> tuple[Tensor, ...]:
     if indices.value is not None and (not x.constant):
         size = x.shape[axis]
         chosen = [axis_of(build, int(i), size) for i in indices.value.ravel().tolist()]
-        table = np.asarray(chosen, np.int64).reshape(indices.shape)
-        if (windows := windows_taken(build, x, axis, table)) is not None:
+        places = np.asarray(chosen, np.int64).reshape(indices.shape)
+        if (windows := windows_taken(build, x, axis, places)) is not None:
             return (windows,)
         x = taken(build, x, axis, chosen)
         return (_shaped(build, x, shape),)
