@@ -315,7 +315,7 @@ def _live(model: Any) -> list[Any]:
     for node in model.graph.node:
         if live & {*node.input} and node.op_type not in ("Shape", "Size"):
             live |= {*node.output}
-            found += [node] if node.op_type in SECOND else []
+            found += [node] if SECOND.get(node.op_type, len(node.input)) < len(node.input) else []
     return found
 
 
