@@ -49,6 +49,16 @@ def test_padding_that_is_computed_from_the_shape(tmp_path: Path) -> None:
     assert imported.network.layers[0].operands[0].axes.ch.offset == 0  # five elements, then padding
 
 
+def test_weights_that_are_normalised_as_in_training(tmp_path: Path) -> None:
+    net = Net("normalised")
+    flat = net.add("Reshape", net.weight(4, 3, 3, 3), net.constant(1, 4, 27))
+    ones = [net.weight(4) for _ in range(4)]
+    normal, _, _ = net.add("BatchNormalization", flat, *ones, outputs=3, training_mode=1)
+    kernel = net.add("Reshape", normal, net.constant(4, 3, 3, 3))
+    imported = _imported(net.model(net.add("Conv", net.input(1, 3, 5, 5), kernel)), tmp_path)
+    assert (imported.notes, imported.network.macs, imported.network.weights) == ((), 9 * 4 * 27, 4 * 27)
+
+
 @pytest.mark.parametrize("operator", [*LOOKUPS, "NonZero", "OneHot", "TopK", "CumSum", "ReverseSequence"])
 def test_whatever_is_done_to_constants_is_a_constant(operator: str, tmp_path: Path) -> None:
     rng, net = np.random.default_rng(1), Net("constants")

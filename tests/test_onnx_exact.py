@@ -129,6 +129,15 @@ def test_images_are_resized_between_old_places(mode: str, factor: float, tmp_pat
     _check(net, y, tmp_path, [4 * 24, places * 3 * 2 * 9], 4 + 54)
 
 
+def test_windows_of_an_axis_are_taken_by_a_table_of_places(tmp_path: Path) -> None:
+    net = Kind(x=(1, 2, 7, 1))
+    places = net.shaped(net.integers(0, 1, 2, 2, 3, 4, 4, 5, 6), 3, 3)
+    windows = net.add("Gather", net.conv("x", 2, 2), places, axis=2)
+    rows = net.shaped(net.add("Transpose", windows, perm=(0, 2, 1, 3, 4)), 3, 6)
+    y = net.add("MatMul", rows, net.weight(6, 4))
+    _check(net, y, tmp_path, [7 * 2 * 2, 3 * 6 * 4], 4 + 24)
+
+
 @pytest.mark.parametrize("heads", [1, 2])
 def test_attention_within_windows_of_an_image(heads: int, tmp_path: Path) -> None:
     net, each = Kind(x=(1, 6, 4, 4)), 4 // heads

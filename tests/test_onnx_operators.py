@@ -505,6 +505,12 @@ FUSED: dict[str, tuple[Callable[[Net], str], list[int]]] = {
         lambda net: _fused(net, "FusedMatMul", net.input(2, 4, 6), "input", alpha=0.5, transB=1),
         [2 * 4 * 4 * 6],
     ),
+    "FusedMatMul, rows first": (
+        lambda net: _fused(
+            net, "FusedMatMul", net.input(4, 2, 6), "input", transBatchA=1, transBatchB=1, transB=1
+        ),
+        [2 * 4 * 4 * 6],
+    ),
     "FusedGemm": (
         lambda net: _fused(
             net, "FusedGemm", net.input(4, 6), net.weight(6, 3), net.weight(3), activation="Relu"
@@ -574,6 +580,58 @@ def test_selections_behind_the_last_layers_take_none(tmp_path: Path) -> None:
     ):
         import_onnx(path)
     assert len(import_onnx(path, until="reshape_5_0").network.layers) == 2
+
+
+def test_a_selection_out_of_a_selection_takes_no_layer(tmp_path: Path) -> None:
+    net = Filled("selections")
+    x = net.add("MatMul", net.input(3, 4), net.weight(4, 7))
+    places = net.add("NonZero", net.add("Greater", x, net.constant(0.5)))
+    chosen = net.add("NonZero", net.add("Greater", net.add("Transpose", places), net.constant(1)))
+    assert _macs(import_onnx(_saved(net.model(chosen), tmp_path)).exactly()) == [3 * 4 * 7]
+
+
+@pytest.mark.parametrize("read", [False, True])
+def test_what_is_widened_is_noted_where_a_layer_reads_it(read: bool, tmp_path: Path) -> None:
+    net = Filled("end")
+    x = net.add("MatMul", net.input(3, 4), net.weight(4, 7))
+    x = net.add("Relu", net.add("CumSum", x, net.constant(1, scalar=True)))
+    x = net.add("MatMul", x, net.weight(7, 2)) if read else x
+    notes = import_onnx(_saved(net.model(x), tmp_path)).notes
+    assert [note.operator for note in notes if note.widened] == ["CumSum"] * read
+
+
+def test_places_in_an_image_that_are_computed(tmp_path: Path) -> None:
+    net = Filled("warped")
+    x = net.add("Conv", net.input(1, 2, 5, 5), net.weight(2, 2, 1, 1))
+    grid = net.add("MatMul", net.input(1, 4, 3, name="more"), net.weight(3, 4))
+    grid = net.add("Reshape", grid, net.constant(1, 4, 2, 2))
+    y = net.add("Conv", net.add("GridSample", x, grid), net.weight(3, 2, 1, 1))
+    path = _saved(net.model(y), tmp_path)
+    imported = import_onnx(path)
+    assert _macs(imported.network) == [25 * 4, 4 * 12, 8 * 6]
+    assert [note.operator for note in imported.notes if note.widened] == ["GridSample"]
+    first, second, last = imported.network.layers
+    found = reads(imported.network, last)
+    assert found[first.name].all()
+    places = found[second.name].reshape(3, 4, 2, 2, 2, 4)  # made, row, place in it, that place, side, row
+    own = np.eye(2, dtype=bool)[:, :, None, None] & np.eye(4, dtype=bool)[:, None, None, None, :]
+    assert np.array_equal(places, np.broadcast_to(own, places.shape))
+    _agrees(path, imported)
+
+
+def test_places_that_are_computed_read_all_that_decides_them(tmp_path: Path) -> None:
+    net = Filled("places")
+    x = net.add("MatMul", net.input(1, 4, 6), net.weight(6, 8))
+    best = net.add("ArgMax", net.add("MatMul", "input", net.weight(6, 1)), axis=1, keepdims=0)
+    places = net.add("Concat", net.add("Reshape", net.constant(0), net.constant(1, 1)), best, axis=1)
+    y = net.add("MatMul", net.add("GatherND", x, places), net.weight(8, 3))
+    imported = import_onnx(_saved(net.model(y), tmp_path))
+    assert _macs(imported.network) == [4 * 6 * 8, 4 * 6, 8 * 3]
+    assert [note.operator for note in imported.notes if note.widened] == ["GatherND"]
+    first, second, last = imported.network.layers
+    found = reads(imported.network, last)
+    assert found[first.name].all()
+    assert found[second.name].all()
 
 
 def test_best_elements_depend_on_their_whole_axis(tmp_path: Path) -> None:

@@ -1,18 +1,22 @@
 """Builds a zoo of ONNX files, as people have them, and prints what the import makes of each.
 
-    python tests/zoo.py FOLDER [--only TEXT]
+    python tests/zoo.py FOLDER [--only TEXT] [--execute]
 
 Networks of torchvision, timm and transformers are exported with random weights, by both exporters of
 torch, some with open axes; the light models of the onnx package are added, and some files are optimised and
 quantised. Files that are there already are kept. Prints a line for each file, *exact*, *widened* or
-*refused*, and the shares of all. In exact ones the products of every node are compared with the shapes that
-onnxruntime has when it runs them. Needs torch, torchvision, timm, transformers and onnxscript beside what the
-tests need.
+*refused*, and tables of all that was found so far, which is kept in FOLDER/results.json. The products of
+every node are compared with the shapes that onnxruntime has when it runs them. With --execute small ones are
+solved, and their operators run through the schedule. Needs torch, torchvision, timm, transformers,
+onnxscript, onnxslim and onnxsim beside what the tests need.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import io
+import json
 import logging
 import math
 import multiprocessing
@@ -20,143 +24,78 @@ import shutil
 import time
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from onnx_graphs import LIGHT, NAMES
+from zoo_networks import FAMILIES, TOKENS
 
+from hw.library import load_hardware
+from models.onnx.graph import Choices
 from models.onnx.inputs import axes_of_input, input_shapes
 from models.onnx.load import Imported, import_onnx
 from overlapim_files import InputError
+from solver.execute.check import check_execution
+from solver.execute.operators import load_model
+from solver.solve import solve
+from solver.stop import Stop
 
+MAX_EXECUTED = 2**26
+"""Multiply-accumulates of what is executed at most."""
+CHIP, SOLVING = "hbm2-bitsimd", 2.0
+"""On which chip files are executed, and for how long they are solved."""
 TIMEOUT = 240
 """Seconds for an exporter."""
-TOKENS = 16
-EXTENTS = {"batch": 1, "tokens": TOKENS}
+PROCESSES = multiprocessing.get_context("forkserver")
+PROCESSES.set_forkserver_preload(["torch", "torchvision", "timm", "transformers", "onnxscript"])
+LENGTHS = {"decoder": TOKENS // 2, "past": TOKENS - 1}
+"""Extents of axes that are left open, where an input begins with these words; of others `TOKENS`."""
 
-TORCHVISION = (
-    "alexnet convnext_tiny densenet121 efficientnet_b0 efficientnet_v2_s googlenet inception_v3 mnasnet0_5 "
-    "mobilenet_v2 mobilenet_v3_small regnet_x_400mf regnet_y_400mf resnet18 resnet50 resnext50_32x4d "
-    "shufflenet_v2_x0_5 shufflenet_v2_x1_0 squeezenet1_1 swin_t swin_v2_t vgg11_bn vit_b_32 maxvit_t "
-    "fcn_resnet50 deeplabv3_mobilenet_v3_large lraspp_mobilenet_v3_large"
-)
-TIMM = (
-    "beit_base_patch16_224 cait_xxs24_224 coat_lite_tiny coatnet_nano_rw_224 convit_tiny convmixer_768_32 "
-    "convnext_atto crossvit_tiny_240 cspresnet50 deit_tiny_patch16_224 edgenext_xx_small efficientformer_l1 "
-    "efficientvit_b0 eva02_tiny_patch14_224 fastvit_t8 focalnet_tiny_srf gcvit_xxtiny ghostnet_100 "
-    "hrnet_w18_small lcnet_050 levit_128s mixer_s32_224 mobileone_s0 mobilevit_xxs nfnet_l0 pit_ti_224 "
-    "poolformer_s12 pvt_v2_b0 repvgg_a0 resmlp_12_224 rexnet_100 sequencer2d_s tinynet_e tnt_s_patch16_224 "
-    "twins_pcpvt_small visformer_tiny volo_d1_224 xcit_nano_12_p16_224"
-)
-TEXT = (
-    "albert bert bloom convbert deberta distilbert electra ernie gemma gpt2 gpt_neo gpt_neox gptj llama "
-    "mistral mobilebert mpnet opt phi qwen2 roberta roformer squeezebert xlm-roberta"
-)
-VISION = "beit cvt deit dinov2 levit mobilevit poolformer pvt segformer swin swinv2 vit yolos"
-PRODUCTS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
-OTHER_FORMS = ("torchvision-resnet18", "torchvision-mobilenet_v2", "torchvision-vit_b_32", "text-bert")
-SMALL = {
-    **dict.fromkeys(("hidden_size", "n_embd", "d_model", "dim", "embedding_size", "word_embed_proj_dim"), 64),
-    **dict.fromkeys(("num_attention_heads", "n_head", "num_heads", "n_heads"), 4),
-    **dict.fromkeys(("num_hidden_layers", "n_layer", "num_layers", "n_layers", "num_key_value_heads"), 2),
-    **dict.fromkeys(("intermediate_size", "ffn_dim", "hidden_dim"), 128),
-    **dict.fromkeys(("max_position_embeddings", "n_positions"), 64),
-    **{"vocab_size": 100, "head_dim": 16, "rotary_dim": 8, "use_cache": False},
-    **{"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2, "layer_types": None},
+FORMS = ("script", "dynamo", "script-open", "dynamo-open")
+"""By which exporter, and whether axes are left open: networks of a family take turns."""
+TRACED = ("detection",)
+"""Families that only the older exporter can write."""
+TWICE = ("layers", "decoding")
+SECOND = {
+    **dict.fromkeys(("Conv", "ConvTranspose", "ConvInteger", "FusedConv", "Gemm", "FusedGemm"), 1),
+    **dict.fromkeys(("MatMul", "MatMulInteger", "FusedMatMul", "DynamicQuantizeMatMul"), 1),
+    **dict.fromkeys(("MatMulIntegerToFloat", "Einsum", "GRU", "LSTM", "Attention", "MultiHeadAttention"), 1),
+    **dict.fromkeys(("QLinearConv", "QLinearMatMul", "QGemm"), 3),
 }
-"""What makes a language model small, by the names that configurations have for it."""
-
-
-@dataclass(frozen=True)
-class TorchNetwork:
-    """A module with its inputs; `axes` names those axes of each input that may be left open."""
-
-    module: Any
-    inputs: tuple[Any, ...]
-    axes: dict[str, dict[int, str]]
+"""Operators that multiply and add up, and which of their inputs is the second factor."""
+SOURCES = (
+    "small-resnet18-script",
+    "small-mobilenet_v2-script",
+    "small-squeezenet1_1-script",
+    "small-vit_b_32-script",
+    "text-bert-script",
+    "text-gpt2-script",
+)
+"""Files of which other forms are made."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a file, and the processor seconds that its import took."""
+    """What became of a file.
 
-    name: str
+    Attributes
+    ----------
+    kind : `exact`, `widened` or `refused`; `WRONG` if products are missing, `not built` if there is no file.
+    text : how large the network is, or why it is none.
+    seconds : of the processor, for the import.
+    widened : what was widened, each once.
+    executed : `agrees`, or why it does not; empty if it was not tried.
+    """
+
+    file: str
     kind: str
     text: str
     seconds: float = 0.0
-
-
-# Networks
-
-
-def _image(module: Any, size: int) -> TorchNetwork:
-    import torch
-
-    return TorchNetwork(module, (torch.randn(1, 3, size, size),), {"image": {0: "batch"}})
-
-
-def _torchvision(name: str) -> TorchNetwork:
-    from torchvision import models
-
-    keys = {"weights_backbone": None} if name in models.list_models(models.segmentation) else {}
-    return _image(models.get_model(name, weights=None, **keys), 299 if name == "inception_v3" else 224)
-
-
-def _timm(name: str) -> TorchNetwork:
-    import timm
-
-    module = timm.create_model(name, exportable=True)
-    return _image(module, module.default_cfg["input_size"][-1])
-
-
-def _text(name: str) -> TorchNetwork:
-    import torch
-    from transformers import AutoConfig
-
-    usual = AutoConfig.for_model(name)
-    known = {key: value for key, value in SMALL.items() if hasattr(usual, key)}
-    if name == "gpt_neo":
-        known["attention_types"] = [[["global", "local"], 1]]
-    names = ("input_ids", "attention_mask")
-    ids = torch.randint(3, 99, (1, TOKENS))
-    module = _first_output(AutoConfig.for_model(name, **known), names)
-    return TorchNetwork(module, (ids, torch.ones_like(ids)), {x: {0: "batch", 1: "tokens"} for x in names})
-
-
-def _vision(name: str) -> TorchNetwork:
-    from transformers import AutoConfig
-
-    config = AutoConfig.for_model(name)
-    size = getattr(config, "image_size", 224)
-    return _image(
-        _first_output(config, ("pixel_values",)), min(size if isinstance(size, int) else size[0], 224)
-    )
-
-
-def _first_output(config: Any, names: tuple[str, ...]) -> Any:
-    """Return a module that takes arguments in an order and returns the first output of a network."""
-    import torch
-    from transformers import AutoModel
-
-    class First(torch.nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.module = AutoModel.from_config(config, attn_implementation="eager")
-
-        def forward(self, *values: Any) -> Any:
-            return self.module(**dict(zip(names, values, strict=True)), return_dict=False)[0]
-
-    return First()
-
-
-FAMILIES: dict[str, tuple[str, Callable[[str], TorchNetwork]]] = {
-    "torchvision": (TORCHVISION, _torchvision),
-    "timm": (TIMM, _timm),
-    "text": (TEXT, _text),
-    "vision": (VISION, _vision),
-}
+    widened: tuple[str, ...] = ()
+    executed: str = ""
 
 
 # Files
@@ -168,18 +107,16 @@ class Export:
 
     family: str
     name: str
-    dynamo: bool = False
-    opened: bool = False
+    form: str
 
     @property
     def file(self) -> str:
         """The name of the file."""
-        form = "dynamo" if self.dynamo else "script"
-        return f"{self.family}-{self.name}-{form}{'-open' if self.opened else ''}.onnx"
+        return f"{self.family}-{self.name}-{self.form}.onnx"
 
     def write(self, path: Path) -> None:
         """Write the file in a process of its own, as exporters may hang, or end theirs."""
-        process = multiprocessing.get_context("spawn").Process(target=_write, args=(self, path))
+        process = PROCESSES.Process(target=_write, args=(self, path))
         process.start()
         process.join(TIMEOUT)
         process.kill()
@@ -192,35 +129,46 @@ def _write(export: Export, path: Path) -> None:
 
     torch.manual_seed(0)
     torch.set_num_threads(1)
-    network = FAMILIES[export.family][1](export.name)
-    keys: dict[str, Any] = {"input_names": [*network.axes], "verbose": False, "dynamo": export.dynamo}
-    if export.opened:
-        keys["dynamic_axes"] = network.axes
+    dynamo, opened = export.form.startswith("dynamo"), export.form.endswith("open")
     part = path.with_suffix(".part")
     part.mkdir(exist_ok=True)
-    torch.onnx.export(network.module.eval(), network.inputs, str(part / path.name), **keys)
-    for made in part.iterdir():
-        shutil.move(made, path.parent / made.name)
-    part.rmdir()
+    try:
+        network = FAMILIES[export.family][2](export.name)
+        keys: dict[str, Any] = {"input_names": [*network.axes], "verbose": False, "dynamo": dynamo}
+        if opened and dynamo:
+            keys["dynamic_shapes"] = network.dynamic_shapes()
+        elif opened:
+            keys["dynamic_axes"] = network.axes
+        with contextlib.redirect_stdout(io.StringIO()):
+            torch.onnx.export(network.module.eval(), network.inputs, str(part / path.name), **keys)
+    except Exception as error:  # whatever exporters raise
+        path.with_suffix(".failed").write_text(" ".join(str(error).split())[:400])
+    else:
+        for made in part.iterdir():
+            shutil.move(made, path.parent / made.name)
+    shutil.rmtree(part)
 
 
 def _wanted() -> Iterator[tuple[str, Callable[[Path], None]]]:
     """Give every file of the zoo, with what writes it."""
-    for family, (names, _) in FAMILIES.items():
-        for name in names.split():
-            exports = [Export(family, name), Export(family, name, dynamo=True)]
-            if family in ("torchvision", "text"):
-                exports.append(Export(family, name, opened=True))
-            yield from ((export.file, export.write) for export in exports)
     for name in NAMES:
         yield f"light-{name}.onnx", lambda path, n=name: shutil.copy(LIGHT / f"light_{n}.onnx", path)
-    for name in OTHER_FORMS:
-        source = f"{name}-script.onnx"
-        yield f"{name}-optimised.onnx", lambda path, s=source: _optimise(path.parent / s, path)
-        yield f"{name}-quantised.onnx", lambda path, s=source: _quantise(path.parent / s, path)
+    for family, (_, names, _) in FAMILIES.items():
+        for i, name in enumerate(names.split()):
+            forms = FORMS[::2] if family in TRACED else FORMS
+            for form in [forms[(i + j) % len(forms)] for j in range(1 + (family in TWICE))]:
+                export = Export(family, name, form)
+                yield export.file, export.write
+    for source in SOURCES:
+        export = Export(*source.split("-"))
+        yield export.file, export.write
+    for form, rewrite in REWRITTEN.items():
+        for source in SOURCES:
+            name = f"{source.rpartition('-')[0]}-{form}.onnx"
+            yield name, lambda path, s=f"{source}.onnx", r=rewrite: r(path.parent / s, path)
 
 
-def _optimise(source: Path, path: Path) -> None:
+def _optimised(source: Path, path: Path) -> None:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -230,114 +178,271 @@ def _optimise(source: Path, path: Path) -> None:
     onnxruntime.InferenceSession(str(source), options)
 
 
-def _quantise(source: Path, path: Path) -> None:
+def _dynamic(source: Path, path: Path) -> None:
     from onnxruntime.quantization import quantize_dynamic
 
     quantize_dynamic(str(source), str(path))
 
 
+def _static(source: Path, path: Path, form: str) -> None:
+    import onnx
+    from onnxruntime.quantization import CalibrationDataReader, QuantFormat, quantize_static
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    model = onnx.load(source)
+    given = [_drawn(model, {}, seed) for seed in (1, 2)]
+
+    class Reader(CalibrationDataReader):  # type: ignore[misc]
+        def get_next(self) -> Any:
+            return given.pop() if given else None
+
+    prepared = path.with_suffix(".prepared")
+    quant_pre_process(str(source), str(prepared), skip_symbolic_shape=True)
+    quantize_static(str(prepared), str(path), Reader(), getattr(QuantFormat, form))
+    prepared.unlink()
+
+
+def _slim(source: Path, path: Path) -> None:
+    import onnxslim
+
+    onnxslim.slim(str(source), str(path))
+
+
+def _simplified(source: Path, path: Path) -> None:
+    import onnx
+    import onnxsim
+
+    onnx.save(onnxsim.simplify(onnx.load(source))[0], path)
+
+
+def _fused(source: Path, path: Path) -> None:
+    from onnxruntime.transformers import optimizer
+
+    kind = "gpt2" if "gpt2" in source.name else "vit" if "vit" in source.name else "bert"
+    optimizer.optimize_model(str(source), kind, num_heads=4, hidden_size=64).save_model_to_file(str(path))
+
+
+FORM_TITLES = {
+    **dict.fromkeys(("optimised", "fused"), "optimised by onnxruntime"),
+    **dict.fromkeys(("slim", "simplified"), "onnxslim, onnxsim"),
+    "dynamic": "quantised, scales as it runs",
+    **dict.fromkeys(("qdq", "qoperator"), "quantised, fixed scales"),
+}
+REWRITTEN: dict[str, Callable[[Path, Path], None]] = {
+    "optimised": _optimised,
+    "dynamic": _dynamic,
+    "qdq": lambda source, path: _static(source, path, "QDQ"),
+    "qoperator": lambda source, path: _static(source, path, "QOperator"),
+    "slim": _slim,
+    "simplified": _simplified,
+    "fused": _fused,
+}
+"""Other forms of files: those of onnxruntime's optimisers and quantisers, onnxslim and onnxsim."""
+
+
 # What becomes of them
 
 
-def _outcome(path: Path) -> Outcome:
+def _extents(model: Any) -> dict[str, int]:
+    """Return extents for the axes that a file leaves open."""
+    stored = {x.name for x in model.graph.initializer}
+    given = [value for value in model.graph.input if value.name not in stored]
+    opened = [(value.name, i) for value in given for i, x in enumerate(axes_of_input(value)) if not x.extent]
+    return {f"{name}.{i}": 1 if i == 0 else LENGTHS.get(name.partition("_")[0], TOKENS) for name, i in opened}
+
+
+def _outcome(path: Path, execute: bool) -> Outcome:
     import onnx
 
     model = onnx.load(path, load_external_data=False)
-    stored = {x.name for x in model.graph.initializer}
-    opened = [
-        x.names[-1]
-        for v in model.graph.input
-        if v.name not in stored
-        for x in axes_of_input(v)
-        if not x.extent
-    ]
-    dims = {name: EXTENTS.get(name, TOKENS) for name in opened}
+    dims = _extents(model)
     begin = time.process_time()
     try:
         imported = import_onnx(path, dims)
     except InputError as error:
-        return Outcome(path.stem, "refused", str(error).partition(": ")[2], time.process_time() - begin)
+        reason = str(error).partition(": ")[2]
+        return Outcome(path.name, "refused", reason, time.process_time() - begin)
     seconds = time.process_time() - begin
-    notes = Counter(f"({x.operator}) {x.text}" for x in imported.notes if x.widened)
-    if notes:
-        return Outcome(path.stem, "widened", "; ".join(f"{n} x {x}" for x, n in notes.items()), seconds)
+    widened = tuple(sorted({f"{x.operator}: {x.text}" for x in imported.notes if x.widened}))
     text = f"{len(imported.network.layers)} layers, {imported.network.macs:,} multiply-accumulates"
     off = _differing(model, path, dims, imported)
-    return Outcome(path.stem, "WRONG" if off else "exact", f"{text} {off}", seconds)
+    kind = "widened" if widened else "WRONG" if off else "exact"
+    executed = _executed(path, dims, imported) if execute and imported.network.macs <= MAX_EXECUTED else ""
+    return Outcome(path.name, kind, f"{text} {off}", seconds, widened, executed)
+
+
+def _executed(path: Path, dims: dict[str, int], imported: Imported) -> str:
+    """Solve a network, execute the solution with the operators of the file, and say what that comes to."""
+    network = imported.network
+    if any(layer.name not in imported.nodes for layer in network.layers):
+        return ""  # the steps of recurrent layers
+    stop = Stop(seconds=SOLVING)
+    try:
+        solution = solve(network, load_hardware(CHIP), method="layerwise", stop=stop).solution
+        model = load_model(path, Choices(dims), network)
+        found = check_execution(solution, 0, lambda text: None, model)
+    except InputError as error:
+        return str(error)
+    return found.differences[0] if found.differences else "agrees"
 
 
 def _differing(model: Any, path: Path, dims: dict[str, int], imported: Imported) -> str:
-    """Return what layers have other products than the shapes of their nodes, as onnxruntime has them."""
-    nodes = [node for node in model.graph.node if node.op_type in PRODUCTS]
+    """Return in which products layers differ from the nodes, by the shapes that onnxruntime has."""
+    nodes = _live(model)
     stored = {x.name: tuple(x.dims) for x in model.graph.initializer}
-    names = {name for node in nodes for name in (*node.input[:2], *node.output[:1])} - {*stored}
-    first, second = (_values(model, path, dims, names, seed) for seed in (0, 1))
-    shapes = stored | {name: value.shape for name, value in first.items()}
-    # What two different inputs do not change is a constant, of which no layer is made.
-    live = [node for node in nodes if (first[node.output[0]] != second[node.output[0]]).any()]
-    counted = Counter(math.prod(shapes[node.output[0]]) * _each(node, shapes) for node in live)
-    missing = counted - Counter(layer.macs for layer in imported.network.layers)
-    return f"without layers of {sorted(missing.elements())[:4]} products" if missing else ""
+    names = {name for node in nodes for name in (*node.input, *node.output[:1]) if name} - {*stored}
+    values = _values(path, dims, names, 1)
+    shapes = stored | {name: value.shape for name, value in values.items()}
+    counted = Counter(count for node in nodes for count in _products(node, shapes))
+    layers = imported.network.layers
+    missing = counted - Counter(layer.macs for layer in layers)
+    if missing:
+        # There is no layer either of what the inputs do not change, such as the first query of a class token.
+        others = _values(path, dims, names, 2)
+        same = [x for x in nodes if np.array_equal(values[x.output[0]], others[x.output[0]])]
+        missing -= Counter(count for node in same for count in _products(node, shapes))
+    if missing:
+        return f"without layers of {sorted(missing.elements())[:4]} products"
+    # Of other operators there are products of two activations element by element, which add nothing up.
+    summing = Counter(x.macs for x in layers if any(x.bound(dim) > 1 for dim in ("C", "R", "S")))
+    extra = summing - counted
+    return f"layers of {sorted(extra.elements())[:4]} products, which no node makes" if extra else ""
 
 
-def _each(node: Any, shapes: dict[str, tuple[int, ...]]) -> float:
-    """Return the products for one output of a node."""
-    a, b = shapes[node.input[0]], shapes[node.input[1]]
-    if node.op_type == "Conv":
-        return math.prod(b[1:])
+def _live(model: Any) -> list[Any]:
+    """Return the nodes that multiply and add up what follows from the inputs."""
+    live, found = {x.name for x in model.graph.input}, []
+    for node in model.graph.node:
+        if live & {*node.input} and node.op_type not in ("Shape", "Size"):
+            live |= {*node.output}
+            found += [node] if SECOND.get(node.op_type, len(node.input)) < len(node.input) else []
+    return found
+
+
+def _products(node: Any, shapes: dict[str, tuple[int, ...]]) -> list[float]:
+    """Return the products of each layer that a node makes."""
+    given = {x.name: x for x in node.attribute}
+    a, b = shapes[node.input[0]], shapes[node.input[SECOND[node.op_type]]]
+    if node.op_type in ("GRU", "LSTM"):
+        sequence, batch, inputs = a
+        directions, gates, _ = b
+        hidden = shapes[node.input[2]][2]
+        return [batch * gates * (inputs + hidden)] * (sequence * directions)
+    if node.op_type == "Einsum":
+        sides = given["equation"].s.decode().replace(" ", "").partition("->")[0].split(",")
+        more = [
+            side.replace("...", "ABCDEF"[: len(x) + 3 - len(side)])
+            for side, x in zip(sides, (a, b), strict=True)
+        ]
+        return [math.prod(dict(zip("".join(more), (*a, *b), strict=True)).values())]
+    if node.op_type == "Attention":
+        batch, tokens, channels = a
+        width = b[1] // 3
+        return [batch * tokens * channels * b[1], *[batch * tokens**2 * width] * 2]
+    if node.op_type == "MultiHeadAttention":
+        return [math.prod(a) * b[-2] if len(b) == 4 else math.prod(a) * b[1]] * 2
     if node.op_type == "ConvTranspose":
-        return math.prod(a) * math.prod(b[1:]) / math.prod(shapes[node.output[0]])
-    return a[-2 if any(x.name == "transA" and x.i for x in node.attribute) else -1]
+        return [math.prod(a) * math.prod(b[1:])]
+    made = math.prod(shapes[node.output[0]])
+    if node.op_type in ("Conv", "ConvInteger", "FusedConv", "QLinearConv"):
+        return [made * math.prod(b[1:])]
+    return [made * a[-2 if "transA" in given and given["transA"].i else -1]]
 
 
-def _values(model: Any, path: Path, dims: dict[str, int], names: set[str], seed: int) -> dict[str, Any]:
-    """Return tensors of a file that runs on numbers drawn from a seed; integers are the seed."""
-    import numpy as np
+def _values(path: Path, dims: dict[str, int], names: set[str], seed: int) -> dict[str, Any]:
+    """Return tensors of a file that is run on inputs drawn from a seed."""
     import onnx
     import onnxruntime
 
-    stored, rng, feeds = {x.name for x in model.graph.initializer}, np.random.default_rng(seed), {}
-    given = [x for x in model.graph.input if x.name not in stored]
-    for name, shape in input_shapes(given, (), dims).items():
-        kind = next(x.type.tensor_type.elem_type for x in given if x.name == name)
-        dtype = onnx.helper.tensor_dtype_to_np_dtype(kind)
-        drawn = rng.random(shape) if dtype.kind == "f" else np.full(shape, seed)
-        feeds[name] = drawn.astype(dtype)
     whole = onnx.load(path)
+    feeds = _drawn(whole, dims, seed)
     made = {x.name for x in whole.graph.output}
     whole.graph.output.extend(onnx.ValueInfoProto(name=name) for name in sorted(names - made - {*feeds}))
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
+    options.intra_op_num_threads = 1
     session = onnxruntime.InferenceSession(whole.SerializeToString(), options)
     asked = [x.name for x in session.get_outputs() if x.name in names]
     return dict(zip(asked, session.run(asked, feeds), strict=True)) | feeds
 
 
+def _drawn(model: Any, dims: dict[str, int], seed: int) -> dict[str, Any]:
+    """Return the inputs of a model: numbers drawn from a seed; integers are the seed."""
+    import onnx
+
+    stored, rng = {x.name for x in model.graph.initializer}, np.random.default_rng(seed)
+    feeds: dict[str, Any] = {}
+    given = [x for x in model.graph.input if x.name not in stored]
+    for name, shape in input_shapes(given, (), dims).items():
+        kind = next(x.type.tensor_type.elem_type for x in given if x.name == name)
+        dtype = onnx.helper.tensor_dtype_to_np_dtype(kind)
+        feeds[name] = (rng.random(shape) if dtype.kind == "f" else np.full(shape, seed)).astype(dtype)
+    return feeds
+
+
 def main() -> None:
-    """Build what is missing, import everything, and print a line for each file and the shares of all."""
+    """Build what is missing, import everything, and print a line for each file and the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--only", default="", metavar="TEXT", help="files with this in their names")
+    parser.add_argument("--execute", action="store_true", help="run the operators of small ones, too")
     given = parser.parse_args()
     given.folder.mkdir(parents=True, exist_ok=True)
-    kinds: Counter[str] = Counter()
-    for file, write in _wanted():
+    results = given.folder / "results.json"
+    known = {x["file"]: Outcome(**x) for x in json.loads(results.read_text())} if results.exists() else {}
+    for file, write in dict(_wanted()).items():
         if given.only in file:
-            found = _built(given.folder / file, write)
-            kinds[found.kind] += 1
-            print(f"{found.name:48} {found.kind:9} {found.seconds:5.1f} s  {found.text[:240]}", flush=True)
-    total = kinds.total() - kinds["not built"]
-    for kind, count in kinds.most_common():
-        print(f"{kind:9} {count:4} {count / total:6.1%}")
+            found = known[file] = _built(given.folder / file, write, given.execute)
+            text = "; ".join([found.executed, found.text, *found.widened])
+            print(f"{found.file:48} {found.kind:9} {found.seconds:5.1f} s  {text[:400]}", flush=True)
+            results.write_text(json.dumps([asdict(x) for x in known.values()]))
+    for line in _tables([known[file] for file, _ in _wanted() if file in known]):
+        print(line)
 
 
-def _built(path: Path, write: Callable[[Path], None]) -> Outcome:
+def _built(path: Path, write: Callable[[Path], None], execute: bool) -> Outcome:
+    failed = path.with_suffix(".failed")
     try:
-        if not path.exists():
+        if not path.exists() and not failed.exists():
+            failed.write_text("it took too long")
             write(path)
-        return _outcome(path) if path.exists() else Outcome(path.stem, "not built", "the exporter cannot")
+        if not path.exists():
+            return Outcome(path.name, "not built", failed.read_text())
+        failed.unlink(missing_ok=True)
+        return _outcome(path, execute)
     except Exception as error:  # whatever exporters and runtimes raise
-        return Outcome(path.stem, "not built", " ".join(repr(error).split()))
+        return Outcome(path.name, "not built", " ".join(repr(error).split()))
+
+
+# Tables
+
+
+def _title(file: str) -> str:
+    """Return the row of a file."""
+    form, family = file.removesuffix(".onnx").rpartition("-")[2], file.partition("-")[0]
+    if form in FORM_TITLES:
+        return FORM_TITLES[form]
+    return FAMILIES[family][0] if family in FAMILIES else "light models of the onnx package"
+
+
+def _tables(known: Sequence[Outcome]) -> Iterator[str]:
+    """Give the tables of docs/onnx.md: what became of the files, and what was widened in how many of them."""
+    outcomes = [*{x.file: x for x in known if x.kind != "not built"}.values()]
+    titles = dict.fromkeys(_title(x.file) for x in outcomes)
+    rows = {title: [x for x in outcomes if _title(x.file) == title] for title in titles}
+    yield "\n| | files | exact | widened | refused | executed, agree | layers, at most |"
+    yield "|---|---|---|---|---|---|---|"
+    for title, own in [*rows.items(), ("all", outcomes)]:
+        kinds = Counter(x.kind for x in own)
+        tried = [x for x in own if x.executed]
+        agree = sum(x.executed == "agrees" for x in tried)
+        largest = max((int(x.text.partition(" ")[0]) for x in own if x.kind != "refused"), default=0)
+        counts = len(own), kinds["exact"], kinds["widened"], kinds["refused"]
+        shown = *counts, f"{len(tried)}, {agree}", largest
+        yield f"| {title} | {' | '.join(map(str, shown))} |"
+    yield "\n| what was widened | in files |\n|---|---|"
+    for text, count in Counter(text for x in outcomes for text in x.widened).most_common():
+        yield f"| {text} | {count} |"
 
 
 if __name__ == "__main__":

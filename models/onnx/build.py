@@ -59,11 +59,13 @@ class Body:
 
 
 class Builder:
-    """Collects layers, post-operations and notes while the nodes of a graph are gone through."""
+    """Collects layers and post-operations while the nodes of a graph are gone through.
+
+    `notes` and `made_by_node`, the layers that are made or completed, are those of the current node.
+    """
 
     def __init__(self) -> None:
         self.inputs: list[NetworkInput] = []
-        self.notes: list[Note] = []
         self.begin("", "")
         self._layers: dict[str, Layer] = {}
         self._post: dict[str, int] = {}
@@ -83,6 +85,7 @@ class Builder:
         """Begin with another node."""
         self.node, self.operator = node, operator
         self.made_by_node: list[str] = []
+        self.notes: list[Note] = []
 
     # Notes
 
@@ -95,7 +98,7 @@ class Builder:
         self._add(Note(self.node, self.operator, text, widened=True))
 
     def _add(self, note: Note) -> None:
-        if note not in self.notes[-8:]:
+        if note not in self.notes:
             self.notes.append(note)
 
     @contextlib.contextmanager

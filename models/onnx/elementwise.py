@@ -124,9 +124,14 @@ def _pair(build: Builder, a: Tensor, b: Tensor, adds: bool) -> Tensor:
 
 def _covered(large: Tensor, small: Tensor) -> Tensor | None:
     """Return the tensor that reads all that the other one does, None if it does not."""
-    inside = [(part, next((p for p in large.parts if contains(p, part)), None)) for part in small.parts]
-    if not all(found for _, found in inside):
-        return None
+    parts = large.parts
+    inside: list[tuple[Part, Part]] = []
+    for i, part in enumerate(small.parts):
+        likely = parts[i : i + 1]
+        found = next((own for own in (*likely, *parts) if contains(own, part)), None)
+        if found is None:
+            return None
+        inside.append((part, found))
 
     def of(part: Part) -> Part:
         return next((with_terms_of(part, little) for little, found in inside if found is part), part)

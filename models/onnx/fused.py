@@ -41,15 +41,18 @@ def fused_gemm(node: Node, inputs: Inputs, build: Builder) -> tuple[Tensor, ...]
 
 def fused_matmul(node: Node, inputs: Inputs, build: Builder) -> tuple[Tensor, ...]:
     """Return a product of stacks of matrices that may be transposed, scaled by a constant."""
-    if node.get("transBatchA", 0) or node.get("transBatchB", 0):
-        raise build.wrong("transposed stacks are not known")
-    a, b = first(inputs, build), first(inputs, build, 1)
-    a = transposed(a) if node.get("transA", 0) and len(a.axes) > 1 else a
-    b = transposed(b) if node.get("transB", 0) and len(b.axes) > 1 else b
+    a, b = (_as_factor(node, first(inputs, build, i), side) for i, side in enumerate("AB"))
     (made,) = matmul(node, [a, b], build)
     if node.get("alpha", 1.0) != 1.0 and not a.constant and not b.constant:
         build.count(made, 1)
     return _activated(node, made, build)
+
+
+def _as_factor(node: Node, x: Tensor, side: str) -> Tensor:
+    """Return a stack of matrices as it is multiplied: rows may come first in it, or be columns."""
+    if node.get(f"transBatch{side}", 0) and len(x.axes) > 2:
+        x = replace(x, axes=(*x.axes[1:-1], x.axes[0], x.axes[-1]), value=None)
+    return transposed(x) if node.get(f"trans{side}", 0) and len(x.axes) > 1 else x
 
 
 def biased(node: Node, inputs: Inputs, build: Builder) -> tuple[Tensor, ...]:

@@ -161,6 +161,7 @@ class _Import:
         self.build, self.known = Builder(), Constants()
         self.uses, self.next, self.parts = graph.uses(), graph.next, 0
         self.nodes: list[Node] = []
+        self.noted: list[Noted] = []
         self.sized: dict[str, Node] = {}
         self.truths, self.scales = {*graph.truths}, set[str]()
         self.tensors = {name: constant(w.shape, w.value) for name, w in graph.weights.items()}
@@ -171,7 +172,7 @@ class _Import:
         self.places = placed({name: self.tensors[name] for name in given}, made)
         for name in given:
             self.build.count_readers(self.tensors[name], self.uses.get(name, 0))
-        note_second_factors(self.build, graph, given)
+        self.beside = second_factors(self.build, graph, given)
 
     def imported(self) -> Imported:
         """Return the network of all nodes."""
@@ -189,7 +190,8 @@ class _Import:
         known = {*values, *self.graph.inputs, *self.graph.weights}
         between = nodes_between(self.nodes, self.places, known)
         steps = {node.index: node.proto for node in self.nodes}
-        return Imported(network, tuple(self.build.notes), self.places, between, values, steps)
+        notes = tuple(dict.fromkeys([*self.beside, *notes_of_layers(self.noted)]))
+        return Imported(network, notes, self.places, between, values, steps)
 
     def _take(self, node: Node) -> None:
         """Handle a node, or those that stand for it."""
@@ -206,6 +208,7 @@ class _Import:
             return
         with _in_one_line(self.build):
             steps = lowered(lower, Nodes(node, inputs, self.build, self.truths), self.next)
+        self.noted.append(Noted(node, self.build.notes, made=True))
         self.next += len(steps)
         if self.next > MAX_STEPS:
             raise self.build.wrong(f"what stands for operators is more than {MAX_STEPS} nodes")
@@ -220,9 +223,10 @@ class _Import:
 
     def _select(self, node: Node) -> None:
         """Note which node decides how large a tensor is; nothing can be made of that but outputs."""
-        inputs = [self.tensors[name] for name in node.inputs if name in self.tensors]
-        if node.operator in tails.SELECTIONS and all(t.constant for t in inputs):
-            self._handle(node, [self.tensors.get(name) for name in node.inputs])
+        inputs = [self.tensors.get(name) for name in node.inputs]
+        known = all(not name or (t and t.constant) for name, t in zip(node.inputs, inputs, strict=True))
+        if node.operator in tails.SELECTIONS and known:
+            self._handle(node, inputs)
             return
         maker = next((self.sized[name] for name in node.inputs if name in self.sized), node)
         if node.operator in tails.LAYERS:
@@ -265,6 +269,7 @@ class _Import:
             self.build.count_readers(read, -1)
         self.places |= placed(made, {*self.build.made_by_node, *completed})
         self.nodes.append(node)
+        self.noted.append(Noted(node, self.build.notes, bool(self.build.made_by_node)))
         viewed = node.operator in VIEWS and self.truths & {*node.inputs[:1]}
         if node.operator in TRUTHS or node.get("to") == BOOL or viewed:
             self.truths |= {*node.outputs}
@@ -305,14 +310,42 @@ def _in_one_line(build: Builder) -> Iterator[None]:
         raise build.wrong("its attributes and inputs do not fit together") from None
 
 
-def note_second_factors(build: Builder, graph: Graph, names: Iterable[str]) -> None:
-    """Note inputs that are nothing but second factors of products: they may well be weights."""
+@dataclass(frozen=True)
+class Noted:
+    """A node with what was noted of it.
+
+    `made` says whether it made a layer or let one add something, as the nodes that stand for an operator may.
+    """
+
+    node: Node
+    notes: list[Note]
+    made: bool
+
+
+def notes_of_layers(noted: Sequence[Noted]) -> list[Note]:
+    """Return the notes of nodes in their order, without what is widened where no layer reads it."""
+    read: set[str] = set()
+    kept: list[Note] = []
+    for found in reversed(noted):
+        if found.made or read & {*found.node.outputs}:
+            read |= {*found.node.inputs}
+            kept += reversed(found.notes)
+        else:
+            kept += (note for note in reversed(found.notes) if not note.widened)
+    return kept[::-1]
+
+
+def second_factors(build: Builder, graph: Graph, names: Iterable[str]) -> list[Note]:
+    """Return notes of inputs that are nothing but second factors of products: they may well be weights."""
     readers: dict[str, list[tuple[Node, int]]] = {name: [] for name in names}
     for node in graph.nodes:
         for place, name in enumerate(node.inputs):
             if name in readers:
                 readers[name].append((node, place))
+    notes: list[Note] = []
     for name, found in readers.items():
         if found and all(node.operator in SECOND and place == 1 for node, place in found):
             build.begin(found[0][0].name, found[0][0].operator)
             build.note(f"'{shorten(name)}' is an input, so an activation; --weights-from makes it a weight")
+            notes += build.notes
+    return notes

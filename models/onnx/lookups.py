@@ -12,6 +12,7 @@ from models.onnx.align import aligned, with_axis
 from models.onnx.build import Builder
 from models.onnx.graph import Node
 from models.onnx.operands import Handler, Inputs, axis_of, first, integers
+from models.onnx.spans import reduced
 from models.onnx.values import PlaceTable
 
 COMPUTED = "the indices are computed: all that they choose from is read"
@@ -77,6 +78,19 @@ def _picked_axis(
     return build.exact(moved, "more is read than the elements that are chosen")
 
 
+def windows_taken(build: Builder, x: Tensor, axis: int, table: PlaceTable) -> Tensor | None:
+    """Return elements of an axis by a table of several axes, if that counts evenly along each of them.
+
+    So the windows of an axis are written out: the table has `start of the window + place in it`.
+    """
+    found = affine(table)
+    if table.ndim < 2 or found is None or min(found.steps) < 0:
+        return None
+    new = tuple(fresh(size) for size in table.shape)
+    x = _picked_axis(build, build.single(x, axis), axis, table, new, set())
+    return replace(x, axes=(*x.axes[:axis], *new, *x.axes[axis + 1 :]), value=None, folds=False)
+
+
 def gather_nd(node: Node, inputs: Inputs, build: Builder) -> tuple[Tensor, ...]:
     """Return elements, or slices, whose places on the first axes are given."""
     x, places = first(inputs, build), first(inputs, build, 1)
@@ -86,7 +100,8 @@ def gather_nd(node: Node, inputs: Inputs, build: Builder) -> tuple[Tensor, ...]:
     chosen = batch + places.shape[-1]
     shape = (*places.shape[:-1], *x.shape[chosen:])
     if x.constant or places.value is None:
-        return (_computed(build, x, replace(places, axes=places.axes[:-1]), chosen, shape),)
+        whole = reduced(build, places, len(places.axes) - 1)
+        return (_computed(build, x, replace(whole, axes=whole.axes[:-1]), chosen, shape),)
     table = np.asarray(places.value, np.int64)
     tables = [_counting(table.shape[:-1], axis) for axis in range(batch)]
     return (picked(build, x, [*tables, *np.moveaxis(table, -1, 0)]),)
@@ -118,13 +133,36 @@ def _computed(build: Builder, x: Tensor, places: Tensor, chosen: int, shape: Seq
     front = ((),) * (len(shape) - len(x.axes[chosen:]))
     table = replace(table, axes=(*front, *x.axes[chosen:]), value=None)
     pointers = replace(places, axes=(*places.axes, *((),) * len(x.axes[chosen:])), value=None)
-    live = [t for t in (table, pointers) if not t.constant]
-    if not live:
-        return constant(shape)
     if not x.constant:
         build.widen(COMPUTED)
+    return _read_with(build, [table, pointers], shape)
+
+
+def _read_with(build: Builder, tensors: Sequence[Tensor], shape: Sequence[int]) -> Tensor:
+    """Return what reads all that one of several tensors reads; constants read nothing."""
+    live = [tensor for tensor in tensors if not tensor.constant]
+    if not live:
+        return constant(shape)
     parts = aligned(build, live, shape)
-    return pruned(replace(parts[0], terms=tuple(term for t in parts for term in t.terms), folds=False))
+    terms = tuple(term for t in parts for term in t.terms)
+    return pruned(replace(parts[0], terms=terms, value=None, folds=False))
+
+
+def grid_sample(node: Node, inputs: Inputs, build: Builder) -> tuple[Tensor, ...]:
+    """Return elements, or what lies between them, at places of an image or a volume that a grid gives."""
+    x, grid = first(inputs, build), first(inputs, build, 1)
+    image = len(x.axes) - 2
+    if image < 1 or len(grid.axes) != len(x.axes) or grid.shape[-1] != image or grid.shape[0] != x.shape[0]:
+        raise build.wrong("the grid does not fit the image")
+    shape = (*x.shape[:2], *grid.shape[1:-1])
+    table = replace(
+        without(x, [d for digits in x.axes[2:] for d in digits]), axes=(*x.axes[:2], *((),) * image)
+    )
+    places = reduced(build, grid, image + 1)
+    places = replace(places, axes=(places.axes[0], (), *places.axes[1:-1]))
+    if not x.constant:
+        build.widen(COMPUTED)
+    return (_read_with(build, [table, places], shape),)
 
 
 def scatter(node: Node, inputs: Inputs, build: Builder) -> tuple[Tensor, ...]:
@@ -164,6 +202,7 @@ def turned(node: Node, inputs: Inputs, build: Builder) -> tuple[Tensor, ...]:
 HANDLERS: dict[str, Handler] = {
     "GatherND": gather_nd,
     "GatherElements": gather_elements,
+    "GridSample": grid_sample,
     "ScatterND": scatter,
     "ScatterElements": scatter,
     "Scatter": scatter,

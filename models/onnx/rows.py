@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from models.onnx.access import Digit, Tensor, cut, each_form, slide
+from models.onnx.access import Digit, Tensor, constant, cut, each_form, slide
 from models.onnx.align import with_axis
 from models.onnx.build import Builder
 from models.onnx.graph import Node
@@ -102,6 +102,8 @@ def local_response(node: Node, inputs: Inputs, build: Builder) -> tuple[Tensor, 
 def batch_norm(node: Node, inputs: Inputs, build: Builder) -> tuple[Tensor, ...]:
     """Return a tensor scaled and shifted by constants."""
     x = first(inputs, build)
+    if all(t is None or t.constant for t in inputs):
+        return (constant(x.shape), *(constant(x.shape[1:2]),) * (len(node.outputs) - 1))
     if any(t is not None and not t.constant for t in inputs[1:]) or node.get("training_mode", 0):
         raise build.wrong("its statistics are computed; they must be constants")
     build.count(x, 0 if x.folds else 1)

@@ -14,6 +14,7 @@ from models.onnx.align import aligned, joined, piece, positioned, with_axis
 from models.onnx.build import Builder
 from models.onnx.elementwise import broadcast
 from models.onnx.graph import MAX_ELEMENTS, Node
+from models.onnx.lookups import windows_taken
 from models.onnx.merge import nesting
 from models.onnx.operands import Handler, Inputs, axes_of, axis_of, first, integers
 from models.onnx.values import Weight
@@ -204,8 +205,10 @@ def gather(node: Node, inputs: Inputs, build: Builder) -> tuple[Tensor, ...]:
     shape = (*x.shape[:axis], *indices.shape, *x.shape[axis + 1 :])
     if indices.value is not None and (not x.constant):
         size = x.shape[axis]
-        flat = [int(i) for i in indices.value.ravel().tolist()]
-        chosen = [axis_of(build, i, size) for i in flat]
+        chosen = [axis_of(build, int(i), size) for i in indices.value.ravel().tolist()]
+        places = np.asarray(chosen, np.int64).reshape(indices.shape)
+        if (windows := windows_taken(build, x, axis, places)) is not None:
+            return (windows,)
         x = taken(build, x, axis, chosen)
         return (_shaped(build, x, shape),)
     table = with_axis(without(x, x.axes[axis]), axis, ())

@@ -17,7 +17,7 @@ import numpy.typing as npt
 if TYPE_CHECKING:
     import onnx
 
-LOSING = frozenset(("Hardmax", "ReduceMin", "Shrink", "ThresholdedRelu"))
+LOSING = frozenset(("GridSample", "Hardmax", "ReduceMin", "Shrink", "ThresholdedRelu"))
 """Operators whose result in onnxruntime can be a number though an element that it needs is none."""
 SHAPES = frozenset(("Shape", "Size"))
 """Operators that depend on no element of what they read."""
