@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
+import re
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -14,6 +15,8 @@ import numpy as np
 import pytest
 import yaml
 from generators import draw_instance
+from hypothesis import given
+from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from cli.main import app, run
@@ -21,6 +24,7 @@ from hw.hardware import Weights
 from hw.library import load_hardware
 from models.library import load_network
 from overlapim_files import InputError, dump
+from solver.bank_list import SHORTEST_RUN, bank_list, listed_banks
 from solver.schedule.transform import remap
 from solver.solution import Solution, check_holders, from_plan, read_verified, recompute
 from solver.solve import solve
@@ -66,6 +70,7 @@ MISTAKES: dict[str, tuple[Callable[[Tree], object], str]] = {
     "a block beyond 64 bits": (lambda t: at(t, "layers", "stem").update(order=[2**63]), "order[0]"),
     "a forged interval": (lambda t: t.update(interval=t["interval"] + 1), "interval is"),
     "a forged energy": (lambda t: t.update(energy_pj=t["energy_pj"] * (1 + 1e-6)), "energy_pj is"),
+    "a run that goes down": (lambda t: at(t, "layers", "stem").update(banks=["5-3"]), "such as 0-127"),
     "banks of text": (lambda t: at(t, "layers", "stem").update(banks=["a"]), "banks"),
     "an order that is none": (lambda t: at(t, "layers", "stem").update(order=[0, 0]), "'stem'"),
     "a broken network": (lambda t: at(t, "network", "layers", 0, "dims").update(K=0), "dims"),
@@ -242,3 +247,28 @@ def test_banks_that_are_held_twice_or_overfull_are_found(seed: int) -> None:
             check_holders(problem, timeline, banks)
     else:
         check_holders(problem, timeline, banks)
+
+
+@given(st.lists(st.tuples(st.integers(0, 60), st.integers(1, 40)), min_size=1, max_size=6), st.randoms())
+def test_banks_are_listed_as_runs_and_read_back_as_they_were(
+    parts: list[tuple[int, int]], rng: random.Random
+) -> None:
+    """Whatever banks, in whatever order; long runs take one entry each."""
+    banks = np.concatenate([100 * i + first + np.arange(n) for i, (first, n) in enumerate(parts)])
+    shuffled = np.array(rng.sample(banks.tolist(), len(banks)))
+    for own in (banks, shuffled):
+        assert listed_banks(bank_list(own), 1000, "layer").tolist() == own.tolist()
+    assert len(bank_list(banks)) <= sum(1 if n >= SHORTEST_RUN else n for _, n in parts)
+
+
+@pytest.mark.parametrize(
+    ("entries", "text"),
+    [
+        (["3-900"], "layer: there is no bank 900, the last is 127"),
+        ([f"0-{2**40}"], f"layer: there is no bank {2**40}, the last is 127"),
+        (["0-127"] * 9, "layer: 1152 banks are listed, but the chip has 128"),
+    ],
+)
+def test_lists_of_banks_that_a_chip_has_not_are_refused_unread(entries: list[str], text: str) -> None:
+    with pytest.raises(InputError, match=re.escape(text)):
+        listed_banks(entries, 128, "layer")
