@@ -228,7 +228,7 @@ def _numbers(one: StatedLimit, layer: Layer, hardware: Hardware) -> tuple[int, .
     if one.entry.banks is None:
         return None
     where = f"{one.where}: banks of layer '{layer.name}'"
-    banks = sorted(listed_banks(one.entry.banks, hardware.banks, where).tolist())
+    banks = sorted(listed_banks(one.entry.banks, hardware, where).tolist())
     if twice := [a for a, b in pairwise(banks) if a == b]:
         raise InputError(f"{where}: bank {twice[0]} is there twice; name each once")
     counts = Counter(bank // hardware.banks_per_channel for bank in banks)
@@ -260,7 +260,7 @@ def broken_limit(limits: Limits, solution: Solution) -> str | None:
     for layer, own in zip(solution.network.layers, limits.layers, strict=False):
         record = solution.layers[layer.name]
         mapping = _plain(layer, stated_mapping(record.loops, record.load))
-        used = sorted(listed_banks(record.banks, solution.hardware.banks, layer.name).tolist())
+        used = sorted(listed_banks(record.banks, solution.hardware, layer.name).tolist())
         for key, kept in _kept(own, mapping, used, record.start):
             if not kept:
                 return f"layer '{layer.name}' does not keep to its limit {key}"

@@ -39,8 +39,8 @@ def retargeted(text: str, problem: Problem) -> Plan | None:
 
 
 def _layer(layer: LayerRecord, own: Hardware, other: Hardware) -> DraftLayer:
-    banks = moved_banks(listed_banks(layer.banks, own.banks, "banks"), own, other)
-    return DraftLayer(loops=layer.loops, load=layer.load, banks=bank_list(banks))
+    banks = moved_banks(listed_banks(layer.banks, own, "banks"), own, other)
+    return DraftLayer(loops=layer.loops, load=layer.load, banks=bank_list(banks, other))
 
 
 def moved_banks(banks: Banks, own: Hardware, other: Hardware) -> Banks:
