@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -30,6 +31,11 @@ BANKS = 2000
 POINTS = 160
 ROW = 18
 TALLEST = 12_000
+NAME = 10
+"""Pixels of a row that has room for a name."""
+
+NAMES = 1000
+"""Runs of banks up to which each has the name of its layer on it; laying out names takes browsers long."""
 
 
 @dataclass(frozen=True)
@@ -110,9 +116,11 @@ def _rows(account: Account) -> Figure:
     """Return the axis with a row for each layer, the first at the top."""
     count = len(account.layers)
     size = 11 if count <= 60 else 9
+    # Where rows are lower than a name, some layers are named.
+    named = account.layers[:: math.ceil(count * NAME / _height(account))]
     return {
-        "tickvals": list(range(count)),
-        "ticktext": [safe(line.name, LABEL) for line in account.layers],
+        "tickvals": [line.index for line in named],
+        "ticktext": [safe(line.name, LABEL) for line in named],
         "tickfont": {"size": size},
         "range": [count - 0.5, -0.5],
         "showgrid": False,
@@ -253,7 +261,7 @@ def _outlines(account: Account, found: Sequence[Sequence[tuple[int, int]]]) -> A
         width=[last - first + 1 for _, (first, last) in held],
         base=[line.start for line, _ in held],
         x=[line.held for line, _ in held],
-        text=[safe(line.name, LABEL) for line, _ in held],
+        text=[safe(line.name, LABEL) for line, _ in held] if len(held) <= NAMES else None,
         textposition="inside",
         insidetextanchor="middle",
         textangle=0,
