@@ -10,11 +10,11 @@ from hw.library import load_hardware
 from models.library import load_network
 from solver.timing.infinity import INFINITY, MINUS_INFINITY
 from solver.timing.problem import Problem
-from solver.timing.ranges import Values, range_maximum, range_minima
+from solver.timing.ranges import Entries, range_maximum, range_minima
 
 
 @st.composite
-def ranged(draw: st.DrawFn) -> tuple[int, list[tuple[int, int]], Values]:
+def ranged(draw: st.DrawFn) -> tuple[int, list[tuple[int, int]], Entries]:
     """Draw a number of entries, ranges of them, empty ones among these, and a row of values for each."""
     entries = draw(st.integers(1, 40))
     ends = st.integers(0, entries - 1)
@@ -23,14 +23,14 @@ def ranged(draw: st.DrawFn) -> tuple[int, list[tuple[int, int]], Values]:
     return entries, [(low, high) for low, high in ranges], np.array(values, np.int64).reshape(-1, 2)
 
 
-def ends(ranges: list[tuple[int, int]]) -> tuple[Values, Values]:
+def ends(ranges: list[tuple[int, int]]) -> tuple[Entries, Entries]:
     found = np.array(ranges, np.int64).reshape(-1, 2)
     return found[:, 0], found[:, 1]
 
 
 @given(ranged())
 def test_each_entry_gets_the_least_value_of_the_ranges_that_have_it(
-    drawn: tuple[int, list[tuple[int, int]], Values],
+    drawn: tuple[int, list[tuple[int, int]], Entries],
 ) -> None:
     entries, ranges, values = drawn
     expected = np.full((entries, 2), INFINITY)
@@ -43,7 +43,7 @@ def test_each_entry_gets_the_least_value_of_the_ranges_that_have_it(
 
 @given(ranged(), st.data())
 def test_each_range_has_its_largest_entry(
-    drawn: tuple[int, list[tuple[int, int]], Values], data: st.DataObject
+    drawn: tuple[int, list[tuple[int, int]], Entries], data: st.DataObject
 ) -> None:
     entries, ranges, _ = drawn
     table = np.array(data.draw(st.lists(st.integers(-50, 50), min_size=entries, max_size=entries)), np.int64)

@@ -18,7 +18,7 @@ from solver.timing.validity import valid
 from solver.timing.windows import CompiledWindow, Interval, compile_windows, window_interval
 
 Windows = tuple[CompiledWindow, ...]
-Reading = tuple[tuple[int, ...], tuple[tuple[int, int], ...], int, tuple[int, ...], tuple[Windows, ...]]
+GroupKey = tuple[tuple[int, ...], tuple[tuple[int, int], ...], int, tuple[int, ...], tuple[Windows, ...]]
 """What a group is made of: axes, terms, offset, extents and windows."""
 
 
@@ -82,7 +82,7 @@ class Edge:
 
 
 def operand_groups(
-    operand: Operand, shape: tuple[int, int, int, int], known: dict[Reading, Group]
+    operand: Operand, shape: tuple[int, int, int, int], known: dict[GroupKey, Group]
 ) -> tuple[Group, ...]:
     """Return the groups of an operand that reads a tensor of this shape; of equal ones the known one."""
     groups = []
@@ -148,7 +148,7 @@ class Problem:
     def edges(self) -> tuple[tuple[Edge, ...], ...]:
         """For each layer the operands that read other layers; what reads alike has the very same groups."""
         index, shapes = self.network.index, self.network.shapes
-        known: dict[Reading, Group] = {}
+        known: dict[GroupKey, Group] = {}
         return tuple(
             tuple(
                 Edge(index[x.producer], x, operand_groups(x, shapes[x.producer], known), residual)

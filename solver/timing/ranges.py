@@ -11,10 +11,10 @@ import numpy.typing as npt
 from solver.timing.infinity import INFINITY, MINUS_INFINITY
 from solver.timing.windows import Indices
 
-Values = npt.NDArray[np.int64]
+Entries = npt.NDArray[np.int64]
 
 
-def range_maximum(table: Values, low: Indices, high: Indices) -> Values:
+def range_maximum(table: Entries, low: Indices, high: Indices) -> Entries:
     """Return the maximum of `table[low..high]` along the first axis, minus infinity for an empty range."""
     length = high - low + 1
     result = np.full((len(low), *table.shape[1:]), MINUS_INFINITY, np.int64)
@@ -29,7 +29,7 @@ def range_maximum(table: Values, low: Indices, high: Indices) -> Values:
     return result
 
 
-def range_minima(values: Values, low: Indices, high: Indices, entries: int) -> Values:
+def range_minima(values: Entries, low: Indices, high: Indices, entries: int) -> Entries:
     """Return for each entry the least of the values whose range `low..high` has it, infinity if none does.
 
     Parameters
