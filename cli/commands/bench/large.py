@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.commands.bench.command_speed import PROGRAM
 from cli.commands.bench.options import WEIGHTS, OnlyWeights, listed
 from cli.commands.bench.publish import Benchmark, Sheet, Table, conduct
 from cli.options import DEFAULT_HARDWARE, HardwareName, OutDirectory, integer, one_of
@@ -145,6 +144,7 @@ def _commands(folder: Path, seconds: float) -> tuple[dict[str, CommandCost], flo
 
 
 def _cost(arguments: list[str]) -> CommandCost:
+    from cli.commands.bench.command_speed import PROGRAM
     from overlapim_files import InputError
     from solver.bench.large import CommandCost
 
