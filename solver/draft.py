@@ -10,11 +10,11 @@ from pydantic import Field
 from hw.hardware import Hardware
 from models.network import Network
 from overlapim_files import FileModel, InputError, nearest
+from solver.bank_list import BankList
 from solver.maxplus.latest import postpone
 from solver.schedule.plan import Plan, in_turn
 from solver.schedule.transform import advance
 from solver.solution import (
-    BankNumber,
     BlockNumber,
     Cycle,
     LoopRecord,
@@ -23,6 +23,7 @@ from solver.solution import (
     check_banks,
     from_plan,
     recompute,
+    stated_banks,
     stated_mapping,
 )
 from solver.timing.problem import Problem
@@ -35,7 +36,7 @@ class DraftLayer(FileModel):
 
     loops: tuple[LoopRecord, ...] = Field(strict=False, max_length=1024)
     load: Annotated[int, Field(ge=0, le=1024)] | None = None
-    banks: tuple[BankNumber, ...] = Field(strict=False)
+    banks: BankList
     release: Cycle | None = None
     start: Any = None
     end: Any = None
@@ -83,7 +84,7 @@ def completed(draft: Draft) -> tuple[Solution, Recomputed]:
     for layer, mapping in zip(problem.layers, mappings, strict=True):
         check_mapping(layer, mapping, problem.hardware)
     profiles = [problem.profile(i, mapping) for i, mapping in enumerate(mappings)]
-    banks = tuple(np.array(record.banks, np.int64) for record in records)
+    banks = stated_banks(problem, [record.banks for record in records])
     check_banks(problem, mappings, banks)
     orders = [None if record.order is None else np.array(record.order, np.int64) for record in records]
     releases = [record.release for record in records if record.release is not None]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
@@ -20,8 +21,9 @@ from pydantic import Field, model_validator
 from hw.hardware import Count, Hardware, Level, LevelDims
 from models.network import DIMS, Dim, Layer, Network
 from overlapim_files import FileModel, InputError, load, nearest, parse, shorten
+from solver.bank_list import BankList, listed_banks
 from solver.draft import Draft
-from solver.solution import BankNumber, Cycle, LoopRecord, Solution, stated_mapping
+from solver.solution import Cycle, LoopRecord, Solution, stated_mapping
 from solver.timing.limits import LayerLimits, Limits
 from solver.timing.mapping import SPATIAL, Loop, Mapping
 from solver.timing.tiles import innermost_read
@@ -56,7 +58,7 @@ class LimitEntry(FileModel):
     loops: Loops | None = None
     most_banks: Count | None = None
     exact_banks: Count | None = None
-    banks: Annotated[tuple[BankNumber, ...], Field(strict=False, min_length=1)] | None = None
+    banks: Annotated[BankList, Field(min_length=1)] | None = None
     earliest: Cycle | None = None
     spread: LevelDims | None = None
     no_spread: LevelDims | None = None
@@ -225,14 +227,11 @@ def _numbers(one: StatedLimit, layer: Layer, hardware: Hardware) -> tuple[int, .
     """Return the numbers of the banks that an entry gives, ascending; refuses what no mapping can have."""
     if one.entry.banks is None:
         return None
-    banks, last = sorted(one.entry.banks), hardware.banks - 1
     where = f"{one.where}: banks of layer '{layer.name}'"
-    if banks[-1] > last:
-        raise InputError(f"{where}: there is no bank {banks[-1]}, the last is {last}")
+    banks = sorted(listed_banks(one.entry.banks, hardware, where).tolist())
     if twice := [a for a, b in pairwise(banks) if a == b]:
         raise InputError(f"{where}: bank {twice[0]} is there twice; name each once")
-    channels = [bank // hardware.banks_per_channel for bank in banks]
-    counts = {c: channels.count(c) for c in channels}
+    counts = Counter(bank // hardware.banks_per_channel for bank in banks)
     if len(set(counts.values())) > 1:
         few, many = min(counts, key=counts.__getitem__), max(counts, key=counts.__getitem__)
         raise InputError(
@@ -261,7 +260,7 @@ def broken_limit(limits: Limits, solution: Solution) -> str | None:
     for layer, own in zip(solution.network.layers, limits.layers, strict=False):
         record = solution.layers[layer.name]
         mapping = _plain(layer, stated_mapping(record.loops, record.load))
-        used = sorted(record.banks)
+        used = sorted(listed_banks(record.banks, solution.hardware, layer.name).tolist())
         for key, kept in _kept(own, mapping, used, record.start):
             if not kept:
                 return f"layer '{layer.name}' does not keep to its limit {key}"

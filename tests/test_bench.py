@@ -19,7 +19,7 @@ from cli.main import app, run
 from hw.library import load_hardware
 from models.library import load_network
 from overlapim_files import InputError
-from solver.bench import speed
+from solver.bench import large, speed
 from solver.bench.anytime import AnytimeRun, Spread, spread
 from solver.bench.cases import Case, Environment, Kept, Record, Results, run_cases
 from solver.bench.overlap import EdgeTimes, MeasuredEdge, OverlapResults, exponents, overlap_cases
@@ -240,3 +240,36 @@ def test_a_benchmark_notes_its_arguments_as_they_are_typed() -> None:
     chips = "--hw hbm2-bitsimd --hw reram-aritpim"
     typed = f"network toy resnet18 {chips} --time-limit 5.0 --seeds 0 --workers 1"
     assert environment(context).command.endswith(typed)
+
+
+def test_large_times_steps_and_commands_and_says_how_they_grow(tmp_path: Path) -> None:
+    arguments = ["large", "--shapes", "chain,residual", "--layers", "2,4", "--banks", "30", "-t", "0.2"]
+    code, error = bench(*arguments, "--weights", "static", "-o", str(tmp_path))
+    assert code == 0 and "4/4  residual-4 on hbm2-bitsimd-30, static" in error
+    cases = raw(tmp_path / "large.json")["cases"]
+    assert [case["what"]["banks"] for case in cases] == [32] * 4
+    for case in cases:
+        assert list(case["result"]["commands"]) == [
+            "solve",
+            "evaluate",
+            "explain",
+            "report",
+            "trace",
+            "plot",
+        ]
+        assert min(case["result"]["sizes"].values()) > 0 and case["result"]["steps"]["verify"] > 0
+    assert "| `report` |" in (tmp_path / "large.md").read_text()
+
+
+def test_exponents_are_those_of_powers() -> None:
+    assert large.exponent((100, 5.0), (300, 5.0 * 9)) == pytest.approx(2)
+    assert large.exponent((1000, 7.0), (3000, 7.0)) == 0
+
+
+@pytest.mark.parametrize("shape", large.SHAPES)
+def test_large_networks_have_the_layers_they_say(shape: str) -> None:
+    made = large.large_network(shape, 6)
+    assert len(made.layers) == 6
+    assert made.producers == tuple(
+        (i - 1, i - 2) if shape == "residual" and i in (3, 5) else (i - 1,) * (i > 0) for i in range(6)
+    )

@@ -68,7 +68,10 @@ MISTAKES: dict[str, tuple[Callable[[Tree], object], str]] = {
         lambda t: t["layers"].update(lefd=deepcopy(t["layers"]["left"])),
         "did you mean 'left'",
     ),
-    "another bank": (lambda t: t["layers"]["left"].update(banks=[99]), "'left': its mapping needs"),
+    "another bank": (
+        lambda t: t["layers"]["left"].update(banks=[99]),
+        "'left': there is no bank 99, the last is 7",
+    ),
     "a bank that is not there": (
         lambda t: t["layers"]["head"].update(banks=[2**40 for _ in t["layers"]["head"]["banks"]]),
         "'head'",

@@ -18,6 +18,7 @@ FILES = sorted(path for room in ROOMS for path in (ROOT / room).rglob("*.py"))
 
 AT_THE_ROOT = {
     "__init__",
+    "bank_list",
     "draft",
     "front",
     "limits",

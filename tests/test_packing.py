@@ -128,7 +128,7 @@ def test_a_packing_is_found_exactly_where_there_is_one(drawn: tuple[Bins, Items]
     found = find(bins, items, 60, Stop())
     assert (found.packed is not None, found.impossible) == (bool(fitting), not fitting)
     assert least_capacity(bins, items, 60, Stop()) == min(map(max, every))
-    quick = cheapest_fit(bins, items, PRICES)
+    quick = cheapest_fit(bins, items, PRICES, Stop())
     if found.packed is None:
         assert quick is None
         return
@@ -170,7 +170,7 @@ def test_many_layers_on_many_banks_are_packed_almost_full() -> None:
     for area in areas:
         own = [Item(c, b, 60 + area // (c * b), area // (c * b)) for c, b in shapes]
         items.append([item for item in own if item.size <= bins.capacity])
-    packed = cheapest_fit(bins, items, row_prices(RowPrices()))
+    packed = cheapest_fit(bins, items, row_prices(RowPrices()), Stop())
     assert packed is not None
     check_load(bins, items, packed)
 

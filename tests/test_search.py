@@ -23,14 +23,14 @@ from solver.reference import simulate
 from solver.run import Improvement, Observer
 from solver.schedule.banks import Ledger, pack
 from solver.search.balance import Balance
+from solver.search.knapsack import by_steps, by_table
 from solver.search.placement import Placement, cut
-from solver.search.sequential import share_out
 from solver.solution import Solution, read_verified, verify
 from solver.solve import solve
 from solver.stop import Stop
 from solver.timing.mapping import Loop, Mapping
 from solver.timing.problem import Problem
-from solver.timing.profile import axis_finish
+from solver.timing.profile import Profile, axis_finish
 from solver.timing.tiles import tiles
 from solver.timing.validity import problems
 
@@ -169,6 +169,10 @@ def test_the_trace_falls() -> None:
     assert latencies[-1] == result.latency
 
 
+def banks(profile: Profile) -> int:
+    return profile.banks
+
+
 @pytest.mark.parametrize("seed", range(30))
 def test_banks_are_shared_out_as_well_as_by_trying_everything(seed: int) -> None:
     rng = random.Random(seed)
@@ -183,8 +187,18 @@ def test_banks_are_shared_out_as_well_as_by_trying_everything(seed: int) -> None
         for c in options[2]
         if a.banks + b.banks + c.banks <= capacity
     ]
-    chosen = share_out(options, capacity)
-    assert (None if chosen is None else sum(p.total for p in chosen)) == min(costs, default=None)
+    chosen = by_table(options, 20, banks)(capacity)
+    least = min(costs, default=None)
+    assert (None if chosen is None else sum(p.total for p in chosen)) == least
+    # By steps it is off by what one step of one layer gains at most, and never more than the capacity.
+    quick = by_steps(options, 20, banks)(capacity)
+    if quick is not None:
+        assert least is not None
+        steps = [a.total - b.total for own in options for a in own for b in own]
+        assert sum(map(banks, quick)) <= capacity
+        assert least <= sum(p.total for p in quick) <= least + max(steps)
+    else:
+        assert capacity < sum(min(map(banks, own)) for own in options)
 
 
 def small_chip(**changes: object) -> Hardware:

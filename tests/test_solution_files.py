@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
+import re
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -14,13 +15,17 @@ import numpy as np
 import pytest
 import yaml
 from generators import draw_instance
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import TypeAdapter
 from typer.testing import CliRunner
 
 from cli.main import app, run
-from hw.hardware import Weights
+from hw.hardware import Hardware, Weights
 from hw.library import load_hardware
 from models.library import load_network
 from overlapim_files import InputError, dump
+from solver.bank_list import BankList, bank_list, listed_banks
 from solver.schedule.transform import remap
 from solver.solution import Solution, check_holders, from_plan, read_verified, recompute
 from solver.solve import solve
@@ -29,6 +34,7 @@ from solver.timing.problem import Problem
 from solver.timing.timeline import evaluate
 
 Tree = dict[str, Any]
+LISTS: TypeAdapter[Any] = TypeAdapter(BankList)
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +72,7 @@ MISTAKES: dict[str, tuple[Callable[[Tree], object], str]] = {
     "a block beyond 64 bits": (lambda t: at(t, "layers", "stem").update(order=[2**63]), "order[0]"),
     "a forged interval": (lambda t: t.update(interval=t["interval"] + 1), "interval is"),
     "a forged energy": (lambda t: t.update(energy_pj=t["energy_pj"] * (1 + 1e-6)), "energy_pj is"),
+    "a run that goes down": (lambda t: at(t, "layers", "stem").update(banks=["5-3"]), "such as 0-127"),
     "banks of text": (lambda t: at(t, "layers", "stem").update(banks=["a"]), "banks"),
     "an order that is none": (lambda t: at(t, "layers", "stem").update(order=[0, 0]), "'stem'"),
     "a broken network": (lambda t: at(t, "network", "layers", 0, "dims").update(K=0), "dims"),
@@ -242,3 +249,52 @@ def test_banks_that_are_held_twice_or_overfull_are_found(seed: int) -> None:
             check_holders(problem, timeline, banks)
     else:
         check_holders(problem, timeline, banks)
+
+
+@st.composite
+def placed(draw: st.DrawFn) -> tuple[Hardware, list[int]]:
+    """Draw a chip, and banks of it: some of some channels, the same in each or others, perhaps shuffled."""
+    channels, width = draw(st.integers(1, 12)), draw(st.integers(1, 30))
+    chip = load_hardware("toy").model_copy(update={"channels": channels, "banks_per_channel": width})
+    among = st.integers(0, width - 1)
+    same = draw(st.lists(among, unique=True, max_size=width).map(sorted))
+    first, last = sorted([draw(among), draw(among)])
+    found = []
+    for channel in draw(st.lists(st.integers(0, channels - 1), unique=True).map(sorted)):
+        own = draw(st.sampled_from([same, range(first, last + 1), range(width)]))
+        found += [channel * width + bank for bank in own]
+    return chip, draw(st.one_of(st.just(found or [0]), st.permutations(found or [0])))
+
+
+@given(placed())
+def test_banks_are_read_back_from_a_list_as_they_were(drawn: tuple[Hardware, list[int]]) -> None:
+    chip, banks = drawn
+    entries = bank_list(np.array(banks), chip)
+    assert listed_banks(entries, chip, "layer").tolist() == banks
+    assert LISTS.validate_python(list(entries)) == entries
+    assert len(entries) <= len(banks)
+
+
+def test_banks_of_a_large_chip_are_few_entries() -> None:
+    """All of it, a part of each channel, one bank of each; a few banks are numbers as ever."""
+    chip = load_hardware("toy").model_copy(update={"channels": 1000, "banks_per_channel": 100})
+    numbers = np.arange(100_000).reshape(1000, 100)
+    assert bank_list(numbers.ravel(), chip) == ("0-99999",)
+    assert bank_list(numbers[3:704, 2:66].ravel(), chip) == ("3-703:2-65",)
+    assert bank_list(numbers[:40, 7], chip) == ("0-39:7",)
+    assert bank_list(numbers[4, 5:8], chip) == (405, 406, 407)
+
+
+@pytest.mark.parametrize(
+    ("entries", "text"),
+    [
+        (["3-900"], "layer: there is no bank 900, the last is 127"),
+        (["0-7:900"], "layer: there is no bank 900 of a channel, the last is 15"),
+        (["0-8:3"], "layer: there is no channel 8, the last is 7"),
+        ([f"0-{2**40}"], f"layer: there is no bank {2**40}, the last is 127"),
+        (["0-127", 0], "layer: more banks are listed than the 128 of the chip"),
+    ],
+)
+def test_lists_of_banks_that_a_chip_has_not_are_refused_unread(entries: list[int | str], text: str) -> None:
+    with pytest.raises(InputError, match=re.escape(text)):
+        listed_banks(entries, load_hardware("hbm2-bitsimd"), "layer")

@@ -17,6 +17,7 @@ from solver.sweep.cases import SweepCase, read_spec, sweep_cases
 from solver.sweep.expressions import ExpressionError, expression
 from solver.sweep.spec import SweepSpec
 
+EXAMPLE = Path(__file__).parent.parent / "docs" / "examples" / "sweep" / "hbm2.yaml"
 HEAD = "format: overlapim/sweep/1\nnetworks: [toy]\n"
 
 
@@ -249,3 +250,9 @@ def test_a_specification_may_be_data() -> None:
     assert len(sweep_cases(spec, Path())) == 2
     with pytest.raises(InputError, match="only what a YAML file can say"):
         read_spec({"format": object()})
+
+
+def test_the_example_is_200_chips_for_three_networks() -> None:
+    found = sweep_cases(read_spec(EXAMPLE), EXAMPLE.parent)
+    assert len({case.record.hardware_sha256 for case in found}) == 200
+    assert len(found) == 600

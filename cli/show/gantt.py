@@ -27,6 +27,12 @@ TALLEST = 9.0
 AROUND = 0.85
 """Inches above and below the rows."""
 
+THIN = 0.02
+"""Inches of a row below which bars would not be seen without a line around them."""
+
+SMALLEST = 5.5
+"""Points of a row in which a name is readable; where rows are lower, only some layers are named."""
+
 STRETCHES = 4000
 LABEL = 30
 UNITS = ("", "thousand ", "million ", "billion ", "trillion ", "quadrillion ")
@@ -69,9 +75,11 @@ def _figure(account: Account) -> Figure:
     row = min(0.2, (TALLEST - AROUND) / count)
     figure = Figure(figsize=(WIDTH, AROUND + row * count), layout="constrained")
     axes = figure.add_subplot()
-    kinds = draw_bars(axes, account)
-    names = [printable(line.name, LABEL) for line in account.layers]
-    axes.set_yticks(range(count), names, fontsize=min(8.0, 72 * row * 0.85))
+    kinds = draw_bars(axes, account, 0.0 if row >= THIN else 0.8)
+    named = account.layers[:: math.ceil(SMALLEST / (72 * row))]
+    names = [printable(line.name, LABEL) for line in named]
+    size = min(8.0, max(SMALLEST, 72 * row) * 0.85)
+    axes.set_yticks([line.index for line in named], names, fontsize=size)
     axes.set_ylim(count - 0.4, -0.6)
     _time_axis(axes, account)
     axes.spines[["top", "right"]].set_visible(False)
@@ -89,15 +97,22 @@ def _legend(axes: Axes, kinds: set[str]) -> None:
     )
 
 
-def draw_bars(axes: Axes, account: Account) -> set[str]:
-    """Draw the stretches of all layers and return of which kinds there are some."""
+def draw_bars(axes: Axes, account: Account, frame: float = 0.0) -> set[str]:
+    """Draw the stretches of all layers and return of which kinds there are some.
+
+    Parameters
+    ----------
+    frame : the width of a line in the colour of a bar around it, by which bars that are too thin are seen.
+    """
     _, cut = drawable([line.blocks for line in account.layers], STRETCHES)
     drawn = set()
     for line, stretches in zip(account.layers, cut, strict=True):
         for kind, (_, look) in KINDS.items():
             spans = [(x.start, x.end - x.start) for x in stretches if x.kind == kind]
             if spans:
-                axes.broken_barh(spans, (line.index - 0.38, 0.76), linewidth=0, **look)
+                if frame:
+                    look = {"facecolor": look["facecolor"], "edgecolor": look["facecolor"]}
+                axes.broken_barh(spans, (line.index - 0.38, 0.76), linewidth=frame, **look)
                 drawn.add(kind)
     return drawn
 

@@ -228,7 +228,7 @@ def _layer(problem: Problem, plan: Plan, i: int, energy: EnergyParts | None) -> 
     )
 
 
-def runs(banks: Sequence[int]) -> list[tuple[int, int]]:
+def runs(banks: Sequence[int] | Banks) -> list[tuple[int, int]]:
     """Return bank numbers as runs (first, last) of neighbours, in order."""
     ordered = np.sort(np.asarray(banks, np.int64))
     gaps = np.flatnonzero(np.diff(ordered) > 1)

@@ -14,7 +14,7 @@ from types import ModuleType
 
 from overlapim_files import InputError
 
-REVISION = 2
+REVISION = 3
 """What the compiled core has to say of itself; raised in both whenever what they expect of it changes."""
 
 

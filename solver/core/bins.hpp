@@ -31,13 +31,13 @@ class Room {
             for (Int bin = group * width_; bin < (group + 1) * width_; ++bin)
                 if (free_[std::size_t(bin)] >= item.size) fitting.push_back({sign * free_[std::size_t(bin)], bin});
             if (Int(fitting.size()) < item.bins) continue;
-            std::partial_sort(fitting.begin(), fitting.begin() + item.bins, fitting.end());
+            std::nth_element(fitting.begin(), fitting.begin() + item.bins - 1, fitting.end());
             Int filled = 0;
             for (Int i = 0; i < item.bins; ++i) filled += fitting[std::size_t(i)].first;
             ranked.push_back({filled, group});
         }
         if (Int(ranked.size()) < item.groups) return std::nullopt;
-        std::partial_sort(ranked.begin(), ranked.begin() + item.groups, ranked.end());
+        std::nth_element(ranked.begin(), ranked.begin() + item.groups - 1, ranked.end());
         Ints place;
         for (Int i = 0; i < item.groups; ++i)
             for (Int j = 0; j < item.bins; ++j) {

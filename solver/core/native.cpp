@@ -84,7 +84,7 @@ std::shared_ptr<Edge> edge_of(const py::list &groups, bool residual) {
                 group.intervals.push_back(std::nullopt);
             else
                 group.intervals.push_back(
-                    Interval{interval[py::int_(0)].cast<Ints>(), interval[py::int_(1)].cast<Ints>()});
+                    Interval{interval[py::int_(0)].cast<Array>(), interval[py::int_(1)].cast<Array>()});
         }
         edge->groups.push_back(std::move(group));
     }
@@ -340,7 +340,7 @@ std::optional<Batch> batch_of(
 PYBIND11_MODULE(native, module) {
     using namespace core;
     module.doc() = "The compiled core; see solver.core.";
-    module.attr("REVISION") = 2;
+    module.attr("REVISION") = 3;
     py::class_<Layer, std::shared_ptr<Layer>>(module, "Layer").def(py::init(&layer_of));
     py::class_<Edge, std::shared_ptr<Edge>>(module, "Edge").def(py::init(&edge_of));
     py::class_<Profile, std::shared_ptr<Profile>>(module, "Profile");

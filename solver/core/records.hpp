@@ -5,9 +5,10 @@
 
 namespace core {
 
-// Coordinates of a producer axis that each value of a form reads; none where a value is its own coordinate.
+// Coordinates of a producer axis that each value of a form reads; none where a value is its own coordinate. The
+// arrays are those of Python: there may be millions of values.
 struct Interval {
-    Ints low, high;
+    Array low, high;
 };
 
 struct Group {
@@ -63,16 +64,16 @@ inline Ints axis_finish(const Profile &producer, int axis, Int most) {
 
 // Maxima of a table over intervals, minus infinity for empty ones: a sparse table, as long as is needed.
 inline Ints range_maximum(const Ints &table, const Interval &interval) {
-    const std::size_t count = interval.low.size();
+    const std::size_t count = std::size_t(interval.low.size());
+    const Int *low = interval.low.data(), *high = interval.high.data();
     Ints result(count, -INFINITE), level = table;
     Int longest = 0;
-    for (std::size_t i = 0; i < count; ++i) longest = std::max(longest, interval.high[i] - interval.low[i] + 1);
+    for (std::size_t i = 0; i < count; ++i) longest = std::max(longest, high[i] - low[i] + 1);
     for (Int size = 1; size <= longest; size *= 2) {
         for (std::size_t i = 0; i < count; ++i) {
-            const Int length = interval.high[i] - interval.low[i] + 1;
+            const Int length = high[i] - low[i] + 1;
             if (length >= size && length < 2 * size)
-                result[i] = std::max(
-                    level[std::size_t(interval.low[i])], level[std::size_t(interval.high[i] - size + 1)]);
+                result[i] = std::max(level[std::size_t(low[i])], level[std::size_t(high[i] - size + 1)]);
         }
         if (Int(level.size()) > size) {
             for (std::size_t i = 0; i + std::size_t(size) < level.size(); ++i)

@@ -27,6 +27,7 @@ from solver.timing.profile import (
     axis_finish,
     digit_sums,
 )
+from solver.timing.ranges import range_minima
 from solver.timing.timeline import Order, edge_records
 from solver.timing.windows import Indices, Interval
 
@@ -166,12 +167,10 @@ def _earliest(group: Group, axes: tuple[tuple[int, ...], ...], times: Sequence[C
 
 def _widened(first: Cycles, size: int, interval: Interval | None) -> Cycles:
     """Go from values of a form, along the leading axis, to the coordinates that they read."""
+    if interval is not None:
+        return range_minima(first, *interval, size)
     result = np.full((size, *first.shape[1:]), INFINITY, np.int64)
-    if interval is None:
-        result[: len(first)] = first
-        return result
-    for value, (low, high) in enumerate(zip(*interval, strict=True)):
-        np.minimum(result[low : high + 1], first[value], out=result[low : high + 1])
+    result[: len(first)] = first
     return result
 
 

@@ -16,6 +16,7 @@ import numpy as np
 from hw.hardware import Hardware
 from solver import core
 from solver.schedule.banks import NONE_GIVEN, Banks, beside, left_free
+from solver.stop import Stop
 
 NO_ROWS: Mapping[int, int] = {}
 
@@ -199,10 +200,13 @@ def _taken_in_turn(room: _Room, items: Sequence[Item], sign: int) -> list[Banks]
     return places
 
 
-def cheapest_fit(bins: Bins, items: Sequence[Sequence[Item]], prices: Sequence[float]) -> Packed | None:
+def cheapest_fit(
+    bins: Bins, items: Sequence[Sequence[Item]], prices: Sequence[float], stop: Stop
+) -> Packed | None:
     """Choose and place items at the lowest price of room for which first fit succeeds; None if none does.
 
-    Then each item gives way to the cheapest one of its layer for which there is room.
+    Then each item gives way to the cheapest one of its layer for which there is room. On a chip of very many
+    banks either takes long, and ends early if it is time to stop.
 
     Parameters
     ----------
@@ -219,9 +223,9 @@ def cheapest_fit(bins: Bins, items: Sequence[Sequence[Item]], prices: Sequence[f
         places = first_fit(bins, [own[i] for own, i in zip(items, chosen, strict=True)])
         if places is not None:
             found = Packed(tuple(chosen), tuple(places))
-        elif found is not None:
+        if found is not None and (places is None or stop.reached()):
             break
-    return None if found is None else _enlarged(bins, items, found)
+    return None if found is None else _enlarged(bins, items, found, stop)
 
 
 def _cheapest(items: Sequence[Item], price: float) -> int:
@@ -234,7 +238,7 @@ def _cheapest(items: Sequence[Item], price: float) -> int:
     return min(range(len(items)), key=priced)
 
 
-def _enlarged(bins: Bins, items: Sequence[Sequence[Item]], packed: Packed) -> Packed:
+def _enlarged(bins: Bins, items: Sequence[Sequence[Item]], packed: Packed, stop: Stop) -> Packed:
     """Give each layer in turn the cheapest item for which there is room, those that gain most first."""
     room, chosen, places = _Room(bins), list(packed.chosen), list(packed.places)
     for own, i, place in zip(items, chosen, places, strict=True):
@@ -245,6 +249,8 @@ def _enlarged(bins: Bins, items: Sequence[Sequence[Item]], packed: Packed) -> Pa
         return own[chosen[layer]].cost - min(item.cost for item in own)
 
     for layer in sorted(range(len(items)), key=gain, reverse=True):
+        if stop.reached():
+            break
         own, old = items[layer], chosen[layer]
         room.take(places[layer], -own[old].size)
         for i, place in _fitting(room, own):

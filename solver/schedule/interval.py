@@ -22,6 +22,8 @@ def interval(starts: Sequence[int], ends: Sequence[int], banks: Sequence[Banks])
     starts, ends, banks : when each layer holds its banks, and which.
     """
     found, count, agreed, row = _longest_held(starts, ends, banks), len(starts), 0, 0
+    if _apart(banks):
+        return found
     order = np.argsort(np.array(starts, np.int64), kind="stable")
     start, end = np.array(starts, np.int64)[order], np.array(ends, np.int64)[order]
     sets = _bank_sets([banks[i] for i in order.tolist()])
@@ -34,6 +36,16 @@ def interval(starts: Sequence[int], ends: Sequence[int], banks: Sequence[Banks])
             found, agreed = int((-(-high[late] // multiple[late])).max()), 0
         row = (row + 1) % count
     return found
+
+
+def _apart(banks: Sequence[Banks]) -> bool:
+    """Whether no bank serves two layers."""
+    served = np.zeros(max(int(own.max()) for own in banks) + 1, np.bool_)
+    for own in banks:
+        if served[own].any():
+            return False
+        served[own] = True
+    return True
 
 
 def _longest_held(starts: Sequence[int], ends: Sequence[int], banks: Sequence[Banks]) -> int:

@@ -57,7 +57,7 @@ def fit(pools: Pools, prices: Sequence[float], stop: Stop, params: FittingParams
         raise InputError(f"the layers that are given bank {bank} need {-least} rows more of it than it has")
     free = [i for i in range(len(problem.layers)) if i not in given]
     items = [options.items[i] for i in free]
-    packed = cheapest_fit(bins, items, prices) if items else Packed((), ())
+    packed = cheapest_fit(bins, items, prices, stop.part(params.share)) if items else Packed((), ())
     packed = _decided(bins, items, packed, stop, params)
     if packed is None:
         raise InputError(_why_not(problem, stop, params))

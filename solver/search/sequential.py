@@ -17,6 +17,7 @@ from solver.mapspace.pools import Pools, shapes
 from solver.params import RowPrices, SequentialParams
 from solver.schedule.plan import Plan, one_after_another
 from solver.search.fitting import fit, why_no_mapping
+from solver.search.knapsack import sharing
 from solver.stop import Stop, StoppedError
 from solver.timing.problem import Problem
 from solver.timing.profile import Profile, ceil_div
@@ -178,7 +179,8 @@ def _within_rows(options: Sequence[Sequence[Profile]], hardware: Hardware) -> It
     """Yield the fastest choice, and the fastest one whose rows fit into one bank together."""
     yield [min(pool, key=lambda p: (p.total, p.rows)) for pool in options]
     unit = ceil_div(hardware.rows_per_bank, ROW_UNITS)
-    chosen = share_out(options, hardware.rows_per_bank // unit, lambda p: ceil_div(p.rows, unit))
+    capacity = hardware.rows_per_bank // unit
+    chosen = sharing(options, capacity, lambda p: ceil_div(p.rows, unit))(capacity)
     if chosen is not None:
         yield chosen
 
@@ -211,31 +213,8 @@ def static_choices(options: Sequence[Sequence[Profile]], banks: int, retreat: in
             if p.banks not in best or p.total < best[p.banks].total:
                 best[p.banks] = p
         fastest.append(sorted(best.values(), key=lambda p: p.banks))
-    capacity = banks
-    while (chosen := share_out(fastest, capacity)) is not None:
+    capacity, share_out = banks, sharing(fastest, banks, lambda p: p.banks)
+    while (chosen := share_out(capacity)) is not None:
         yield chosen
         used = sum(p.banks for p in chosen)
         capacity = min(capacity, used) - 1 - used // retreat
-
-
-def share_out(
-    options: Sequence[Sequence[Profile]], capacity: int, size: Callable[[Profile], int] = lambda p: p.banks
-) -> list[Profile] | None:
-    """Choose one profile for each layer, of sizes that sum up to at most `capacity`, of least total time."""
-    costs = [[float(p.total) for p in pool] for pool in options]
-    best = np.zeros(capacity + 1)
-    picks = []
-    for pool, cost in zip(options, costs, strict=True):
-        reached = np.full((len(pool), capacity + 1), np.inf)
-        for row, (p, c) in enumerate(zip(pool, cost, strict=True)):
-            if size(p) <= capacity:
-                reached[row, size(p) :] = best[: capacity + 1 - size(p)] + c
-        picks.append(reached.argmin(axis=0))
-        best = reached.min(axis=0)
-    if not math.isfinite(best[-1]):
-        return None
-    chosen, left = [], capacity
-    for pool, pick in zip(reversed(options), reversed(picks), strict=True):
-        chosen.append(pool[pick[left]])
-        left -= size(chosen[-1])
-    return chosen[::-1]

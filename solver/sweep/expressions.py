@@ -136,7 +136,8 @@ def _value(node: ast.expr, known: Mapping[str, Any]) -> Any:
 
 def _known(name: str, known: Mapping[str, Any]) -> Any:
     if name not in known:
-        hint = f"{nearest(name, known)}; text stands in quotes"
+        near = nearest(name, known)
+        hint = f"{near} Text stands in quotes" if near else "; text stands in quotes"
         raise ExpressionError(f"there is no name {shorten(repr(name))} here{hint}")
     return known[name]
 

@@ -6,6 +6,7 @@ import numpy as np
 
 from hw.hardware import Hardware
 from overlapim_files import InputError, parse
+from solver.bank_list import bank_list, listed_banks
 from solver.draft import Draft, DraftLayer, completed
 from solver.schedule.banks import Banks
 from solver.schedule.plan import Plan
@@ -38,8 +39,8 @@ def retargeted(text: str, problem: Problem) -> Plan | None:
 
 
 def _layer(layer: LayerRecord, own: Hardware, other: Hardware) -> DraftLayer:
-    banks = moved_banks(np.array(layer.banks, np.int64), own, other)
-    return DraftLayer(loops=layer.loops, load=layer.load, banks=tuple(banks.tolist()))
+    banks = moved_banks(listed_banks(layer.banks, own, "banks"), own, other)
+    return DraftLayer(loops=layer.loops, load=layer.load, banks=bank_list(banks, other))
 
 
 def moved_banks(banks: Banks, own: Hardware, other: Hardware) -> Banks:

@@ -26,27 +26,10 @@ from solver.timing.profile import (
     axis_finish,
     digit_sums,
 )
+from solver.timing.ranges import range_maximum
 from solver.timing.windows import Indices
 
 FIRST = np.zeros(1, np.int64)
-
-
-def range_maximum(table: Cycles, low: Indices, high: Indices) -> Cycles:
-    """Return the maximum of `table[low..high]` along the first axis, minus infinity for an empty range.
-
-    A sparse table: maxima over ranges whose length is a power of two; two of them cover any range.
-    """
-    length = high - low + 1
-    result = np.full((len(low), *table.shape[1:]), MINUS_INFINITY, np.int64)
-    level, size = table, 1
-    while size <= length.max(initial=0):
-        chosen = np.flatnonzero((length >= size) & (length < 2 * size))
-        if len(chosen):
-            result[chosen] = np.maximum(level[low[chosen]], level[high[chosen] - size + 1])
-        if len(level) > size:
-            level = np.maximum(level[:-size], level[size:])
-        size *= 2
-    return result
 
 
 def form_values(group: Group, tables: list[Cycles]) -> Cycles:

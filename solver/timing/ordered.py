@@ -11,9 +11,10 @@ import numpy.typing as npt
 
 from models.network import OUTPUT_DIMS
 from solver.timing.infinity import MINUS_INFINITY
-from solver.timing.need import block_maxima, range_maximum, to_block_axes
+from solver.timing.need import block_maxima, to_block_axes
 from solver.timing.problem import Edge, Group
 from solver.timing.profile import AXIS_OUTPUTS, Cycles, Profile, WeightedLoop, axis_finish
+from solver.timing.ranges import range_maximum
 
 Classes = npt.NDArray[np.int64]
 

@@ -17,6 +17,10 @@ from solver.timing.profile import MAX_LATENCY, Profile, profile
 from solver.timing.validity import valid
 from solver.timing.windows import CompiledWindow, Interval, compile_windows, window_interval
 
+Windows = tuple[CompiledWindow, ...]
+GroupKey = tuple[tuple[int, ...], tuple[tuple[int, int], ...], int, tuple[int, ...], tuple[Windows, ...]]
+"""What a group is made of: axes, terms, offset, extents and windows."""
+
 
 @dataclass(frozen=True, eq=False)
 class Group:
@@ -34,7 +38,7 @@ class Group:
     terms: tuple[tuple[int, int], ...]
     offset: int
     extents: tuple[int, ...]
-    windows: tuple[tuple[CompiledWindow, ...], ...]
+    windows: tuple[Windows, ...]
 
     @cached_property
     def dims(self) -> tuple[int, ...]:
@@ -77,8 +81,10 @@ class Edge:
         return {name: own for name, own in self.__dict__.items() if name != "compiled"}
 
 
-def operand_groups(operand: Operand, shape: tuple[int, int, int, int]) -> tuple[Group, ...]:
-    """Return the groups of an operand that reads a tensor of this shape."""
+def operand_groups(
+    operand: Operand, shape: tuple[int, int, int, int], known: dict[GroupKey, Group]
+) -> tuple[Group, ...]:
+    """Return the groups of an operand that reads a tensor of this shape; of equal ones the known one."""
     groups = []
     for names, form in operand.forms():
         axes = tuple(AXES.index(name) for name in names)
@@ -90,7 +96,8 @@ def operand_groups(operand: Operand, shape: tuple[int, int, int, int]) -> tuple[
             compile_windows(operand.axes[name], shape[axis]) for name, axis in zip(names, axes, strict=True)
         )
         terms = tuple((DIMS.index(dim), coefficient) for dim, coefficient in form.terms.items())
-        groups.append(Group(axes, terms, form.offset, extents, windows))
+        made = axes, terms, form.offset, extents, windows
+        groups.append(known.setdefault(made, Group(*made)))
     return tuple(groups)
 
 
@@ -139,11 +146,12 @@ class Problem:
 
     @cached_property
     def edges(self) -> tuple[tuple[Edge, ...], ...]:
-        """For each layer the operands that read other layers."""
+        """For each layer the operands that read other layers; what reads alike has the very same groups."""
         index, shapes = self.network.index, self.network.shapes
+        known: dict[GroupKey, Group] = {}
         return tuple(
             tuple(
-                Edge(index[x.producer], x, operand_groups(x, shapes[x.producer]), residual)
+                Edge(index[x.producer], x, operand_groups(x, shapes[x.producer], known), residual)
                 for x, residual in zip(layer.operands, layer.is_residual, strict=True)
                 if x.producer in index
             )

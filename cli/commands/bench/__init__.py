@@ -7,6 +7,7 @@ import typer
 from cli.answers import answering
 from cli.commands.bench.anytime import anytime_command
 from cli.commands.bench.exhaustive import exhaustive_command
+from cli.commands.bench.large import large_command
 from cli.commands.bench.network import network_command
 from cli.commands.bench.overlap import overlap_command
 from cli.commands.bench.page import page_command
@@ -20,6 +21,7 @@ app = typer.Typer(
 )
 app.command("anytime")(answering(anytime_command))
 app.command("exhaustive")(answering(exhaustive_command))
+app.command("large")(answering(large_command))
 app.command("network")(answering(network_command))
 app.command("overlap")(answering(overlap_command))
 app.command("runtime")(answering(runtime_command))

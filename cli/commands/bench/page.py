@@ -10,6 +10,7 @@ import typer
 
 from cli.commands.bench.anytime import ANYTIME
 from cli.commands.bench.exhaustive import EXHAUSTIVE
+from cli.commands.bench.large import LARGE
 from cli.commands.bench.network import NETWORK
 from cli.commands.bench.overlap import OVERLAP
 from cli.commands.bench.publish import NO_PLOTS, Benchmark, draw
@@ -27,6 +28,7 @@ BENCHMARKS: tuple[Benchmark[Any], ...] = (
     RUNTIME,
     OVERLAP,
     SPEED,
+    LARGE,
 )
 """In the order of the page."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -24,9 +25,17 @@ Figure = dict[str, Any]
 """`data` and `layout`, as plotly.js takes them."""
 
 BARS = 5000
+BANKS = 2000
+"""Banks of a chip from which on neighbours that are alike are drawn together."""
+
 POINTS = 160
 ROW = 18
 TALLEST = 12_000
+NAME = 10
+"""Pixels of a row that has room for a name."""
+
+NAMES = 1000
+"""Runs of banks up to which each has the name of its layer on it; laying out names takes browsers long."""
 
 
 @dataclass(frozen=True)
@@ -107,9 +116,11 @@ def _rows(account: Account) -> Figure:
     """Return the axis with a row for each layer, the first at the top."""
     count = len(account.layers)
     size = 11 if count <= 60 else 9
+    # Where rows are lower than a name, some layers are named.
+    named = account.layers[:: math.ceil(count * NAME / _height(account))]
     return {
-        "tickvals": list(range(count)),
-        "ticktext": [safe(line.name, LABEL) for line in account.layers],
+        "tickvals": [line.index for line in named],
+        "ticktext": [safe(line.name, LABEL) for line in named],
         "tickfont": {"size": size},
         "range": [count - 0.5, -0.5],
         "showgrid": False,
@@ -178,10 +189,34 @@ def layers(account: Account, pieces: Cut) -> Figure:
     )
 
 
+def banks_together(account: Account, pieces: Cut) -> int:
+    """Return of how many neighbouring banks one is drawn for all, so that there are not too many bars."""
+    together, most = 1, account.hardware.banks
+    while (
+        together < most
+        and sum(
+            len(own) * len(_bank_runs(line, together))
+            for line, own in zip(account.layers, pieces.stretches, strict=True)
+        )
+        > 2 * BARS
+    ):
+        together = 2 * together if together > 1 else account.hardware.banks_per_channel
+    return together
+
+
+def _bank_runs(line: LayerAccount, together: int) -> list[tuple[int, int]]:
+    """Return the runs of banks, in which so many are held if one of them is."""
+    if together == 1:
+        return runs(line.banks)
+    return [(a * together, (b + 1) * together - 1) for a, b in runs(np.unique(line.banks // together))]
+
+
 def banks(account: Account, pieces: Cut) -> Figure:
     """Return the banks over time: every layer's stretches on the runs of its banks, and its name."""
     traces = []
-    every = [(bar, run) for bar in pieces.each(account) for run in runs(bar[0].banks.tolist())]
+    together = banks_together(account, pieces)
+    found = [_bank_runs(line, together) for line in account.layers]
+    every = [(bar, run) for bar in pieces.each(account) for run in found[bar[0].index]]
     for kind, look in STRETCHES.items():
         bars = [(bar, run) for bar, run in every if bar[1].kind == kind]
         traces.append(
@@ -199,7 +234,7 @@ def banks(account: Account, pieces: Cut) -> Figure:
         )
     top = account.hardware.banks - 0.5
     return styled(
-        [*traces, _outlines(account)],
+        [*traces, _outlines(account, found)],
         barmode="overlay",
         height=min(120 + 5 * account.hardware.banks, 760),
         margin=_margin(account),
@@ -217,16 +252,16 @@ def banks(account: Account, pieces: Cut) -> Figure:
     )
 
 
-def _outlines(account: Account) -> Any:
+def _outlines(account: Account, found: Sequence[Sequence[tuple[int, int]]]) -> Any:
     """Return a frame with the layer's name around every run of banks that it holds."""
-    held = [(line, run) for line in account.layers for run in runs(line.banks.tolist())]
+    held = [(line, run) for line, own in zip(account.layers, found, strict=True) for run in own]
     return go.Bar(
         orientation="h",
         y=[(first + last) / 2 for _, (first, last) in held],
         width=[last - first + 1 for _, (first, last) in held],
         base=[line.start for line, _ in held],
         x=[line.held for line, _ in held],
-        text=[safe(line.name, LABEL) for line, _ in held],
+        text=[safe(line.name, LABEL) for line, _ in held] if len(held) <= NAMES else None,
         textposition="inside",
         insidetextanchor="middle",
         textangle=0,
@@ -329,13 +364,16 @@ def _layer_by_layer(account: Account, traces: Sequence[Any], axis: Figure) -> Fi
 
 def bank_use(account: Account) -> Figure:
     """Return for how long each bank is held, and how many of its rows are used."""
-    hardware = account.hardware
-    numbers = np.arange(hardware.banks)
+    hardware, times, rows = account.hardware, account.bank_times, account.bank_rows
+    changes = np.flatnonzero((np.diff(times) != 0) | (np.diff(rows) != 0))
+    # Of many banks, those that are neighbours and alike are drawn by the first and the last of them.
+    first, last = np.append(0, changes + 1), np.append(changes, hardware.banks - 1)
+    numbers = np.unique([first, last]) if hardware.banks > BANKS else np.arange(hardware.banks)
     texts = [
         f"bank {bank}: held {number(time)} cycles ({time / account.latency:.1%}), "
-        f"{number(rows)} of {number(hardware.rows_per_bank)} rows"
-        for bank, time, rows in zip(
-            numbers.tolist(), account.bank_times.tolist(), account.bank_rows.tolist(), strict=True
+        f"{number(own)} of {number(hardware.rows_per_bank)} rows"
+        for bank, time, own in zip(
+            numbers.tolist(), times[numbers].tolist(), rows[numbers].tolist(), strict=True
         )
     ]
     step: Figure = {"x": numbers, "line": {"shape": "hvh", "width": 1}, "fill": "tozeroy", "mode": "lines"}
@@ -343,10 +381,8 @@ def bank_use(account: Account) -> Figure:
     counts: Figure = {"rangemode": "tozero", "tickformat": "~s"}
     return styled(
         [
-            go.Scatter(name="cycles held", y=account.bank_times, line_color=BLUE, **step, **hover),
-            go.Scatter(
-                name="rows used", y=account.bank_rows, line_color=VERMILION, yaxis="y2", **step, **hover
-            ),
+            go.Scatter(name="cycles held", y=times[numbers], line_color=BLUE, **step, **hover),
+            go.Scatter(name="rows used", y=rows[numbers], line_color=VERMILION, yaxis="y2", **step, **hover),
         ],
         height=380,
         hovermode="x",

@@ -61,6 +61,7 @@ class Page:
     found: str
     tiles: tuple[Tile, ...]
     cut: str
+    together: str
     multiplying: str
     utilisation: str
     edges: tuple[EdgeText, ...]
@@ -102,7 +103,7 @@ def render(
     texts = tuple(
         EdgeText(full_name(x.producer), full_name(x.reader), number(x.waited), number(x.slack)) for x in edges
     )
-    page = _page(account, solution, found, commands, pieces.resolution, texts)
+    page = _page(account, solution, found, commands, pieces, texts)
     return filled("page.html.jinja", "page.js", charts, library, page=page)
 
 
@@ -111,7 +112,7 @@ def _page(
     solution: Solution,
     found: Found | None,
     commands: Sequence[Fact],
-    resolution: int,
+    pieces: figures.Cut,
     edges: tuple[EdgeText, ...],
 ) -> Page:
     hardware, network = account.hardware, account.problem.network
@@ -121,7 +122,8 @@ def _page(
         title=f"{full_name(network.name)} on {full_name(hardware.name)}",
         found=_found(solution, found),
         tiles=tuple(_tiles(account, solution, found)),
-        cut=_cut(resolution),
+        cut=_cut(pieces.resolution),
+        together=_together(figures.banks_together(account, pieces)),
         multiplying=f"{network.macs * hardware.mac_cycles / lanes:.1%}",
         utilisation=f"{account.utilisation:.2%}",
         edges=edges,
@@ -159,6 +161,12 @@ def _cut(resolution: int) -> str:
     if resolution == 1:
         return "Every wait is drawn."
     return f"Stretches of work and waits shorter than {number(resolution)} cycles are drawn together."
+
+
+def _together(banks: int) -> str:
+    if banks == 1:
+        return ""
+    return f" {number(banks)} neighbouring banks are drawn together: what one of them does stands for all."
 
 
 def _searched(found: Found) -> str:
