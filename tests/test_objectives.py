@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import random
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,6 @@ from solver.bound.energy import least_energy
 from solver.bound.quick import quick_bound, quick_floor
 from solver.front import front
 from solver.maxplus.response import response
-from solver.reference import simulate
 from solver.schedule.goal import Goal
 from solver.schedule.pace import apart, best_paced, longest_held, paced, tightest
 from solver.schedule.plan import Plan
@@ -137,23 +135,6 @@ def test_the_best_pace_is_the_best_of_all(seed: int) -> None:
     twin = best_releases(problem, [response(problem, i, p) for i, p in enumerate(profiles)])
     assert twin is not None
     assert twin.latency + (objective.inferences - 1) * twin.held <= least
-
-
-@pytest.mark.parametrize("chip", [STATIC, CHIP], ids=["static", "shared"])
-def test_three_inferences_in_a_row_hold_no_bank_twice(chip: Hardware) -> None:
-    result = found(Objective(inferences=1000), chip)
-    solution = result.solution
-    orders = [record.order for record in solution.layers.values()]
-    times = simulate(solution.network, solution.hardware, solution.mappings, result.plan.releases, orders)
-    interval = solution.interval or 0
-    busy: dict[int, list[tuple[int, int]]] = {}
-    for turn in range(3):
-        for own, banks in zip(times, result.plan.banks, strict=True):
-            for bank in banks.tolist():
-                busy.setdefault(bank, []).append((own.start + turn * interval, own.end + turn * interval))
-    for held in busy.values():
-        held.sort()
-        assert all(end <= start for (_, end), (start, _) in pairwise(held))
 
 
 def test_a_stream_is_planned_for_its_interval() -> None:

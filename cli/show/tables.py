@@ -13,6 +13,7 @@ from cli.show.facts import Fact, fact_lines
 from hw.hardware import Hardware
 from models.layer import Dim
 from solver.account.plan import Account
+from solver.execute.succession import Succession
 from solver.solution import Solution
 from solver.solve import Result
 from solver.timing.objective import Measure, Value
@@ -217,6 +218,17 @@ def show_runners_up(latency: int, others: Sequence[RunnerUp]) -> None:
         rows.add_row(f"{i}", number(own.latency), f"{own.latency / latency - 1:.2%}", names + more)
     console().print()
     console().print(rows)
+
+
+def in_a_row(row: Succession) -> None:
+    """Print how inferences followed each other, if there was more than one and no bank was held twice."""
+    if row.interval is None or row.differences:
+        return
+    way = f"one every {number(row.interval)} cycles: the last ends at {number(row.makespan)}"
+    pauses = f"{number(row.handovers)} go to the next inference without a pause"
+    console().print()
+    text = f"{number(row.inferences)} in a row, {way}"
+    console().print(f"{text}\nno bank is held twice at a time; {pauses}", soft_wrap=True)
 
 
 def show_solution(account: Account, solution: Solution) -> None:
