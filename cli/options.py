@@ -14,6 +14,7 @@ MAX_SECONDS = 1_000_000
 MAX_WORKERS = 256
 MAX_SEED = 2**31 - 1
 MAX_INFERENCES = 2**40
+MEASURES = ("makespan", "energy", "edp")
 ALL_WEIGHTS = ("static", "shared", "reload")
 ALL_CORES = min(os.cpu_count() or 1, MAX_WORKERS)
 

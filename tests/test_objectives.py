@@ -18,7 +18,7 @@ from hw.library import load_hardware
 from models.library import load_network
 from models.network import Network
 from overlapim_files import InputError, dump
-from solver.bench.small import draw_small
+from solver.bench.small import draw_energy, draw_small
 from solver.bound.energy import least_energy
 from solver.bound.quick import quick_bound, quick_floor
 from solver.front import front
@@ -40,8 +40,7 @@ STATIC = CHIP.with_weights("static")
 
 
 def with_energy(chip: Hardware, rng: random.Random) -> Hardware:
-    costs = {name: rng.choice((0.0, 0.5, 1.0, 3.0, 10.0)) for name in Energy.model_fields}
-    return chip.model_copy(update={"energy": Energy.model_validate(costs)})
+    return chip.model_copy(update={"energy": draw_energy(rng)})
 
 
 def small(seed: int) -> tuple[Network, Hardware]:

@@ -33,6 +33,7 @@ from cli.options import (
     DEFAULT_HARDWARE,
     DEFAULT_SECONDS,
     MAX_INFERENCES,
+    MEASURES,
     HardwareName,
     NetworkName,
     OutDirectory,
@@ -124,7 +125,6 @@ Inferences = Annotated[
         help="How many inferences follow each other; the time until the last of them ends is minimised.",
     ),
 ]
-MEASURES = ("makespan", "energy", "edp")
 ObjectiveOption = Annotated[
     str,
     typer.Option(
