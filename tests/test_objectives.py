@@ -26,12 +26,13 @@ from solver.maxplus.response import response
 from solver.schedule.goal import Goal
 from solver.schedule.pace import apart, best_paced, longest_held, paced, tightest
 from solver.schedule.plan import Plan
+from solver.search.exhaustive import exhaustive
 from solver.search.streaming import best_releases, released
 from solver.solution import read_verified
 from solver.solve import Result, solve
 from solver.stop import Stop
 from solver.timing.energy import energy_parts
-from solver.timing.objective import Objective
+from solver.timing.objective import Measure, Objective
 from solver.timing.problem import Problem
 from solver.timing.timeline import evaluate
 
@@ -176,6 +177,61 @@ def test_the_limit_on_the_energy_is_kept() -> None:
 def test_what_no_plan_keeps_is_refused(limits: dict[str, Any], text: str) -> None:
     with pytest.raises(InputError, match=text):
         found(Objective(**limits), seconds=1.0)
+
+
+# Bounds within limits
+
+
+def bounded_by(rng: random.Random, fastest: Result, static: bool) -> Objective:
+    """Draw an objective with limits about what the fastest plan comes to, on either side of it."""
+
+    def about(figure: float) -> float:
+        return figure * rng.choice((0.8, 0.97, 1.0, 1.1, 1.4))
+
+    solution, kinds = fastest.solution, rng.choice(("l", "i", "e", "li", "le", "ie"))
+    measure: Measure = rng.choice(("makespan", "energy", "edp"))
+    return Objective(
+        measure,
+        rng.choice((1, 3)) if static else 1,
+        round(about(solution.latency)) if "l" in kinds else None,
+        max(1, round(about(solution.interval or 1))) if "i" in kinds and static else None,
+        about(solution.energy_pj or 1.0) if "e" in kinds else None,
+    )
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3, 5, 7])
+def test_bounds_within_limits_are_those_of_trying_all_plans(seed: int) -> None:
+    network, chip = small(seed)
+    fastest = solve(network, chip, stop=Stop.deterministic(5.0))
+    rng = random.Random(seed)
+    for _ in range(4):
+        objective = bounded_by(rng, fastest, chip.weights == "static")
+        if not objective.limited:
+            continue
+        best = exhaustive(Problem(network, chip, objective), 10**9, Stop())
+        try:
+            result = solve(network, chip, objective=objective, stop=Stop.deterministic(10.0))
+        except InputError as error:
+            assert best.plan is None, objective
+            assert "which is proved" in str(error)
+            continue
+        assert best.plan is not None and result.bound_within is not None
+        value = Goal(Problem(network, chip, objective)).value(best.plan)
+        assert result.bound <= result.bound_within <= value * (1 + 1e-9)
+        assert result.ending == "optimal"
+        assert result.gap_within == 0
+        assert result.value == pytest.approx(value, rel=1e-8)
+
+
+def test_what_is_proved_within_limits_is_shown_and_not_stated(capsys: pytest.CaptureFixture[str]) -> None:
+    options = ("solve", "toy", "--hw", "toy", "--weights", "static", "-m", "layerwise", "-q")
+    assert run(*options, "--latency-at-most", "9000", "--json") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["bound_within_limits"] == told["bound"]
+    assert told["gap_within_limits"] == told["gap"]
+    assert run(*options, "--json") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["bound_within_limits"] is told["gap_within_limits"] is None
 
 
 def test_energies_need_figures() -> None:

@@ -185,6 +185,10 @@ def proved(result: Result) -> list[Fact]:
     rest = optimal if result.status == "optimal" else f"the gap is {result.gap:.1%}"
     none = "no valid solution is faster" if plain else "no valid solution takes less"
     known = [("bound", f"{measured(result.bound, measure)}: {none}; {rest}")]
+    if result.bound_within is not None and result.status != "optimal":
+        rest = f"the gap is {result.gap_within:.1%}" if result.gap_within else "this is optimal within them"
+        within = f"{measured(result.bound_within, measure)}: {none} within the limits; {rest}"
+        known.append(("within", within))
     if result.candidate_bound is not None and result.candidates is not None:
         over = f"over {number(result.candidates)} candidate mappings, gap {result.candidate_gap:.1%}"
         bound = measured(result.candidate_bound, measure).removesuffix(" cycles")

@@ -45,6 +45,8 @@ def cpsat(run: Run) -> None:
     small = _small(run.problem, run.params.cpsat.whole)
     if small:
         _solve_whole(run)
+    if run.refuted:
+        return
     if run.workers > 1:
         _side_by_side(run, bounded=small)
     else:
@@ -69,12 +71,11 @@ def _solve_whole(run: Run) -> None:
     candidates = whole_mapspace(run.problem, latency, run.stop, params.pairs)
     if candidates is None or run.stop.reached():
         return
-    # What is proved of plans within limits is not so of all valid plans.
-    proved: Callable[[Value], None] = (lambda _: None) if run.problem.objective.limited else run.proved
-    if all(candidates):
-        proved(_optimise(run, candidates, run.stop, proved).bound)
-    else:
-        proved(run.goal.value(run.incumbent))
+    if not all(candidates):
+        run.proved_within(run.goal.value(run.incumbent))
+        return
+    found = _optimise(run, candidates, run.stop, run.proved_within)
+    run.refuted = found.refuted
 
 
 def whole_mapspace(problem: Problem, latency: int, stop: Stop, most: int) -> Candidates | None:
