@@ -21,6 +21,7 @@ from overlapim_files import InputError, dump
 from solver.bench.small import draw_energy, draw_small
 from solver.bound.energy import least_energy
 from solver.bound.quick import quick_bound, quick_floor
+from solver.cpsat.method import whole_mapspace
 from solver.front import front
 from solver.maxplus.response import response
 from solver.schedule.goal import Goal
@@ -34,7 +35,7 @@ from solver.stop import Stop
 from solver.timing.energy import energy_parts
 from solver.timing.objective import Measure, Objective
 from solver.timing.problem import Problem
-from solver.timing.timeline import evaluate
+from solver.timing.timeline import Timeline, evaluate
 
 TOY, CHIP = load_network("toy"), load_hardware("toy")
 STATIC = CHIP.with_weights("static")
@@ -78,6 +79,31 @@ def test_the_solver_proves_what_trying_all_plans_finds(seed: int, objective: Obj
     proved = solve(network, chip, objective=objective, stop=Stop.deterministic(20.0))
     assert best.status == proved.status == "optimal"
     assert proved.value == pytest.approx(best.value, rel=1e-8)
+
+
+@pytest.mark.parametrize("objective", [Objective("energy"), Objective("edp"), Objective(inferences=3)])
+def test_mappings_that_cannot_be_part_of_a_better_plan_are_left_out(objective: Objective) -> None:
+    """All of network 58 that matters is given to CP-SAT: without energies and ends counted it is too much."""
+    network, chip = small(58)
+    problem = Problem(network, chip, objective)
+    best = exhaustive(problem, 10**9, Stop()).plan
+    assert best is not None
+    candidates = whole_mapspace(problem, best, Stop(), 10**6)
+    everything = whole_mapspace(Problem(network, chip, objective), slowest(problem), Stop(), 10**6)
+    assert candidates is not None and everything is not None
+    kept = sum(map(len, candidates))
+    assert kept < sum(map(len, everything))
+    result = solve(network, chip, objective=objective, stop=Stop.deterministic(10.0))
+    assert result.status == "optimal"
+    assert result.value == pytest.approx(Goal(problem).value(best), rel=1e-8)
+
+
+def slowest(problem: Problem) -> Plan:
+    """Return a plan that is so late that nothing is left out for being worse."""
+    plan = solve(problem.network, problem.hardware, method="sequential", stop=Stop()).plan
+    last = plan.timeline.layers[-1]
+    late = last.postponed(last.release + 10**6)
+    return Plan(Timeline((*plan.timeline.layers[:-1], late)), plan.banks)
 
 
 @pytest.mark.parametrize("seed", [1, 2, 4])

@@ -301,8 +301,6 @@ class PursuitParams:
     """Rate of the exponential distribution of the steps of a change, beyond the first."""
     share: float = 0.2
     """Share of the time that is left for plans that do."""
-    fast: float = 0.3
-    """Share of the time that is left then for the least latency, as standby grows with it."""
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,6 @@ from solver.search.pursuit import first_plans
 from solver.search.sequential import sequential
 from solver.search.shares import share_banks
 from solver.stop import Stop
-from solver.timing.objective import LATENCY
 
 
 def begin(
@@ -52,16 +51,6 @@ def begin(
     batch = _one_of_batch(pools, stop.part(params.descent.batch), seed, params)
     if batch is not None:
         better(batch)
-    if goal.objective.weighs_energy and not goal.objective.streams:
-        better(_fastest(pools, start, stop.part(params.descent.pursuit.fast), seed, params))
-
-
-def _fastest(pools: Pools, start: Plan, stop: Stop, seed: int, params: Params) -> Plan:
-    """Return the plan of a search for the least latency, whose standby is low."""
-    hurried = Pools(replace(pools.problem, objective=LATENCY), pools.params, stop)
-    plans = [start]
-    begin(hurried, start, stop, seed, plans.append, params)
-    return Descent(hurried, seed, params.descent).run(plans[-1], stop, lambda _: None)
 
 
 def _one_of_batch(pools: Pools, stop: Stop, seed: int, params: Params) -> Plan | None:
