@@ -13,6 +13,8 @@ import typer
 MAX_SECONDS = 1_000_000
 MAX_WORKERS = 256
 MAX_SEED = 2**31 - 1
+MAX_INFERENCES = 2**40
+MEASURES = ("makespan", "energy", "edp")
 ALL_WEIGHTS = ("static", "shared", "reload")
 ALL_CORES = min(os.cpu_count() or 1, MAX_WORKERS)
 
@@ -176,6 +178,17 @@ Workers = Annotated[
         parser=integer(1, MAX_WORKERS),
         metavar="N",
         help="Processes that search side by side; as many as there are cores unless given.",
+    ),
+]
+ExecutedInferences = Annotated[
+    int | None,
+    typer.Option(
+        "--inferences",
+        "-N",
+        parser=integer(1, MAX_INFERENCES),
+        metavar="N",
+        help="How many follow each other, each the interval of the file after the one before; as many as the "
+        "file is about unless given.",
     ),
 ]
 CatalogueName = Annotated[str, typer.Argument(metavar="NAME", help="A built-in name or a file.")]

@@ -62,8 +62,9 @@ def _exhaustive(run: Run) -> None:
     run.found(run.sequential)
     if found.plan is not None:
         run.found(found.plan)
-        if found.complete and not run.problem.objective.limited:
-            run.proved(run.goal.value(found.plan))
+        if found.complete:
+            run.proved_within(run.goal.value(found.plan))
+    run.refuted = found.complete and found.plan is None
 
 
 def _known(run: Run) -> Plan:

@@ -69,6 +69,9 @@ class Run:
     latency_bound : no valid plan is faster; at first what is known at once (`quick_bound`).
     floor : what else no valid plan is below (`quick_floor`).
     bound : no valid plan has a lower value of the objective.
+    bound_within : no valid plan within the limits of the objective has a lower one; below `bound` it says
+        nothing.
+    refuted : whether it is proved that no valid plan keeps to these limits.
     candidate_bound, candidates : no choice among so many candidate mappings is faster.
     shortlist : the best plans so far that differ in a mapping; none but the best unless more are wanted.
     """
@@ -83,6 +86,8 @@ class Run:
     latency_bound: int
     floor: Floor = Floor()
     bound: Value = 0
+    bound_within: Value = 0
+    refuted: bool = False
     warm_start: Plan | None = None
     start: Plan | None = None
     best: Plan | None = None
@@ -129,6 +134,16 @@ class Run:
                 self.bound = bound
                 self._improved()
 
+    def proved_within(self, bound: Value) -> None:
+        """Raise the bound on the objective of plans within its limits: of all, if it has none."""
+        if not self.problem.objective.limited:
+            self.proved(bound)
+            return
+        with self._lock:
+            if bound > max(self.bound_within, self.bound):
+                self.bound_within = bound
+                self._improved()
+
     def candidates_bounded(self, bound: Value, candidates: int) -> None:
         """Replace what is proved for plans that are made of the candidates a solver was given."""
         self.candidate_bound, self.candidates = bound, candidates
@@ -141,20 +156,26 @@ class Run:
         """Note the new state, and let the stop judge whether it is good enough."""
         if self.best is None:
             return
-        value = self.goal.value(self.best)
-        if self.bound > value and not self._alike(value):
-            raise RuntimeError(f"a bound of {self.bound} was proved, but a plan has {value}")
-        if self._alike(value):
-            self.bound = value
+        value, kept = self.goal.value(self.best), self.goal.rank(self.best)[0] == 0
+        self.bound = self._possible(self.bound, value)
+        if kept:
+            self.bound_within = self._possible(self.bound_within, value)
         improvement = Improvement(round(self.stop.wall(), 3), value, self.bound)
         self.trace.append(improvement)
         log.debug("%.3f s: %s, bound %s", improvement.seconds, value, self.bound)
         self.observer.improved(improvement)
-        kept = self.goal.rank(self.best)[0] == 0
-        self.stop.improved(improvement.gap if kept else math.inf)
+        self.stop.improved(gap(value, max(self.bound, self.bound_within)) if kept else math.inf)
 
-    def _alike(self, value: Value) -> bool:
-        """Whether the bound is a value, apart from rounding where these are no integers."""
-        return self.bound == value or (
-            isinstance(value, float) and math.isclose(self.bound, value, rel_tol=ROUNDING)
-        )
+    def _possible(self, bound: Value, value: Value) -> Value:
+        """Return a bound, or the value that a plan has if it is that apart from rounding.
+
+        Raises
+        ------
+        RuntimeError
+            if it is above the value, which cannot be.
+        """
+        if bound == value or (isinstance(value, float) and math.isclose(bound, value, rel_tol=ROUNDING)):
+            return value
+        if bound > value:
+            raise RuntimeError(f"a bound of {bound} was proved, but a plan has {value}")
+        return bound

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from hw.hardware import Hardware
@@ -37,6 +38,7 @@ class Result:
     sequential : value of the objective that the `sequential` method comes to on the same problem; the warm
         start if that finds none.
     bound : no valid solution has a lower value of the objective.
+    bound_within : no valid solution within the limits of the objective has a lower value; None without any.
     candidate_bound : no choice among the `candidates` mappings that a solver was given has a lower latency.
         The plan may hold other mappings, so this may lie above its latency.
     ending : why the search ended.
@@ -49,6 +51,7 @@ class Result:
     value: Value
     sequential: Value
     bound: Value
+    bound_within: Value | None
     candidate_bound: Value | None
     candidates: int | None
     trace: tuple[Improvement, ...]
@@ -71,6 +74,11 @@ class Result:
     def gap(self) -> float:
         """Share of the value by which the bound falls short of it."""
         return gap(self.value, self.bound)
+
+    @property
+    def gap_within(self) -> float | None:
+        """Share of the value by which the bound within the limits falls short of it."""
+        return None if self.bound_within is None else gap(self.value, self.bound_within)
 
     @property
     def candidate_gap(self) -> float | None:
@@ -146,6 +154,7 @@ def solve_with(
     bound = quick_bound(problem, params.bound)
     floor = Floor() if problem.objective.plain else quick_floor(problem, params.bound)
     run = Run(problem, pools, params, stop, seed, workers, observer, bound, floor, warm_start=known)
+    _check_possible(run)
     run.shortlist = Shortlist(top, run.goal)
     if known is not None:
         run.found(known)
@@ -163,20 +172,35 @@ def _check_objective(objective: Objective, hardware: Hardware) -> None:
         raise InputError(f"chip '{hardware.name}' has no section 'energy', so that energies are not known")
 
 
+def _figures_limited(run: Run) -> Iterator[tuple[str, str, float, float]]:
+    """Yield name, unit, limit and bound of each figure of plans that is limited."""
+    objective, bounds = run.problem.objective, run.floor.figures(run.problem.objective, run.latency_bound)
+    for what, unit, most, bound in (
+        ("latency", "cycles", objective.latency_at_most, bounds.latency),
+        ("interval", "cycles", objective.interval_at_most, bounds.interval),
+        ("energy", "pJ", objective.energy_at_most, bounds.energy),
+    ):
+        if most is not None:
+            yield what, unit, most, bound
+
+
+def _check_possible(run: Run) -> None:
+    """Refuse limits that no plan keeps to, by what is proved of each figure."""
+    for what, unit, most, bound in _figures_limited(run):
+        if bound > most:
+            least = f"none has less than {bound:,.10g}, which is proved"
+            raise InputError(f"no plan has at most {most:,.10g} {unit} of {what}: {least}")
+
+
 def _check_kept(run: Run, plan: Plan) -> None:
     """Refuse a plan that does not keep to the limits, and say what is known of whether any does."""
-    objective, figures = run.problem.objective, run.goal.figures(plan.timeline, plan.banks)
-    bounds = run.floor.figures(objective, run.latency_bound)
-    for what, unit, own, bound, most in (
-        ("latency", "cycles", figures.latency, bounds.latency, objective.latency_at_most),
-        ("interval", "cycles", figures.interval, bounds.interval, objective.interval_at_most),
-        ("energy", "pJ", figures.energy, bounds.energy, objective.energy_at_most),
-    ):
-        if most is not None and own > most:
+    _check_possible(run)
+    figures = run.goal.figures(plan.timeline, plan.banks)
+    for what, unit, most, bound in _figures_limited(run):
+        if (own := getattr(figures, what)) > most:
             least = f"none has less than {bound:,.10g}, which is proved"
-            if bound > most:
-                raise InputError(f"no plan has at most {most:,.10g} {unit} of {what}: {least}")
-            nearest_found = f"the nearest that was found has {own:,.10g}; {least}"
+            known = "no plan keeps to all limits, which is proved" if run.refuted else least
+            nearest_found = f"the nearest that was found has {own:,.10g}; {known}"
             raise InputError(f"no plan with at most {most:,.10g} {unit} of {what}: {nearest_found}")
 
 
@@ -225,6 +249,7 @@ def _result(run: Run, method: str) -> Result:
         value=run.goal.value(plan),
         sequential=run.goal.value(run.sequential),
         bound=run.bound,
+        bound_within=max(run.bound, run.bound_within) if run.problem.objective.limited else None,
         # What holds for all mappings holds for the candidates.
         candidate_bound=None if run.candidate_bound is None else max(run.candidate_bound, run.bound),
         candidates=run.candidates,

@@ -22,6 +22,7 @@ from overlapim_files import InputError
 from solver.bench import large, speed
 from solver.bench.anytime import AnytimeRun, Spread, spread
 from solver.bench.cases import Case, Environment, Kept, Record, Results, run_cases
+from solver.bench.exhaustive import SmallRun
 from solver.bench.overlap import EdgeTimes, MeasuredEdge, OverlapResults, exponents, overlap_cases
 from solver.stop import Flag
 
@@ -273,3 +274,71 @@ def test_large_networks_have_the_layers_they_say(shape: str) -> None:
     assert made.producers == tuple(
         (i - 1, i - 2) if shape == "residual" and i in (3, 5) else (i - 1,) * (i > 0) for i in range(6)
     )
+
+
+# Small networks and streams
+
+
+def test_small_networks_are_tried_with_other_objectives(tmp_path: Path) -> None:
+    arguments = ["exhaustive", "-n", "3", "--methods", "sequential", "-o", str(tmp_path)]
+    assert bench(*arguments, "--objectives", "energy,makespan:3")[0] == 0
+    cases = raw(tmp_path / "exhaustive.json")["cases"]
+    whats = [
+        (case["what"]["instance"], case["what"]["measure"], case["what"]["inferences"]) for case in cases
+    ]
+    # The chip of the second one has fewer banks than there are layers, so that nothing can follow there.
+    assert whats == [
+        (0, "energy", 1),
+        (0, "makespan", 3),
+        (1, "energy", 1),
+        (2, "energy", 1),
+        (2, "makespan", 3),
+    ]
+    assert all(case["what"]["weights"] == "static" for case in cases if case["what"]["inferences"] > 1)
+    assert all(case["result"]["tried"] for case in cases)
+    assert "| sequential | makespan:3 | static | 2 |" in (tmp_path / "exhaustive.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("small", "wrong"),
+    [
+        (SmallRun(optimum=10, tried=True, value=10, bound=10), False),
+        (SmallRun(optimum=10, tried=True, value=12, bound=11), True),
+        (SmallRun(optimum=10, tried=True, value=9, bound=9), True),
+        (SmallRun(optimum=10, tried=False, value=9, bound=9), False),
+        (SmallRun(optimum=10.0, tried=True, value=10.0 + 1e-9, bound=10.0 + 1e-9), False),
+        (SmallRun(optimum=None, tried=True, value=None, bound=None), False),
+    ],
+)
+def test_bounds_and_values_that_cannot_be_are_counted(small: SmallRun, wrong: bool) -> None:
+    assert small.wrong == wrong
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [("energi", "makespan or energy or edp"), ("energy:0", "from 1"), ("edp:", "an integer")],
+)
+def test_objectives_that_are_none_cost_one_line(
+    value: str, text: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["bench", "exhaustive", "--objectives", value], time.monotonic()) == 2
+    (error,) = capfd.readouterr().err.splitlines()
+    assert text in error and "--objectives" in error
+
+
+def test_streams_stand_beside_the_whole_chip(tmp_path: Path) -> None:
+    assert bench("streams", *TOY, "-t", "1", "-N", "1,8", "-o", str(tmp_path))[0] == 0
+    cases = raw(tmp_path / "streams.json")["cases"]
+    ways = [
+        (case["what"]["way"], case["what"]["inferences"], case["what"]["on"]["weights"]) for case in cases
+    ]
+    assert ways == [("in turn", 1, "shared"), ("apart", 1, "static"), ("apart", 8, "static")]
+    in_turn, _, many = (case["result"] for case in cases)
+    assert in_turn["latency"] == in_turn["interval"]
+    assert many["bound"] <= many["latency"] + 7 * many["interval"]
+    clock = load_hardware("toy").clock_ns
+    assert many["makespan_ns"] == pytest.approx(clock * (many["latency"] + 7 * many["interval"]))
+    rows = [line for line in (tmp_path / "streams.md").read_text().splitlines() if line.startswith("| toy")]
+    assert [row.split(" | ")[2:4] for row in rows] == [["in turn", "any"], ["apart", "1"], ["apart", "8"]]
+    assert f"| {8 * in_turn['makespan_ns'] / many['makespan_ns']:.2f}x |" in rows[2]
+    assert f"| {many['energy_pj'] / in_turn['energy_pj']:.2f}x |" in rows[2]

@@ -63,7 +63,7 @@ def test_cpsat_is_exhaustive_and_bounds_are_below(first: int) -> None:
         least = linear_bound(model, Stop())
         assert least <= raised_bound(model, least, Stop()) <= latency
         assert 0 < quick_bound(problem) <= latency
-        if method.whole_mapspace(problem, latency + 1, Stop(), FEW_PAIRS) is None:
+        if method.whole_mapspace(problem, best.plan, Stop(), FEW_PAIRS) is None:
             continue  # these take CP-SAT a while
         bounds = Bounds()
         result = solve(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import random
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -19,31 +18,31 @@ from hw.library import load_hardware
 from models.library import load_network
 from models.network import Network
 from overlapim_files import InputError, dump
-from solver.bench.small import draw_small
+from solver.bench.small import draw_energy, draw_small
 from solver.bound.energy import least_energy
 from solver.bound.quick import quick_bound, quick_floor
+from solver.cpsat.method import whole_mapspace
 from solver.front import front
 from solver.maxplus.response import response
-from solver.reference import simulate
 from solver.schedule.goal import Goal
 from solver.schedule.pace import apart, best_paced, longest_held, paced, tightest
 from solver.schedule.plan import Plan
+from solver.search.exhaustive import exhaustive
 from solver.search.streaming import best_releases, released
 from solver.solution import read_verified
 from solver.solve import Result, solve
 from solver.stop import Stop
 from solver.timing.energy import energy_parts
-from solver.timing.objective import Objective
+from solver.timing.objective import Measure, Objective
 from solver.timing.problem import Problem
-from solver.timing.timeline import evaluate
+from solver.timing.timeline import Timeline, evaluate
 
 TOY, CHIP = load_network("toy"), load_hardware("toy")
 STATIC = CHIP.with_weights("static")
 
 
 def with_energy(chip: Hardware, rng: random.Random) -> Hardware:
-    costs = {name: rng.choice((0.0, 0.5, 1.0, 3.0, 10.0)) for name in Energy.model_fields}
-    return chip.model_copy(update={"energy": Energy.model_validate(costs)})
+    return chip.model_copy(update={"energy": draw_energy(rng)})
 
 
 def small(seed: int) -> tuple[Network, Hardware]:
@@ -80,6 +79,31 @@ def test_the_solver_proves_what_trying_all_plans_finds(seed: int, objective: Obj
     proved = solve(network, chip, objective=objective, stop=Stop.deterministic(20.0))
     assert best.status == proved.status == "optimal"
     assert proved.value == pytest.approx(best.value, rel=1e-8)
+
+
+@pytest.mark.parametrize("objective", [Objective("energy"), Objective("edp"), Objective(inferences=3)])
+def test_mappings_that_cannot_be_part_of_a_better_plan_are_left_out(objective: Objective) -> None:
+    """All of network 58 that matters is given to CP-SAT: without energies and ends counted it is too much."""
+    network, chip = small(58)
+    problem = Problem(network, chip, objective)
+    best = exhaustive(problem, 10**9, Stop()).plan
+    assert best is not None
+    candidates = whole_mapspace(problem, best, Stop(), 10**6)
+    everything = whole_mapspace(Problem(network, chip, objective), slowest(problem), Stop(), 10**6)
+    assert candidates is not None and everything is not None
+    kept = sum(map(len, candidates))
+    assert kept < sum(map(len, everything))
+    result = solve(network, chip, objective=objective, stop=Stop.deterministic(10.0))
+    assert result.status == "optimal"
+    assert result.value == pytest.approx(Goal(problem).value(best), rel=1e-8)
+
+
+def slowest(problem: Problem) -> Plan:
+    """Return a plan that is so late that nothing is left out for being worse."""
+    plan = solve(problem.network, problem.hardware, method="sequential", stop=Stop()).plan
+    last = plan.timeline.layers[-1]
+    late = last.postponed(last.release + 10**6)
+    return Plan(Timeline((*plan.timeline.layers[:-1], late)), plan.banks)
 
 
 @pytest.mark.parametrize("seed", [1, 2, 4])
@@ -139,23 +163,6 @@ def test_the_best_pace_is_the_best_of_all(seed: int) -> None:
     assert twin.latency + (objective.inferences - 1) * twin.held <= least
 
 
-@pytest.mark.parametrize("chip", [STATIC, CHIP], ids=["static", "shared"])
-def test_three_inferences_in_a_row_hold_no_bank_twice(chip: Hardware) -> None:
-    result = found(Objective(inferences=1000), chip)
-    solution = result.solution
-    orders = [record.order for record in solution.layers.values()]
-    times = simulate(solution.network, solution.hardware, solution.mappings, result.plan.releases, orders)
-    interval = solution.interval or 0
-    busy: dict[int, list[tuple[int, int]]] = {}
-    for turn in range(3):
-        for own, banks in zip(times, result.plan.banks, strict=True):
-            for bank in banks.tolist():
-                busy.setdefault(bank, []).append((own.start + turn * interval, own.end + turn * interval))
-    for held in busy.values():
-        held.sort()
-        assert all(end <= start for (_, end), (start, _) in pairwise(held))
-
-
 def test_a_stream_is_planned_for_its_interval() -> None:
     alone, many = found(Objective()), found(Objective(inferences=1000))
     assert many.solution.interval < alone.solution.interval
@@ -196,6 +203,61 @@ def test_the_limit_on_the_energy_is_kept() -> None:
 def test_what_no_plan_keeps_is_refused(limits: dict[str, Any], text: str) -> None:
     with pytest.raises(InputError, match=text):
         found(Objective(**limits), seconds=1.0)
+
+
+# Bounds within limits
+
+
+def bounded_by(rng: random.Random, fastest: Result, static: bool) -> Objective:
+    """Draw an objective with limits about what the fastest plan comes to, on either side of it."""
+
+    def about(figure: float) -> float:
+        return figure * rng.choice((0.8, 0.97, 1.0, 1.1, 1.4))
+
+    solution, kinds = fastest.solution, rng.choice(("l", "i", "e", "li", "le", "ie"))
+    measure: Measure = rng.choice(("makespan", "energy", "edp"))
+    return Objective(
+        measure,
+        rng.choice((1, 3)) if static else 1,
+        round(about(solution.latency)) if "l" in kinds else None,
+        max(1, round(about(solution.interval or 1))) if "i" in kinds and static else None,
+        about(solution.energy_pj or 1.0) if "e" in kinds else None,
+    )
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3, 5, 7])
+def test_bounds_within_limits_are_those_of_trying_all_plans(seed: int) -> None:
+    network, chip = small(seed)
+    fastest = solve(network, chip, stop=Stop.deterministic(5.0))
+    rng = random.Random(seed)
+    for _ in range(4):
+        objective = bounded_by(rng, fastest, chip.weights == "static")
+        if not objective.limited:
+            continue
+        best = exhaustive(Problem(network, chip, objective), 10**9, Stop())
+        try:
+            result = solve(network, chip, objective=objective, stop=Stop.deterministic(10.0))
+        except InputError as error:
+            assert best.plan is None, objective
+            assert "which is proved" in str(error)
+            continue
+        assert best.plan is not None and result.bound_within is not None
+        value = Goal(Problem(network, chip, objective)).value(best.plan)
+        assert result.bound <= result.bound_within <= value * (1 + 1e-9)
+        assert result.ending == "optimal"
+        assert result.gap_within == 0
+        assert result.value == pytest.approx(value, rel=1e-8)
+
+
+def test_what_is_proved_within_limits_is_shown_and_not_stated(capsys: pytest.CaptureFixture[str]) -> None:
+    options = ("solve", "toy", "--hw", "toy", "--weights", "static", "-m", "layerwise", "-q")
+    assert run(*options, "--latency-at-most", "9000", "--json") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["bound_within_limits"] == told["bound"]
+    assert told["gap_within_limits"] == told["gap"]
+    assert run(*options, "--json") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["bound_within_limits"] is told["gap_within_limits"] is None
 
 
 def test_energies_need_figures() -> None:

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cli.answers import answer_with_differences, answering
-from cli.options import SolutionFile
+from cli.options import ExecutedInferences, SolutionFile
 
 if TYPE_CHECKING:
+    from solver.execute.succession import Succession
     from solver.reference import SimulatedLayer
     from solver.solution import Solution
 
@@ -30,14 +31,16 @@ class Simulated:
 
     latency: int
     layers: tuple[SimulatedLine, ...]
+    succession: Succession
     differences: tuple[str, ...]
 
 
 @answering
-def simulate_command(solution: SolutionFile) -> None:
+def simulate_command(solution: SolutionFile, inferences: ExecutedInferences = None) -> None:
     """Execute a solution loop by loop, with the time of every output element, and compare.
 
-    This shares no formula with the solver, and it is slow: minutes for a large network.
+    This shares no formula with the solver, and it is slow: minutes for a large network. With --inferences the
+    banks are followed through several of them, each the interval of the file after the one before.
 
     Example:
 
@@ -46,6 +49,7 @@ def simulate_command(solution: SolutionFile) -> None:
     from cli.show.console import printable
     from cli.show.progress import Progress, moving
     from overlapim_files import InputError, load
+    from solver.execute.succession import follow_each_other, stated_interval
     from solver.reference import simulate as execute
     from solver.solution import Solution
     from solver.timing.validity import check_mapping
@@ -53,6 +57,7 @@ def simulate_command(solution: SolutionFile) -> None:
     stated = load(solution, Solution)
     network, hardware, mappings = stated.network, stated.hardware, stated.mappings
     records = [stated.layers[layer.name] for layer in network.layers]
+    count = stated.inferences if inferences is None else inferences
     progress = Progress(time.monotonic())
     progress.text = f"layer 1 of {len(records)}"
     done: list[int] = []
@@ -63,6 +68,7 @@ def simulate_command(solution: SolutionFile) -> None:
         progress.text = f"{len(done)} of {len(records)} layers, up to {name}, which ends at {times.end:,}"
 
     try:
+        interval = stated_interval(stated, count)
         for layer, mapping in zip(network.layers, mappings, strict=True):
             check_mapping(layer, mapping, hardware)
         with moving(progress):
@@ -70,12 +76,14 @@ def simulate_command(solution: SolutionFile) -> None:
             layers = execute(network, hardware, mappings, releases, orders, simulated)
     except InputError as error:
         raise InputError(f"{solution}: {error}") from None
-    answer_with_differences(solution, _simulated(stated, layers), lambda: _show_simulated(stated, layers))
+    row = follow_each_other(stated, [(times.start, times.end) for times in layers], interval, count)
+    found = _simulated(stated, layers, row)
+    answer_with_differences(solution, found, lambda: _show_simulated(stated, layers, row))
 
 
-def _show_simulated(solution: Solution, layers: list[SimulatedLayer]) -> None:
+def _show_simulated(solution: Solution, layers: list[SimulatedLayer], row: Succession) -> None:
     from cli.show.console import console, printable
-    from cli.show.tables import number, table
+    from cli.show.tables import in_a_row, number, table
 
     rows = table(("layer", "blocks", "start", "end", "start in file", "end in file"), left=("layer",))
     for layer, times in zip(solution.network.layers, layers, strict=True):
@@ -83,15 +91,16 @@ def _show_simulated(solution: Solution, layers: list[SimulatedLayer]) -> None:
         numbers = (len(times.block_starts), times.start, times.end, record.start, record.end)
         rows.add_row(printable(layer.name), *map(number, numbers))
     console().print(rows)
+    in_a_row(row)
 
 
-def _simulated(solution: Solution, layers: list[SimulatedLayer]) -> Simulated:
+def _simulated(solution: Solution, layers: list[SimulatedLayer], row: Succession) -> Simulated:
     lines = tuple(
         SimulatedLine(layer.name, len(times.block_starts), times.start, times.end)
         for layer, times in zip(solution.network.layers, layers, strict=True)
     )
     latency = max(times.end for times in layers)
-    return Simulated(latency, lines, tuple(_differences(solution, layers)))
+    return Simulated(latency, lines, row, (*_differences(solution, layers), *row.differences))
 
 
 def _differences(solution: Solution, layers: list[SimulatedLayer]) -> list[str]:

@@ -32,6 +32,8 @@ from cli.options import (
     ALL_CORES,
     DEFAULT_HARDWARE,
     DEFAULT_SECONDS,
+    MAX_INFERENCES,
+    MEASURES,
     HardwareName,
     NetworkName,
     OutDirectory,
@@ -53,8 +55,6 @@ if TYPE_CHECKING:
     from solver.stop import Stop
     from solver.timing.limits import Limits
     from solver.timing.objective import Objective
-
-MAX_INFERENCES = 2**40
 
 MARGIN = 0.5
 """Seconds of the time limit that are kept for the last check, the table and the files."""
@@ -125,7 +125,6 @@ Inferences = Annotated[
         help="How many inferences follow each other; the time until the last of them ends is minimised.",
     ),
 ]
-MEASURES = ("makespan", "energy", "edp")
 ObjectiveOption = Annotated[
     str,
     typer.Option(

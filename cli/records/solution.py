@@ -120,6 +120,8 @@ class RunRecord:
     bound: Value
     bound_scope: str
     gap: float
+    bound_within_limits: Value | None
+    gap_within_limits: float | None
     pool_bound: Value | None
     pool_gap: float | None
     candidates: int | None
@@ -162,6 +164,8 @@ def run_record(result: Result, account: Account, wall_s: float, interrupted: boo
         bound=result.bound,
         bound_scope=solution.bound_scope,
         gap=result.gap,
+        bound_within_limits=result.bound_within,
+        gap_within_limits=result.gap_within,
         pool_bound=result.candidate_bound,
         pool_gap=result.candidate_gap,
         candidates=result.candidates,

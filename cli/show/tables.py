@@ -13,6 +13,7 @@ from cli.show.facts import Fact, fact_lines
 from hw.hardware import Hardware
 from models.layer import Dim
 from solver.account.plan import Account
+from solver.execute.succession import Succession
 from solver.solution import Solution
 from solver.solve import Result
 from solver.timing.objective import Measure, Value
@@ -184,6 +185,10 @@ def proved(result: Result) -> list[Fact]:
     rest = optimal if result.status == "optimal" else f"the gap is {result.gap:.1%}"
     none = "no valid solution is faster" if plain else "no valid solution takes less"
     known = [("bound", f"{measured(result.bound, measure)}: {none}; {rest}")]
+    if result.bound_within is not None and result.status != "optimal":
+        rest = f"the gap is {result.gap_within:.1%}" if result.gap_within else "this is optimal within them"
+        within = f"{measured(result.bound_within, measure)}: {none} within the limits; {rest}"
+        known.append(("within", within))
     if result.candidate_bound is not None and result.candidates is not None:
         over = f"over {number(result.candidates)} candidate mappings, gap {result.candidate_gap:.1%}"
         bound = measured(result.candidate_bound, measure).removesuffix(" cycles")
@@ -217,6 +222,17 @@ def show_runners_up(latency: int, others: Sequence[RunnerUp]) -> None:
         rows.add_row(f"{i}", number(own.latency), f"{own.latency / latency - 1:.2%}", names + more)
     console().print()
     console().print(rows)
+
+
+def in_a_row(row: Succession) -> None:
+    """Print how inferences followed each other, if there was more than one and no bank was held twice."""
+    if row.interval is None or row.differences:
+        return
+    way = f"one every {number(row.interval)} cycles: the last ends at {number(row.makespan)}"
+    pauses = f"{number(row.handovers)} go to the next inference without a pause"
+    console().print()
+    text = f"{number(row.inferences)} in a row, {way}"
+    console().print(f"{text}\nno bank is held twice at a time; {pauses}", soft_wrap=True)
 
 
 def show_solution(account: Account, solution: Solution) -> None:

@@ -6,7 +6,7 @@ import math
 import random
 from typing import Any
 
-from hw.hardware import Hardware, Level
+from hw.hardware import Energy, Hardware, Level
 from models.network import DIMS, Network
 from solver.mapspace.enumeration import count, mappings
 
@@ -33,6 +33,11 @@ def draw_small(rng: random.Random) -> tuple[Network, Hardware]:
             continue
         if all(any(True for _ in mappings(layer, hardware)) for layer in network.layers):
             return network, hardware
+
+
+def draw_energy(rng: random.Random) -> Energy:
+    """Draw the energies of a chip, which decide nothing about its latencies."""
+    return Energy(**{name: rng.choice((0.0, 0.5, 1.0, 3.0, 10.0)) for name in Energy.model_fields})
 
 
 def _hardware(rng: random.Random) -> Hardware:

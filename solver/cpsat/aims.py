@@ -17,11 +17,12 @@ from solver.bound.quick import quick_floor
 from solver.cpsat.banks import BankVariables
 from solver.cpsat.model import Model
 from solver.maxplus.checkpoints import Candidates
+from solver.run import ROUNDING
 from solver.schedule.goal import Goal
 from solver.schedule.plan import Plan
 from solver.stop import StoppedError
 from solver.timing.energy import standby_energy
-from solver.timing.objective import Value
+from solver.timing.objective import PlanFigures, Value
 from solver.timing.problem import Problem
 
 FINE = 2**52
@@ -51,22 +52,46 @@ class Aim:
 
 
 def latest(problem: Problem, candidates: Candidates, plan: Plan) -> int:
-    """Return the largest latency that a plan may have that is as good as a given one.
+    """Return a latency that some plan does not exceed that is as good as a given one, and as any better one.
 
-    Without standby the latency does not matter for the energy. Whatever candidates are chosen, some plan of
-    them is no later than all of them one after the other.
+    Whatever candidates are chosen, all of them one after the other are a plan, in which no layer waits. If
+    banks are shared by inferences that follow each other, each layer may have to be put off by an interval to
+    find its banks free; intervals longer than that plan are not needed (docs/formulation.md, "Other
+    objectives").
     """
-    objective = problem.objective
+    objective, goal = problem.objective, Goal(problem)
     if objective.plain:
         return plan.latency
-    figures = Goal(problem).figures(plan.timeline, plan.banks)
+    most = _one_by_one(problem, candidates)
+    if objective.streams and problem.hardware.weights != "static":
+        most += len(candidates) * min(most, objective.interval_at_most or most)
+    most = max(most, plan.latency)
+    figures = goal.figures(plan.timeline, plan.banks)
+    if objective.excess(figures) == 0:
+        rest = (objective.inferences - 1) * quick_floor(problem).interval
+        most = min(most, max(_longest(goal, candidates, figures) - rest, plan.latency))
+    return min(most, objective.latency_at_most or most)
+
+
+def _one_by_one(problem: Problem, candidates: Candidates) -> int:
+    """Return when all layers have ended at the latest, one after the other, whatever their candidates."""
     transfer = problem.hardware.cycles.transfer
     each = (max(c.profile.lead + c.end for c in own) + transfer for own in candidates)
-    most = max(sum(each), plan.latency)
-    if objective.measure == "makespan" and objective.excess(figures) == 0:
-        floor = quick_floor(problem)
-        most = min(most, figures.makespan - (objective.inferences - 1) * floor.interval)
-    return min(most, objective.latency_at_most or most)
+    return max(problem.earliest) + sum(each)
+
+
+def _longest(goal: Goal, candidates: Candidates, figures: PlanFigures) -> int:
+    """Return the longest makespan with which plans can be as good as one with some figures."""
+    objective = goal.objective
+    if objective.measure == "makespan":
+        return figures.makespan
+    least = math.fsum(min(goal.energy(c.profile) for c in own) for own in candidates)
+    if objective.measure == "edp":
+        cycles = objective.value(figures) / least if least else math.inf
+    else:
+        standby = standby_energy(goal.problem.hardware, 1) / objective.inferences
+        cycles = (figures.energy - least) / standby if standby else math.inf
+    return LARGE if cycles > LARGE else math.ceil(cycles * (1 + ROUNDING)) + 1
 
 
 def add_aim(model: Model, held: Sequence[BankVariables] | None, plan: Plan) -> Aim:
@@ -153,7 +178,11 @@ def _spacing(model: Model, held: Sequence[BankVariables] | None) -> IntVar:
     for layer, own in zip(model.layers, model.graph.candidates, strict=True):
         work.append(layer.chosen([c.profile.banks * ((c.profile.lead + c.end) // unit) for c in own]))
     model.cp.add(hardware.banks * (spacing + slack) >= LinearExpr.sum(work))
-    under_way = model.limit // quick_floor(model.graph.problem).interval + 1
+    problem, candidates = model.graph.problem, model.graph.candidates
+    floor = quick_floor(problem).interval
+    # Put off by an interval each, at most, layers end within so many intervals.
+    latest_end = _one_by_one(problem, candidates) // floor + len(candidates)
+    under_way = min(model.limit // floor, latest_end) + 1
     if held[0].on and unit == 1 and under_way <= TURNS:
         _in_turns(model, held, spacing, under_way)
     return spacing

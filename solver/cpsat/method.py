@@ -6,6 +6,7 @@ Networks whose mappings are few are given to CP-SAT whole, and solved to the end
 from __future__ import annotations
 
 import itertools
+import math
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -20,9 +21,9 @@ from solver.mapspace.enumeration import count_allowed
 from solver.maxplus.candidates import Candidate
 from solver.maxplus.checkpoints import Candidates
 from solver.maxplus.options import layer_options
-from solver.maxplus.response import efficient
+from solver.maxplus.response import Response, efficient
 from solver.params import WholeParams
-from solver.run import Run
+from solver.run import ROUNDING, Run
 from solver.schedule.goal import Goal
 from solver.schedule.plan import Plan
 from solver.schedule.transform import improve
@@ -31,8 +32,8 @@ from solver.search.nearby import Nearby, crossed
 from solver.search.parallel import Descents, descend
 from solver.search.pursuit import neighbourhoods
 from solver.stop import POLL_SECONDS, Stop, StoppedError
-from solver.timing.infinity import INFINITY
-from solver.timing.objective import Value
+from solver.timing.energy import standby_energy
+from solver.timing.objective import PlanFigures, Value
 from solver.timing.problem import Problem
 
 
@@ -45,6 +46,8 @@ def cpsat(run: Run) -> None:
     small = _small(run.problem, run.params.cpsat.whole)
     if small:
         _solve_whole(run)
+    if run.refuted:
+        return
     if run.workers > 1:
         _side_by_side(run, bounded=small)
     else:
@@ -65,40 +68,64 @@ def _solve_whole(run: Run) -> None:
     params = run.params.cpsat.whole
     steps = Stop(iterations=params.first_steps, interrupt=run.stop)
     descend(run.pools, run.incumbent, steps, run.seed, 1, run.found, run.params.descent)
-    latency = run.incumbent.latency if run.problem.objective.plain else INFINITY
-    candidates = whole_mapspace(run.problem, latency, run.stop, params.pairs)
+    candidates = whole_mapspace(run.problem, run.incumbent, run.stop, params.pairs)
     if candidates is None or run.stop.reached():
         return
-    # What is proved of plans within limits is not so of all valid plans.
-    proved: Callable[[Value], None] = (lambda _: None) if run.problem.objective.limited else run.proved
-    if all(candidates):
-        proved(_optimise(run, candidates, run.stop, proved).bound)
-    else:
-        proved(run.goal.value(run.incumbent))
+    if not all(candidates):
+        run.proved_within(run.goal.value(run.incumbent))
+        return
+    found = _optimise(run, candidates, run.stop, run.proved_within)
+    run.refuted = found.refuted
 
 
-def whole_mapspace(problem: Problem, latency: int, stop: Stop, most: int) -> Candidates | None:
-    """Return all mappings and orders that end before a latency and matter; None if they are too many.
+def whole_mapspace(problem: Problem, plan: Plan, stop: Stop, most: int) -> Candidates | None:
+    """Return all mappings and orders of which a better plan may be made; None if they are too many.
 
     Parameters
     ----------
     most : pairs of candidates, over all edges.
     """
-    price = Goal(problem).energy if problem.objective.weighs_energy else None
-    candidates: list[list[Candidate]] = []
+    goal = Goal(problem)
+    price = goal.energy if problem.objective.weighs_energy else None
+    options: list[list[Response]] = []
     for layer in range(len(problem.layers)):
         try:
-            options = layer_options(problem, layer, stop, price)
+            own = layer_options(problem, layer, stop, price)
         except InputError:
             return None
-        if options is None:
+        if own is None:
             return None
-        early = efficient([x for x in options if x.finish.max() < latency], price)
-        own = [Candidate(x.profile, None if x.order is None else tuple(x.order.tolist())) for x in early]
-        candidates.append(own)
+        options.append(own)
+    least = [min(map(price, (x.profile for x in own)), default=0.0) if price else 0.0 for own in options]
+    candidates: list[list[Candidate]] = []
+    for own, energy in zip(options, least, strict=True):
+        others = math.fsum(least) - energy
+        matter = efficient([x for x in own if _promising(goal, plan, x, others)], price)
+        orders = (None if x.order is None else tuple(x.order.tolist()) for x in matter)
+        candidates.append([Candidate(x.profile, order) for x, order in zip(matter, orders, strict=True)])
     edges = ((edge.producer, i) for i, edges in enumerate(problem.edges) for edge in edges)
     pairs = sum(len(candidates[producer]) * len(candidates[consumer]) for producer, consumer in edges)
     return candidates if pairs <= most else None
+
+
+def _promising(goal: Goal, plan: Plan, option: Response, others: float) -> bool:
+    """Whether a plan with a mapping of a layer may be better than a given one.
+
+    Parameters
+    ----------
+    others : pJ that the other layers take at least.
+    """
+    objective, end = goal.objective, int(option.finish.max())
+    if objective.plain:
+        return end < plan.latency
+    makespan, energy = objective.makespan(end, end), 0.0
+    if objective.weighs_energy:
+        standby = standby_energy(goal.problem.hardware, makespan) / objective.inferences
+        energy = (goal.energy(option.profile) + others + standby) * (1 - ROUNDING)
+    figures = PlanFigures(end, end, makespan, energy)
+    if objective.excess(figures) > 0:
+        return False
+    return goal.rank(plan)[0] > 0 or objective.value(figures) < goal.value(plan)
 
 
 def _optimise(run: Run, candidates: Candidates, stop: Stop, bounded: Callable[[Value], None]) -> Optimum:

@@ -34,11 +34,17 @@ from solver.timing.problem import Problem
 
 @dataclass(frozen=True, eq=False)
 class Optimum:
-    """The best plan known, and a lower bound on the objective of it and of every choice of candidates."""
+    """The best plan known, and a lower bound on the objective of it and of every choice of candidates.
+
+    Attributes
+    ----------
+    refuted : whether no choice keeps to the limits, which the plan does not either.
+    """
 
     plan: Plan
     bound: Value
     optimal: bool
+    refuted: bool = False
 
 
 def optimise(
@@ -89,6 +95,7 @@ class _Search:
     plan: Plan
     slice: float
     bound: Value = 0
+    refuted: bool = False
     chains: list[Chain] = field(default_factory=list)
     misfits: list[Choice] = field(default_factory=list)
 
@@ -111,12 +118,12 @@ class _Search:
                 limit = latest(self.problem, graph.candidates, self.plan)
                 graph, bounds = reduce(graph, limit, self.stop, self.params.lags)
                 if _too_late(bounds, limit):
-                    self.raise_bound(self.value)
+                    self.nothing_else()
                     break
                 self.raise_bound(self.floor.value(self.problem.objective, bounds.latency))
                 if self.going() and not self.exhaust(graph, bounds, limit):
                     break
-        return Optimum(self.plan, self.bound, self.closed())
+        return Optimum(self.plan, self.bound, self.closed(), self.refuted)
 
     def closed(self) -> bool:
         """Whether the bound is the value of the best plan, which keeps to all limits."""
@@ -124,7 +131,14 @@ class _Search:
 
     def going(self) -> bool:
         """Whether there may be something to find, and time to find it."""
-        return not self.closed() and not self.stop.reached()
+        return not self.closed() and not self.refuted and not self.stop.reached()
+
+    def nothing_else(self) -> None:
+        """Note that no choice is better than the best plan, or within the limits if that one is not."""
+        if self.goal.rank(self.plan)[0] == 0:
+            self.raise_bound(self.value)
+        else:
+            self.refuted = True
 
     def raise_bound(self, bound: Value) -> None:
         """Report a bound if it is better; what is as bad as the best plan need not be looked for."""
@@ -157,7 +171,7 @@ class _Search:
                 forbid_shapes(model, choice)
             chains, misfits = len(self.chains), len(self.misfits)
             status = self.solve(model, held, aim)
-            if self.closed() or self.plan is not start:
+            if self.closed() or self.refuted or self.plan is not start:
                 return True
             if (chains, misfits) == (len(self.chains), len(self.misfits)):
                 if status == OPTIMAL:
@@ -183,7 +197,7 @@ class _Search:
         if status == MODEL_INVALID:
             raise RuntimeError(model.cp.validate())
         if status == INFEASIBLE:
-            self.raise_bound(self.value)
+            self.nothing_else()
         else:
             self.raise_bound(aim.bound(solver.best_objective_bound))
         return int(status)

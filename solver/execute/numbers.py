@@ -43,14 +43,24 @@ class Drawn:
 
 def draw_numbers(network: Network, seed: int) -> Drawn:
     """Draw the inputs and the weights of a network."""
+    return draw_in_a_row(network, seed, 1)[0]
+
+
+def draw_in_a_row(network: Network, seed: int, inferences: int) -> list[Drawn]:
+    """Draw the weights of a network, and for each inference inputs of its own."""
     rng = np.random.default_rng(seed)
-    inputs = {x.name: rng.integers(0, PRIME, x.shape, np.int16) for x in network.inputs}
+    inputs = [_draw_inputs(network, rng)]
     shapes = [tuple([layer.bound(dim) for dim in WEIGHT_DIMS]) for layer in network.layers]
     weights = [
         rng.integers(0, PRIME, shape, np.int16) if len(layer.factors) == 1 else None
         for layer, shape in zip(network.layers, shapes, strict=True)
     ]
-    return Drawn(inputs, tuple(weights))
+    inputs += [_draw_inputs(network, rng) for _ in range(1, inferences)]
+    return [Drawn(own, tuple(weights)) for own in inputs]
+
+
+def _draw_inputs(network: Network, rng: np.random.Generator) -> dict[str, npt.NDArray[np.int16]]:
+    return {x.name: rng.integers(0, PRIME, x.shape, np.int16) for x in network.inputs}
 
 
 def products(

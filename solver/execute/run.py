@@ -78,17 +78,54 @@ def execute(
         if a block reads what is not finished yet, with layer, element and time; if it begins before the one
         before it has ended.
     """
+    return execute_in_a_row(network, hardware, schedules, [drawn], 1, on_block)[0]
+
+
+def execute_in_a_row(
+    network: Network,
+    hardware: Hardware,
+    schedules: Sequence[LayerSchedule],
+    drawn: Sequence[Drawn],
+    interval: int,
+    on_block: Callable[[int], None] = lambda done: None,
+) -> list[list[Executed]]:
+    """Execute several inferences, as `execute` does one, all blocks of all of them in the order of time.
+
+    Parameters
+    ----------
+    drawn : what each of them computes with.
+    interval : cycles from the beginning of one to that of the next.
+
+    Returns
+    -------
+    for each inference its layers, with times from the beginning of that inference on.
+    """
+    clocks = [
+        _alone(layer, schedule.mapping, network.shapes, hardware)
+        for layer, schedule in zip(network.layers, schedules, strict=True)
+    ]
+    rows = [_runs(network, schedules, clocks, own, hardware) for own in drawn]
+    starts = [schedule.starts + turn * interval for turn in range(len(rows)) for schedule in schedules]
+    for done, (start, place, position) in enumerate(in_time(starts)):
+        turn, i = divmod(place, len(schedules))
+        on_block(done)
+        rows[turn][i].block(position, start - turn * interval)
+    return [[run.executed() for run in runs] for runs in rows]
+
+
+def _runs(
+    network: Network,
+    schedules: Sequence[LayerSchedule],
+    clocks: Sequence[SimulatedLayer],
+    drawn: Drawn,
+    hardware: Hardware,
+) -> list[_Run]:
+    """Return the layers of one inference, with tensors of its own."""
     tensors = {name: TimedTensor(name, shape) for name, shape in network.shapes.items()}
     for name, values in drawn.inputs.items():
         tensors[name].write(np.arange(values.size), values.ravel().astype(np.float64), 0)
-    runs = [
-        _Run(layer, schedule, weights, tensors, hardware)
-        for layer, schedule, weights in zip(network.layers, schedules, drawn.weights, strict=True)
-    ]
-    for done, (start, i, position) in enumerate(in_time([schedule.starts for schedule in schedules])):
-        on_block(done)
-        runs[i].block(position, start)
-    return [run.executed() for run in runs]
+    given = zip(network.layers, schedules, clocks, drawn.weights, strict=True)
+    return [_Run(*own, tensors, hardware) for own in given]
 
 
 def in_time(starts: Sequence[Cycles]) -> list[tuple[int, int, int]]:
@@ -97,11 +134,11 @@ def in_time(starts: Sequence[Cycles]) -> list[tuple[int, int, int]]:
 
 
 def _alone(
-    layer: Layer, mapping: Mapping, tensors: dict[str, TimedTensor], hardware: Hardware
+    layer: Layer, mapping: Mapping, shapes: dict[str, tuple[int, int, int, int]], hardware: Hardware
 ) -> SimulatedLayer:
     """Return the times of a layer that never waits, as all that it reads is there from the beginning."""
     names = dict.fromkeys(operand.producer for operand in layer.operands)
-    inputs = tuple([NetworkInput(name=name, shape=tensors[name].shape) for name in names])
+    inputs = tuple([NetworkInput(name=name, shape=shapes[name]) for name in names])
     network = Network(format=FORMAT, name=layer.name, inputs=inputs, layers=(layer,))
     return simulate(network, hardware, [mapping], [0], [None])[0]
 
@@ -113,11 +150,11 @@ class _Run:
         self,
         layer: Layer,
         schedule: LayerSchedule,
+        clock: SimulatedLayer,
         weights: npt.NDArray[np.int16] | None,
         tensors: dict[str, TimedTensor],
         hardware: Hardware,
     ) -> None:
-        clock = _alone(layer, schedule.mapping, tensors, hardware)
         self.layer, self.schedule, self.weights = layer, schedule, weights
         self.tensor, self.transfer = tensors[layer.name], hardware.cycles.transfer
         self.coordinates = TouchedCoordinates(layer, schedule.mapping)

@@ -21,30 +21,37 @@ COPIES = 4
 """Arrays as large as what is read at once that are there at the same time."""
 
 
-def check_size(network: Network, schedules: Sequence[LayerSchedule]) -> None:
+def check_size(network: Network, schedules: Sequence[LayerSchedule], inferences: int = 1) -> None:
     """Raise `InputError` that says what there is too much of, if an execution would not end or fit."""
     for layer in network.layers:
         terms = math.prod(layer.bound(dim) for dim in ("C", "R", "S"))
         if terms > MAX_TERMS:
             raise InputError(f"layer '{layer.name}': {terms:,} products in a sum; the limit is {MAX_TERMS:,}")
     steps = sum(schedule.mapping.product("temporal") for schedule in schedules)
-    for count, limit, what in (
-        (steps, MAX_STEPS, "steps in time"),
-        (network.macs, MAX_PRODUCTS, "multiply-accumulates"),
-        (_bytes(network, schedules), MAX_BYTES, "bytes of memory"),
+    kept, once = _bytes(network, schedules)
+    for each, shared, limit, what in (
+        (steps, 0, MAX_STEPS, "steps in time"),
+        (network.macs, 0, MAX_PRODUCTS, "multiply-accumulates"),
+        (kept, once, MAX_BYTES, "bytes of memory"),
     ):
-        if count > limit:
+        if (count := inferences * each + shared) > limit:
             text = f"executing it takes {count:,} {what}; the limit is {limit:,}"
-            raise InputError(f"{text} (a smaller network of the same kind shows the same)")
+            most = (limit - shared) // each
+            hint = (
+                f"--inferences {most} would do"
+                if most > 0
+                else "a smaller network of the same kind shows the same"
+            )
+            raise InputError(f"{text} ({hint})")
 
 
-def _bytes(network: Network, schedules: Sequence[LayerSchedule]) -> int:
-    """Return about how much memory is needed at most."""
+def _bytes(network: Network, schedules: Sequence[LayerSchedule]) -> tuple[int, int]:
+    """Return about how much memory each inference needs at most, and how much all of them together."""
     elements = {name: math.prod(shape) for name, shape in network.shapes.items()}
     tensors = ELEMENT_BYTES * sum(elements.values())
     tensors += 8 * sum(elements[x.producer] for layer in network.layers for x in layer.operands)
-    tensors += 2 * sum(layer.weights for layer in network.layers)
-    return tensors + max(map(_reading, network.layers, schedules))
+    weights = 2 * sum(layer.weights for layer in network.layers)
+    return tensors, weights + max(map(_reading, network.layers, schedules))
 
 
 def _reading(layer: Layer, schedule: LayerSchedule) -> int:

@@ -13,6 +13,7 @@ from cli.commands.bench.overlap import overlap_command
 from cli.commands.bench.page import page_command
 from cli.commands.bench.runtime import runtime_command
 from cli.commands.bench.speed import speed_command
+from cli.commands.bench.streams import streams_command
 from cli.commands.bench.validate import validate_command
 
 app = typer.Typer(
@@ -26,5 +27,6 @@ app.command("network")(answering(network_command))
 app.command("overlap")(answering(overlap_command))
 app.command("runtime")(answering(runtime_command))
 app.command("speed")(answering(speed_command))
+app.command("streams")(answering(streams_command))
 app.command("validate")(answering(validate_command))
 app.command("page")(page_command)

@@ -16,6 +16,7 @@ from cli.commands.bench.overlap import OVERLAP
 from cli.commands.bench.publish import NO_PLOTS, Benchmark, draw
 from cli.commands.bench.runtime import RUNTIME
 from cli.commands.bench.speed import SPEED
+from cli.commands.bench.streams import STREAMS
 from cli.options import directory
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 BENCHMARKS: tuple[Benchmark[Any], ...] = (
     NETWORK,
     ANYTIME,
+    STREAMS,
     EXHAUSTIVE,
     RUNTIME,
     OVERLAP,
