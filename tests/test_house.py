@@ -21,6 +21,7 @@ AT_THE_ROOT = {
     "draft",
     "front",
     "limits",
+    "memory",
     "methods",
     "reference",
     "run",

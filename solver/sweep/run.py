@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from solver.memory import machine_memory
 from solver.stop import Flag, Stop
 from solver.sweep.cases import CaseRecord, SweepCase, read_spec, sweep_cases
 from solver.sweep.cluster import TaskPool, Work, cluster
@@ -116,6 +117,7 @@ class SweepRun:
     stop : of the whole; no case begins that might not end in time.
     warms : whether searches begin with the mappings of the nearest chip that is solved.
     overrun : seconds after which a case is given up.
+    memory : bytes that a case may take; half of what its machine has unless given.
     """
 
     cases: Sequence[SweepCase]
@@ -126,6 +128,7 @@ class SweepRun:
     warms: bool
     overrun: float
     observer: SweepObserver
+    memory: int | None = None
     _began: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -188,6 +191,7 @@ class SweepRun:
                     record.question,
                     record.seed,
                     self._neighbour(case),
+                    self.memory,
                 )
             )
 
@@ -237,6 +241,7 @@ def run_sweep(
     *,
     workers: int | None = None,
     scheduler: str | None = None,
+    memory: int | None = None,
     seconds: float | None = None,
     interrupt: Flag | None = None,
     observer: SweepObserver | None = None,
@@ -250,6 +255,8 @@ def run_sweep(
     out : a folder that is there.
     workers : processes on this machine; as many as there are cores unless given.
     scheduler : the address of a Dask scheduler whose processes are to be used instead.
+    memory : bytes that all processes on this machine may take together, half of what it has unless given;
+        with a scheduler those that each process may take.
     seconds : of the whole.
     interrupt : ends it once the cases that are under way are solved.
     work : what solves a case.
@@ -271,10 +278,12 @@ def run_sweep(
         if len(known) == len(cases):
             folder.begin(spec.text, records)
             return folder
-        with cluster(scheduler, workers or os.cpu_count() or 1, out / SCRATCH) as client:
+        count = workers or os.cpu_count() or 1
+        share = memory if scheduler else (memory or machine_memory() // 2) // count
+        with cluster(scheduler, count, out / SCRATCH) as client:
             folder.begin(spec.text, records)
             overrun = least + times * spec.record.seconds
             pool = TaskPool(client, work)
             warms, told = spec.record.warms, observer or SweepObserver()
-            SweepRun(cases, known, folder, pool, limits, warms, overrun, told).run()
+            SweepRun(cases, known, folder, pool, limits, warms, overrun, told, share).run()
     return folder
