@@ -25,8 +25,6 @@ POLL_SECONDS = 0.2
 OVERRUN = 60.0, 10.0
 """Seconds, and multiples of its limit, after which a case is given up that does not end by itself."""
 
-SCRATCH = ".workers"
-
 
 @dataclass(frozen=True)
 class SweepState:
@@ -280,7 +278,7 @@ def run_sweep(
             return folder
         count = workers or os.cpu_count() or 1
         share = memory if scheduler else (memory or machine_memory() // 2) // count
-        with cluster(scheduler, count, out / SCRATCH) as client:
+        with cluster(scheduler, count) as client:
             folder.begin(spec.text, records)
             overrun = least + times * spec.record.seconds
             pool = TaskPool(client, work)
