@@ -29,9 +29,9 @@ from solver.solution import read_verified
 from solver.sweep.task import TaskRecord
 
 ROOT = Path(__file__).parent.parent
-PROGRAM = (sys.executable, "-c", "from cli.main import main; main()")
+PROGRAM = (sys.executable, "-c", "from cli.start import main; main()")
 MARK = "OVERLAPIM_KILLED"
-END_SECONDS = 20.0
+END_SECONDS = 25.0
 """How long a program may take to end once it has been asked to."""
 
 GONE_SECONDS = 5.0
@@ -48,7 +48,7 @@ seconds: 0.5
 
 COMMANDS = {
     "solve, one process": ("solve", "toy", "--weights", "static", "-t", "3", "-j", "1", "-o", "out"),
-    "solve, two processes": ("solve", "toy", "--weights", "static", "-t", "30", "-j", "2", "-o", "out"),
+    "solve, two processes": ("solve", "toy", "--weights", "static", "-t", "90", "-j", "2", "-o", "out"),
     "sweep": ("sweep", "s.yaml", "-o", "out", "-j", "2"),
     "bench": ("bench", "anytime", "-n", "toy", "-w", "toy", "-t", "0.5", "-j", "2", "-o", "out"),
 }

@@ -24,6 +24,8 @@ from overlapim_files import dump
 from solver import memory
 from solver.mapspace.pools import Pools
 from solver.memory import Cache, Memory, clear_caches, evictable, machine_memory, used_memory
+from solver.methods import METHODS
+from solver.run import Run
 from solver.search.parallel import processes
 from solver.solve import Result, solve
 from solver.stop import Stop
@@ -230,6 +232,28 @@ def test_a_search_that_has_too_little_ends_with_its_best_answer(
     assert run(["evaluate", str(tmp_path / "solution.yaml")], time.monotonic()) == 0
     assert run(["front", "toy", "--hw", "toy", "--memory", "1GiB", "-t", "60"], time.monotonic()) == 0
     assert "ended by --memory: 1 GiB do not suffice" in capsys.readouterr().err
+
+
+def test_memory_that_the_machine_refuses_ends_a_search_with_its_best_answer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def greedy(run: Run) -> None:
+        raise MemoryError
+
+    monkeypatch.setitem(METHODS, "descent", greedy)
+    result = solve(load_network("toy"), load_hardware("toy"), method="descent")
+    assert result.ending == "memory" and result.value == result.sequential
+
+
+def test_memory_that_the_machine_refuses_gets_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def greedy(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("solver.solve.solve", greedy)
+    assert run(["solve", "toy", "--hw", "toy"], time.monotonic()) == 1
+    assert capsys.readouterr().err == "error: the memory of this machine does not suffice\n"
 
 
 @pytest.mark.parametrize("given", ["", "4", "4XB", "-4GiB", "nan", "inf", "0GiB", "511MiB", "1e99GiB", "GiB"])

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import random
 import time
+import tracemalloc
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -21,12 +23,15 @@ from hw.hardware import Weights
 from hw.library import load_hardware
 from models.library import load_network
 from overlapim_files import InputError, dump
+from solver import core
 from solver.schedule.transform import remap
 from solver.solution import Solution, check_holders, from_plan, read_verified, recompute
 from solver.solve import solve
 from solver.stop import Stop
+from solver.timing.mapping import Loop, Mapping
 from solver.timing.problem import Problem
 from solver.timing.timeline import evaluate
+from solver.timing.validity import check_mapping, valid
 
 Tree = dict[str, Any]
 
@@ -242,3 +247,17 @@ def test_banks_that_are_held_twice_or_overfull_are_found(seed: int) -> None:
             check_holders(problem, timeline, banks)
     else:
         check_holders(problem, timeline, banks)
+
+
+@pytest.mark.parametrize("native", [True, False])
+def test_loops_of_any_length_are_refused_before_they_are_walked(native: bool) -> None:
+    layer, chip = load_network("toy").layers[0], load_hardware("toy")
+    mapping = Mapping((Loop("C", 2**30, "temporal"), Loop("P", 2**30, "column")))
+    tracemalloc.start()
+    with contextlib.nullcontext() if native else core.without():
+        assert not valid(layer, mapping, chip)
+        with pytest.raises(InputError, match=r"layer 'stem': "):
+            check_mapping(layer, mapping, chip)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 2**20

@@ -273,7 +273,7 @@ def run_sweep(
     with folder.alone():
         records = [case.record for case in cases]
         known = known_records(records, folder)
-        if len(known) == len(cases):
+        if len(known) == len(cases) or limits.reached():
             folder.begin(spec.text, records)
             return folder
         count = workers or os.cpu_count() or 1
