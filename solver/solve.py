@@ -156,6 +156,7 @@ def solve_with(
     try:
         METHODS[method](run)
     except MemoryError:
+        run.found(run.sequential)
         stop.progress.ending = "memory"
     return _result(run, method)
 
