@@ -42,6 +42,11 @@ def printable(name: str, limit: int = 40) -> str:
     return text if len(text) <= limit else f"{text[: limit - 13]}...{text[-10:]}"
 
 
+def printable_lines(text: str) -> str:
+    """Return a text of several lines fit for the screen."""
+    return "\n".join(map(_escaped, text.split("\n")))
+
+
 def _escaped(text: str) -> str:
     """Return a text with what does not print, such as what controls a terminal, as escapes."""
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
@@ -20,7 +20,7 @@ from solver.sweep.process import dask_setup, end_process
 from solver.sweep.task import Finished, SweepTask, unsolved
 
 if TYPE_CHECKING:
-    from distributed import Client, Future
+    from distributed import Client, Future, LocalCluster
 
 CONNECT_SECONDS = 10
 
@@ -57,10 +57,18 @@ def cluster(scheduler: str | None, workers: int) -> Iterator[Client]:
         "preload": [dask_setup.__module__],
     }
     with _scratch() as scratch, dask.config.set({"temporary-directory": scratch}):
-        with _deaf():
-            local = LocalCluster(**options)
-        with local, Client(local) as client:
+        with _started(LocalCluster, options) as local, Client(local) as client:
             yield client
+
+
+def _started(kind: Callable[..., LocalCluster], options: Mapping[str, Any]) -> LocalCluster:
+    """Start processes here. Raises InputError if one of them dies meanwhile."""
+    try:
+        with _deaf():
+            return kind(**options)
+    except (RuntimeError, OSError) as error:
+        reason = shorten(" ".join(str(error).split()), 120)
+        raise InputError(f"the processes of the sweep could not be started: {reason}") from None
 
 
 REMOVE = 'trap "" INT TERM HUP; read -r _; rm -rf "$0"; sleep 1; rm -rf "$0"'
@@ -91,15 +99,12 @@ def _quiet() -> None:
 
 @contextlib.contextmanager
 def _deaf() -> Iterator[None]:
-    """Start processes that Ctrl-C does not end before they can say so themselves."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Start processes that Ctrl-C does not end; this one hears of it once they are there."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _scheduler(address: str) -> Client:

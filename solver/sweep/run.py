@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from overlapim_files import InputError
 from solver.memory import machine_memory
 from solver.stop import Flag, Stop
 from solver.sweep.cases import CaseRecord, SweepCase, read_spec, sweep_cases
@@ -278,10 +279,15 @@ def run_sweep(
             return folder
         count = workers or os.cpu_count() or 1
         share = memory if scheduler else (memory or machine_memory() // 2) // count
-        with cluster(scheduler, count) as client:
-            folder.begin(spec.text, records)
-            overrun = least + times * spec.record.seconds
-            pool = TaskPool(client, work)
-            warms, told = spec.record.warms, observer or SweepObserver()
-            SweepRun(cases, known, folder, pool, limits, warms, overrun, told, share).run()
+        try:
+            with cluster(scheduler, count) as client:
+                folder.begin(spec.text, records)
+                overrun = least + times * spec.record.seconds
+                pool = TaskPool(client, work)
+                warms, told = spec.record.warms, observer or SweepObserver()
+                SweepRun(cases, known, folder, pool, limits, warms, overrun, told, share).run()
+        except InputError:
+            if not limits.interrupt.is_set():
+                raise
+            folder.begin(spec.text, records)  # the signal has ended its processes, too
     return folder
