@@ -56,9 +56,13 @@ def cluster(scheduler: str | None, workers: int) -> Iterator[Client]:
         "silence_logs": logging.CRITICAL,
         "preload": [dask_setup.__module__],
     }
-    with _scratch() as scratch, dask.config.set({"temporary-directory": scratch}):
-        with _started(LocalCluster, options) as local, Client(local) as client:
-            yield client
+    with (
+        _scratch() as scratch,
+        dask.config.set({"temporary-directory": scratch}),
+        _started(LocalCluster, options) as local,
+        Client(local) as client,
+    ):
+        yield client
 
 
 def _started(kind: Callable[..., LocalCluster], options: Mapping[str, Any]) -> LocalCluster:
