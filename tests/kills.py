@@ -29,10 +29,10 @@ from solver.solution import read_verified
 from solver.sweep.task import TaskRecord
 
 ROOT = Path(__file__).parent.parent
-PROGRAM = (sys.executable, "-c", "from cli.start import main; main()")
+PROGRAM = (sys.executable, "-c", "from cli.start import main; open('begun', 'w').close(); main()")
 MARK = "OVERLAPIM_KILLED"
-END_SECONDS = 25.0
-"""How long a program may take to end once it has been asked to."""
+END_SECONDS = 60.0
+"""How long a program may take to end once it has been asked to, on a machine that has much else to do."""
 
 GONE_SECONDS = 5.0
 """How long what it began may outlive it."""
@@ -99,6 +99,9 @@ def kill(one: Kill, folder: Path) -> list[str]:
         process = subprocess.Popen(
             command, cwd=folder, env=environment, stdout=null, stderr=said, start_new_session=True
         )
+        # What Python itself does with a signal while it starts is not looked into.
+        while not (folder / "begun").exists() and process.poll() is None:
+            time.sleep(0.005)
         while one.once_found and process.poll() is None and "cycles" not in (folder / "said").read_text():
             time.sleep(0.02)
         with suppress(subprocess.TimeoutExpired):

@@ -11,15 +11,17 @@ import sys
 import time
 import weakref
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from cli.main import run
-from hw.hardware import Weights
+from hw.hardware import Hardware, Weights
 from hw.library import load_hardware
 from models.library import load_network
+from models.network import Network
 from overlapim_files import dump
 from solver import memory
 from solver.mapspace.pools import Pools
@@ -173,6 +175,7 @@ import time
 from dataclasses import replace
 from hw.library import load_hardware
 from models.library import load_network
+from models.network import Network
 from solver.memory import Cache, Memory
 from solver.solve import solve
 from solver.stop import Stop
@@ -271,3 +274,48 @@ def test_sizes_have_units(given: str, size: int) -> None:
     from cli.amounts import memory_size
 
     assert memory_size(given) == size
+
+
+# Networks that make single steps long
+
+
+def _products(*extents: int) -> Network:
+    """Return matrix products one after the other, over rows and channels of these extents."""
+    rows, *channels = extents
+    layers = [
+        {
+            "name": f"l{i}",
+            "dims": {"P": rows, "C": inner, "K": outer},
+            "operands": [
+                {
+                    "from": f"l{i - 1}" if i else "x",
+                    "axes": {"ch": {"terms": {"C": 1}}, "h": {"terms": {"P": 1}}},
+                }
+            ],
+        }
+        for i, (inner, outer) in enumerate(pairwise(channels))
+    ]
+    inputs = [{"name": "x", "shape": [1, channels[0], rows, 1]}]
+    return Network.model_validate(
+        {"format": "overlapim/network/1", "name": "products", "inputs": inputs, "layers": layers}
+    )
+
+
+HARD = {
+    "many divisors": (_products(720720, 8, 720, 16), {"weights": "shared"}),
+    "long latencies": (_products(4096, 64, 64, 64, 64), {"cycles": {"multiply": 2**30, "add": 2**30}}),
+    "many channels": (_products(64, 64, 64, 64), {"channels": 2**16, "banks_per_channel": 1}),
+    "wide layers": (_products(65536, 3, 1_000_003, 4), {"columns_per_bank": 720720, "rows_per_bank": 10**9}),
+}
+
+
+@pytest.mark.parametrize(("network", "changes"), HARD.values(), ids=HARD)
+def test_hard_networks_keep_to_their_time(network: Network, changes: dict[str, object]) -> None:
+    base = load_hardware("reram-aritpim").model_dump(mode="json", by_alias=True, exclude_defaults=True)
+    base["rows_per_bank"] = 10**6
+    cycles = {**base["cycles"], **changes.get("cycles", {})}  # type: ignore[dict-item]
+    chip = Hardware.model_validate({**base, **changes, "cycles": cycles})
+    began = time.process_time()
+    solve(network, chip, stop=Stop(seconds=0.5))
+    assert time.process_time() - began < 8
+    assert used_memory(os.getpid()) < 2**31
