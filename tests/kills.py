@@ -97,7 +97,14 @@ def kill(one: Kill, folder: Path) -> list[str]:
     null = subprocess.DEVNULL
     with (folder / "said").open("w") as said:
         process = subprocess.Popen(
-            command, cwd=folder, env=environment, stdout=null, stderr=said, start_new_session=True
+            command,
+            cwd=folder,
+            env=environment,
+            stdout=null,
+            stderr=said,
+            start_new_session=True,
+            # In the background of a shell, which is where this may run, Ctrl-C is ignored.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
         # What Python itself does with a signal while it starts is not looked into.
         while not (folder / "begun").exists() and process.poll() is None:
