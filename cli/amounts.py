@@ -1,4 +1,4 @@
-"""Amounts that options give with a unit: times, which a chip's clock turns into cycles, and energies."""
+"""Amounts that options give with a unit: times, which a chip's clock turns into cycles, energies, memory."""
 
 from __future__ import annotations
 
@@ -14,6 +14,11 @@ NANOSECONDS = {"ns": Fraction(1), "us": Fraction(10**3), "ms": Fraction(10**6), 
 PICOJOULES = {"pJ": Fraction(1), "nJ": Fraction(10**3), "uJ": Fraction(10**6), "mJ": Fraction(10**9)}
 PICOJOULES |= {"J": Fraction(10**12)}
 NUMBER = re.compile(r"(\d+\.?\d*|\.\d+)(e[+-]?\d{1,2})?")
+SIZES = {f"{prefix}{unit}": 2 ** (10 * i) for i, prefix in enumerate("KMGT", 1) for unit in ("", "iB")}
+SIZES |= {f"{prefix}B": 10 ** (3 * i) for i, prefix in enumerate("KMGT", 1)}
+LEAST_MEMORY = 2**29
+"""What the program itself and its libraries take, with some room."""
+
 MOST = 2**59
 """Cycles or pJ beyond which an amount is none."""
 
@@ -54,6 +59,7 @@ def _amount(
 
 
 _time = _amount(NANOSECONDS | {"cycles": Fraction(1)}, "cycles or a time in ns, us, ms or s", "1.5ms")
+_size = _amount({unit: Fraction(own) for unit, own in SIZES.items()}, "a size in MiB or GiB", "4GiB")
 _energy = _amount(PICOJOULES, "an energy in pJ, nJ, uJ, mJ or J", "2.5mJ")
 
 
@@ -61,6 +67,20 @@ def cycles_or_time(given: object) -> Amount:
     """Return the amount of an option that takes cycles, without a unit, or a time."""
     value, unit = _time(given)
     return Amount(value, timed=unit in NANOSECONDS)
+
+
+def memory_size(given: object) -> int:
+    """Return the bytes of an option that takes an amount of memory with a unit."""
+    value, unit = _size(given)
+    if not unit or not value >= LEAST_MEMORY:
+        least = f"{LEAST_MEMORY // 2**20} MiB"
+        raise typer.BadParameter(f"must be a size of at least {least}, such as 4GiB, not {str(given)[:40]!r}")
+    return int(value)
+
+
+def size(count: int) -> str:
+    """Return bytes in words."""
+    return f"{count / 2**30:,.3g} GiB" if count >= 2**30 else f"{count / 2**20:,.0f} MiB"
 
 
 def picojoules(given: object) -> Amount:

@@ -116,6 +116,9 @@ def run(arguments: Sequence[str], started: float) -> int:
         return _misused(error)
     except BrokenPipeError:
         return _unread()
+    except MemoryError:
+        console.error("the memory of this machine does not suffice")
+        return 1
     except OSError as error:
         console.error((error.strerror or str(error)).lower())
         return 1

@@ -10,6 +10,8 @@ from typing import Annotated
 
 import typer
 
+from cli.amounts import memory_size
+
 MAX_SECONDS = 1_000_000
 MAX_WORKERS = 256
 MAX_SEED = 2**31 - 1
@@ -168,6 +170,16 @@ Seed = Annotated[
     int,
     typer.Option(
         "--seed", "-s", parser=integer(0, MAX_SEED), metavar="N", help="Seed of every random choice."
+    ),
+]
+MemoryLimit = Annotated[
+    int | None,
+    typer.Option(
+        "--memory",
+        parser=memory_size,
+        metavar="SIZE",
+        help="The most that all processes of the run may take, such as 4GiB; half of the machine's unless "
+        "given. A search that cannot do with it ends with its best answer.",
     ),
 ]
 Workers = Annotated[

@@ -17,6 +17,9 @@ MAX_BYTES = 64 * 2**20
 _UNFINISHED = ".overlapim-"
 """What the names of files begin with that are not complete yet."""
 
+_OPENED = Path("/proc/self/fd")
+"""Where the files that this process has opened have a name, on Linux."""
+
 
 def looks_like_path(name: str) -> bool:
     """Return whether a word names a file rather than something built in: by its looks, or as there is one."""
@@ -87,12 +90,27 @@ def _unfinished(path: Path) -> Iterator[Path]:
         if target.exists():
             _check_regular(path, target.stat())
         temporary = target.with_name(f"{_UNFINISHED}{os.getpid()}-{secrets.token_hex(4)}")
+        place = _nameless(target.parent)
         try:
-            yield temporary
+            yield temporary if place is None else _OPENED / str(place)
+            if place is not None:
+                os.link(_OPENED / str(place), temporary, src_dir_fd=place, follow_symlinks=True)
             temporary.replace(target)
         finally:
+            if place is not None:
+                os.close(place)
             with contextlib.suppress(OSError):
                 temporary.unlink()
+
+
+def _nameless(folder: Path) -> int | None:
+    """Open a file of no name, which is gone if this process is killed; None where there are no such files."""
+    if not _OPENED.is_dir():
+        return None
+    try:
+        return os.open(folder, os.O_TMPFILE | os.O_WRONLY, 0o666)
+    except OSError:
+        return None
 
 
 @contextlib.contextmanager

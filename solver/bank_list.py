@@ -16,8 +16,11 @@ from hw.hardware import Hardware
 from overlapim_files import InputError, fault, shorten
 from solver.schedule.banks import Banks
 
+MOST_NUMBERS = 2**14
+"""Banks of a layer that are written one by one, as every program reads them; more are written as runs."""
+
 FEWEST = 16
-"""Banks are written as one entry if there are at least so many."""
+"""Of these, banks that are worth a run."""
 
 MAX_BANK = 2**40
 
@@ -54,8 +57,10 @@ BankList = Annotated[tuple[Annotated[int | str, PlainValidator(_entry)], ...], F
 """The banks of a layer, in a file."""
 
 
-def bank_list(banks: Banks, hardware: Hardware) -> tuple[int | str, ...]:
-    """Return banks as files list them, in the same order."""
+def bank_list(banks: Banks, hardware: Hardware, most: int = MOST_NUMBERS) -> tuple[int | str, ...]:
+    """Return banks as files list them, in the same order; up to `most` as numbers."""
+    if len(banks) <= most:
+        return tuple(banks.tolist())
     starts = np.append(0, np.flatnonzero(np.diff(banks) != 1) + 1)
     first, last = banks[starts], banks[np.append(starts[1:], len(banks)) - 1]
     channel, own = np.divmod(first, hardware.banks_per_channel)

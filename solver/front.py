@@ -148,7 +148,7 @@ class _FrontSearch:
             within.energy_at_most,
         )
         most = max(0.0, min(seconds, self.stop.remaining()))
-        limit = Stop(seconds=most, interrupt=self.stop, pace=self.stop.pace)
+        limit = Stop(seconds=most, interrupt=self.stop, pace=self.stop.pace, memory=self.stop.memory)
         try:
             problem = Problem(self.network, self.hardware, objective)
             pools = replace(self.pools, problem=problem, stop=limit)

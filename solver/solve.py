@@ -162,7 +162,11 @@ def solve_with(
     run.start = _start(run)
     if warm_start is not None and known is None and (part := _allowed_part(run, warm_start)) is not None:
         run.found(part)
-    METHODS[method](run)
+    try:
+        METHODS[method](run)
+    except MemoryError:
+        run.found(run.sequential)
+        stop.progress.ending = "memory"
     return _result(run, method)
 
 

@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol, Self
 
+from solver.memory import Memory
+
 STEPS_PER_SECOND = 300
 """Steps of a nominal second: about what one process does with a network of `STEP_LAYERS` layers."""
 
@@ -18,7 +20,7 @@ STEP_LAYERS = 20
 POLL_SECONDS = 0.1
 """How often who waits for others looks whether it is time to stop."""
 
-Ending = Literal["optimal", "gap", "interrupt", "patience", "time", "iterations", "finished"]
+Ending = Literal["optimal", "gap", "interrupt", "memory", "patience", "time", "iterations", "finished"]
 """Why a search ended; `finished` if the method had nothing more to do."""
 
 
@@ -65,6 +67,7 @@ class Stop:
     gap : stop once the gap that is proved, as a share of the latency, is no larger.
     patience : stop when for so many seconds, counted as above, no better plan and no higher bound was found,
         from the first plan on.
+    memory : stop when it does not suffice, whatever is dropped.
     interrupt : stop when another thread or process sets it.
     started : when it was made, by `time.monotonic`.
     progress : what has been done; a stop and its parts share it.
@@ -77,6 +80,7 @@ class Stop:
     interrupt: Flag = field(default_factory=threading.Event)
     started: float = field(default_factory=time.monotonic)
     pace: int | None = None
+    memory: Memory | None = None
     progress: RunProgress = field(default_factory=RunProgress)
 
     @classmethod
@@ -164,6 +168,8 @@ class Stop:
             return self.progress.ending
         if self.interrupt.is_set():
             return "interrupt"
+        if self.memory is not None and self.memory.short():
+            return "memory"
         if self.remaining() <= 0:
             return "time"
         if self.iterations is not None and self.steps > self.iterations:

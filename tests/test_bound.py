@@ -5,11 +5,15 @@ from __future__ import annotations
 import itertools
 import math
 import random
+import time
 from collections.abc import Iterator
+from itertools import pairwise
 
 import numpy as np
 import pytest
 from generators import chain, draw_hardware, draw_network, draw_solvable
+from hypothesis import given
+from hypothesis import strategies as st
 
 from hw.hardware import Weights
 from hw.library import load_hardware
@@ -23,7 +27,7 @@ from solver.bound.reading import enabled, needed, needed_by_shares
 from solver.bound.relaxation import linear_bound
 from solver.cpsat import method
 from solver.mapspace.enumeration import mappings
-from solver.params import CpsatParams, Params, WholeParams
+from solver.params import BoundParams, CpsatParams, Params, WholeParams
 from solver.reference import walk_windows
 from solver.run import Improvement, Observer
 from solver.search.exhaustive import exhaustive
@@ -247,3 +251,25 @@ def test_no_work_is_done_beyond_what_is_enabled(first: int) -> None:
         assert all(shares >= np.array(most) - 1e-9)
         tight += bool(np.allclose(shares, most))
     assert tight
+
+
+@given(channels=st.integers(1, 40), banks=st.integers(1, 40), share=st.floats(0, 1))
+def test_ranges_hold_all_products_and_no_others_at_their_ends(
+    channels: int, banks: int, share: float
+) -> None:
+    hardware = load_hardware("toy").model_copy(update={"channels": channels, "banks_per_channel": banks})
+    most = max(1, int(share * hardware.banks))
+    products = {c * b for c in range(1, channels + 1) for b in range(1, banks + 1) if c * b <= most}
+    ranges = bank_numbers(hardware, most)
+    assert all(first in products and last in products for first, last in ranges)
+    assert [first for first, _ in ranges] == sorted(first for first, _ in ranges)
+    assert products == {x for first, last in ranges for x in products if first <= x <= last}
+    assert all(last < first * BoundParams().bank_step for first, last in ranges)
+    assert all(b >= a * BoundParams().bank_step for (a, _), (b, _) in pairwise(ranges))
+
+
+def test_a_chip_with_very_many_banks_is_no_obstacle() -> None:
+    hardware = load_hardware("toy").model_copy(update={"channels": 2**20, "banks_per_channel": 64})
+    began = time.process_time()
+    assert quick_bound(Problem(load_network("toy"), hardware)) > 0
+    assert time.process_time() - began < 10

@@ -10,8 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
+from solver.memory import clear_caches
 from solver.timing import cache
-from solver.timing.cache import ENTRY, cached, clear_caches
+from solver.timing.cache import ENTRY, cached
 from solver.timing.profile import Cycles
 
 THREADS = 8

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import pytest
 
+from cli.interrupt import interruptible
 from cli.main import run
 from hw.library import load_hardware
 from models.library import load_network
 from overlapim_files import digest, dump, load
 from solver.account.plan import account
 from solver.bound.quick import quick_bound
+from solver.schedule.bins import Bins, Item
+from solver.schedule.packing import least_capacity
 from solver.solution import Solution, read_verified
+from solver.stop import Stop
 from solver.timing.problem import Problem
 
 COMMAND = [sys.executable, "-m", "cli.main"]
@@ -414,6 +420,41 @@ def test_a_signal_ends_the_search_with_what_it_has(
     assert result["interrupted"]
     assert result["latency"] == solution.latency
     assert result["wall_s"] < 50
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_is_heard_while_the_main_thread_is_in_a_library(number: signal.Signals) -> None:
+    with interruptible() as interrupt:
+        heard: list[float] = []
+
+        def listen() -> None:
+            os.kill(os.getpid(), number)
+            while not interrupt.is_set():
+                time.sleep(0.001)
+            heard.append(time.monotonic())
+
+        listener = threading.Thread(target=listen)
+        listener.start()
+        hashlib.pbkdf2_hmac("sha256", b"", b"", 3_000_000)  # runs no handler for more than a second
+        ended = time.monotonic()
+        listener.join()
+        assert heard[0] < ended - 0.1 and interrupt.name == number.name
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), number)
+            time.sleep(1)
+    assert interrupt.is_set()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_solver_does_not_keep_signals_to_itself(number: signal.Signals) -> None:
+    """An easy model with a hard proof; the signal comes while it is solved, and ends that at once."""
+    with interruptible() as interrupt:
+        stop = Stop(seconds=60, interrupt=interrupt)
+        sizes = [977 + 131 * i * i % 613 for i in range(60)]
+        items = [[Item(1, 1, size, 0)] for size in sizes]
+        threading.Timer(0.5, os.kill, (os.getpid(), number)).start()
+        least_capacity(Bins(7, 1, 10**6), items, 1e9, stop)
+        assert interrupt.name == number.name and stop.wall() < 30
 
 
 def test_output_that_nobody_reads() -> None:

@@ -23,8 +23,9 @@ from solver import core
 from solver.core.compiled import compiled_layer
 from solver.mapspace.loads import coarser_loads
 from solver.mapspace.neighbours import settled
-from solver.mapspace.pools import Pools, _column_choices, _filled, pool_mappings, sizes
+from solver.mapspace.pools import Pools, _filled, pool_mappings, sizes
 from solver.maxplus.through import Remaining
+from solver.memory import clear_caches
 from solver.params import PoolParams
 from solver.schedule.bins import Bins, Item, first_fit
 from solver.schedule.plan import overlap_shared
@@ -196,10 +197,10 @@ def test_the_mappings_of_pools(seed: int) -> None:
     )
     for layer in network.layers:
         for shape in rng.sample(sizes(hardware), min(3, len(sizes(hardware)))):
-            _column_choices.cache_clear()
+            clear_caches()
             found = list(pool_mappings(layer, hardware, shape, params))
             with core.without():
-                _column_choices.cache_clear()
+                clear_caches()
                 assert list(pool_mappings(layer, hardware, shape, params)) == found
 
 

@@ -22,6 +22,7 @@ AT_THE_ROOT = {
     "draft",
     "front",
     "limits",
+    "memory",
     "methods",
     "reference",
     "run",

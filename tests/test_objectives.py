@@ -24,10 +24,12 @@ from solver.bound.quick import quick_bound, quick_floor
 from solver.cpsat.method import whole_mapspace
 from solver.front import front
 from solver.maxplus.response import response
+from solver.params import MoveParams
 from solver.schedule.goal import Goal
 from solver.schedule.pace import apart, best_paced, longest_held, paced, tightest
 from solver.schedule.plan import Plan
 from solver.search.exhaustive import exhaustive
+from solver.search.state import decisive_layers
 from solver.search.streaming import best_releases, released
 from solver.solution import read_verified
 from solver.solve import Result, solve
@@ -421,3 +423,12 @@ def test_the_front_command_writes_what_it_shows(tmp_path: Path, capsys: pytest.C
     assert "no plan is below" in capsys.readouterr().out
     assert run("front", "toy", "--hw", "toy", "--over", "latency,area") == 2
     assert "must be two or three of latency, interval, energy" in capsys.readouterr().err
+
+
+def test_energies_that_are_all_zero_leave_a_search_something_to_choose_from() -> None:
+    free = dict.fromkeys(("step", "mac", "load", "drain"), 0.0)
+    chip = load_hardware("toy").model_copy(update={"energy": Energy.model_validate(free)})
+    timeline = solve(load_network("toy"), chip, method="sequential").plan.timeline
+    goal = Goal(Problem(load_network("toy"), chip, Objective("edp")))
+    always = MoveParams(otherwise=1.0)
+    assert decisive_layers(goal, timeline, random.Random(1), always)[0] in range(4)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import random
 import re
 import time
+import tracemalloc
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -25,13 +27,16 @@ from hw.hardware import Hardware, Weights
 from hw.library import load_hardware
 from models.library import load_network
 from overlapim_files import InputError, dump
+from solver import core
 from solver.bank_list import BankList, bank_list, listed_banks
 from solver.schedule.transform import remap
 from solver.solution import Solution, check_holders, from_plan, read_verified, recompute
 from solver.solve import solve
 from solver.stop import Stop
+from solver.timing.mapping import Loop, Mapping
 from solver.timing.problem import Problem
 from solver.timing.timeline import evaluate
+from solver.timing.validity import check_mapping, valid
 
 Tree = dict[str, Any]
 LISTS: TypeAdapter[Any] = TypeAdapter(BankList)
@@ -269,10 +274,15 @@ def placed(draw: st.DrawFn) -> tuple[Hardware, list[int]]:
 @given(placed())
 def test_banks_are_read_back_from_a_list_as_they_were(drawn: tuple[Hardware, list[int]]) -> None:
     chip, banks = drawn
-    entries = bank_list(np.array(banks), chip)
+    entries = bank_list(np.array(banks), chip, most=0)
     assert listed_banks(entries, chip, "layer").tolist() == banks
     assert LISTS.validate_python(list(entries)) == entries
     assert len(entries) <= len(banks)
+
+
+def test_banks_are_numbers_where_they_are_few_enough() -> None:
+    chip = load_hardware("reram-aritpim")
+    assert bank_list(np.arange(chip.banks), chip) == tuple(range(chip.banks))
 
 
 def test_banks_of_a_large_chip_are_few_entries() -> None:
@@ -281,8 +291,8 @@ def test_banks_of_a_large_chip_are_few_entries() -> None:
     numbers = np.arange(100_000).reshape(1000, 100)
     assert bank_list(numbers.ravel(), chip) == ("0-99999",)
     assert bank_list(numbers[3:704, 2:66].ravel(), chip) == ("3-703:2-65",)
-    assert bank_list(numbers[:40, 7], chip) == ("0-39:7",)
-    assert bank_list(numbers[4, 5:8], chip) == (405, 406, 407)
+    assert bank_list(numbers[:40, 7], chip, most=0) == ("0-39:7",)
+    assert bank_list(numbers[4, 5:8], chip, most=0) == (405, 406, 407)
 
 
 @pytest.mark.parametrize(
@@ -298,3 +308,17 @@ def test_banks_of_a_large_chip_are_few_entries() -> None:
 def test_lists_of_banks_that_a_chip_has_not_are_refused_unread(entries: list[int | str], text: str) -> None:
     with pytest.raises(InputError, match=re.escape(text)):
         listed_banks(entries, load_hardware("hbm2-bitsimd"), "layer")
+
+
+@pytest.mark.parametrize("native", [True, False])
+def test_loops_of_any_length_are_refused_before_they_are_walked(native: bool) -> None:
+    layer, chip = load_network("toy").layers[0], load_hardware("toy")
+    mapping = Mapping((Loop("C", 2**30, "temporal"), Loop("P", 2**30, "column")))
+    tracemalloc.start()
+    with contextlib.nullcontext() if native else core.without():
+        assert not valid(layer, mapping, chip)
+        with pytest.raises(InputError, match=r"layer 'stem': "):
+            check_mapping(layer, mapping, chip)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 2**20

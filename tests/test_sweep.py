@@ -311,8 +311,8 @@ def test_searches_begin_with_the_nearest_chip(tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    with cluster(None, 2, tmp_path_factory.mktemp("workers") / "scratch") as client:
+def client() -> Iterator[Any]:
+    with cluster(None, 2) as client:
         yield client
 
 

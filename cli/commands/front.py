@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
+from cli.amounts import size
 from cli.answers import answer, answering
 from cli.extras import needed
 from cli.interrupt import Interrupt, interruptible
@@ -29,6 +30,7 @@ from cli.options import (
     ALL_CORES,
     DEFAULT_HARDWARE,
     HardwareName,
+    MemoryLimit,
     NetworkName,
     OutDirectory,
     Seed,
@@ -40,6 +42,7 @@ from cli.options import (
 if TYPE_CHECKING:
     from hw.hardware import Hardware, Weights
     from solver.front import Front, FrontAxis, FrontPoint
+    from solver.stop import Stop
 
 FIGURES = ("latency", "interval", "energy")
 
@@ -106,6 +109,7 @@ def front_command(
     time_limit: TimeLimit = 60.0,
     seed: Seed = 0,
     workers: Workers = None,
+    memory: MemoryLimit = None,
     out: OutDirectory = None,
 ) -> None:
     """Find the plans between which none is better in all of latency, interval and energy.
@@ -121,6 +125,8 @@ def front_command(
     """
     from hw.library import load_hardware
     from overlapim_files import InputError
+    from solver.memory import Memory
+    from solver.stop import Stop
 
     if out is not None:
         needed("plot", "matplotlib")
@@ -133,7 +139,13 @@ def front_command(
             raise InputError(f"--over: chip '{chip.name}' has no section 'energy'")
         options = FileOptions(dim, until, as_post, weights_from, dims, edges)
         load = partial(given_network, network, options, strict, batch)
-        _explore(load(), chip, axes, time_limit, context.obj, seed, workers or ALL_CORES, out, interrupt)
+        stop = Stop(
+            seconds=max(time_limit - 0.5, 0.1),
+            interrupt=interrupt,
+            started=context.obj,
+            memory=Memory() if memory is None else Memory(memory),
+        )
+        _explore(load(), chip, axes, time_limit, stop, seed, workers or ALL_CORES, out, interrupt)
 
 
 def _explore(
@@ -141,7 +153,7 @@ def _explore(
     chip: Hardware,
     axes: Sequence[str],
     seconds: float,
-    started: float,
+    stop: Stop,
     seed: int,
     workers: int,
     out: Path | None,
@@ -152,12 +164,10 @@ def _explore(
     from cli.show.progress import Progress, moving
     from models.network import Network
     from solver.front import front
-    from solver.stop import Stop
 
     assert isinstance(network, Network)
-    stop = Stop(seconds=max(seconds - 0.5, 0.1), interrupt=interrupt, started=started)
     with output_directory(out):
-        with moving(Progress(started, seconds)) as progress:
+        with moving(Progress(stop.started, seconds)) as progress:
 
             def found(points: Sequence[FrontPoint]) -> None:
                 progress.text = f"{len(points)} plans on the front"
@@ -170,6 +180,8 @@ def _explore(
     answer(record, lambda: _show(record, chip))
     if interrupt.is_set():
         say(f"interrupted by {interrupt.name}: this is the front up to then")
+    elif stop.memory is not None and stop.memory.short():
+        say(f"ended by --memory: {size(stop.memory.limit)} do not suffice; this is the front up to then")
     if out is not None:
         say(f"written: {out / 'front.json'}, {out / 'front.svg'} and {len(record.points)} solutions")
 

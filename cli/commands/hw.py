@@ -69,11 +69,11 @@ def show_hardware(name: CatalogueName, as_file: AsFile = False) -> None:
 
 
 def _show_chip(chip: Hardware) -> None:
-    from cli.show.console import console
+    from cli.show.console import console, printable_lines
     from cli.show.facts import chip_facts, cost_facts, show_facts
 
     show_facts([*chip_facts(chip), *cost_facts(chip)])
-    console().print(f"\n{chip.source.strip() or 'no source is given'}", soft_wrap=True)
+    console().print(f"\n{printable_lines(chip.source.strip()) or 'no source is given'}", soft_wrap=True)
 
 
 @app.command("check")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 from typer.core import TyperCommand
 
-from cli.amounts import Amount, cycles_or_time, picojoules
+from cli.amounts import Amount, cycles_or_time, picojoules, size
 from cli.answers import answer, answering
 from cli.interrupt import Interrupt, interruptible
 from cli.limits import FixedLayers, GivenLimits, LimitOptions, LimitsPath
@@ -35,6 +35,7 @@ from cli.options import (
     MAX_INFERENCES,
     MEASURES,
     HardwareName,
+    MemoryLimit,
     NetworkName,
     OutDirectory,
     Seed,
@@ -240,6 +241,7 @@ def solve_command(
     patience: Patience = None,
     seed: Seed = 0,
     workers: Workers = None,
+    memory: MemoryLimit = None,
     deterministic: Deterministic = False,
     inferences: Inferences = 1,
     objective: ObjectiveOption = "makespan",
@@ -259,8 +261,8 @@ def solve_command(
     into multiply-accumulates; when it starts and ends; how long it held its banks and waited for data; and
     for which layer it waited longest. All times are in cycles.
 
-    The first of --time-limit, --gap and --patience to be reached ends the search, as does a proof that
-    nothing is faster. Ctrl-C ends it with the best answer so far; a second Ctrl-C gives up. Nothing is
+    The first of --time-limit, --gap, --patience and --memory to be reached ends the search, as does a proof
+    that nothing is faster. Ctrl-C ends it with the best answer so far; a second Ctrl-C gives up. Nothing is
     written without --out.
 
     Examples:
@@ -275,6 +277,8 @@ def solve_command(
       overlapim solve net.yaml --hw chip.yaml --method layerwise --weights static
       overlapim solve resnet18 -W results/solution.yaml --fix 'layer1*' --limit 'fc:most_banks=4'
     """
+    from solver.memory import Memory
+
     if deterministic and (workers or 1) > 1:
         raise typer.BadParameter(f"--deterministic takes one process, not --workers {workers}")
     with interruptible() as interrupt:
@@ -288,6 +292,7 @@ def solve_command(
             _time_limit(deterministic, time_limit, len(task.network.layers), interrupt, context.obj),
             gap=gap,
             patience=patience,
+            memory=Memory() if memory is None else Memory(memory),
         )
         _solve(task, stop, None if deterministic else time_limit, out, interrupt)
 
@@ -381,6 +386,10 @@ def _solve(task: Task, stop: Stop, limit: float | None, out: Path | None, interr
         say(f"interrupted by {interrupt.name}: this is the best answer up to then")
     elif result.ending in ("gap", "patience"):
         say(f"ended by --{result.ending}")
+    elif stop.memory is not None and result.ending == "memory":
+        say(
+            f"ended by --memory: {size(stop.memory.limit)} do not suffice; this is the best answer up to then"
+        )
     if (count := 1 + len(record.runners_up)) < task.top:
         say(f"the search came upon {count} solution{'s' * (count > 1)}, not {task.top}")
     if written:

@@ -10,7 +10,7 @@ import typer
 
 from cli.answers import answering
 from cli.interrupt import INTERRUPTED, Interrupt, interruptible
-from cli.options import OutDirectory, Workers, directory, seconds
+from cli.options import MemoryLimit, OutDirectory, Workers, directory, seconds
 
 if TYPE_CHECKING:
     from cli.records.sweep import SweepAnswer
@@ -54,6 +54,7 @@ def sweep_command(
     show: Show = None,
     workers: Workers = None,
     scheduler: Scheduler = None,
+    memory: MemoryLimit = None,
     time_limit: WholeLimit = None,
 ) -> None:
     """Solve many networks on many chips side by side, and show the best designs.
@@ -86,7 +87,7 @@ def sweep_command(
     if scheduler is not None and workers is not None:
         raise typer.BadParameter("--workers are of this machine, not of --scheduler")
     with interruptible() as interrupt:
-        folder = _sweep(spec, out, workers, scheduler, time_limit, interrupt, context.obj)
+        folder = _sweep(spec, out, workers, scheduler, memory, time_limit, interrupt, context.obj)
         found = show_sweep(folder)
     _end(found, interrupt)
 
@@ -96,6 +97,7 @@ def _sweep(
     out: Path,
     workers: int | None,
     scheduler: str | None,
+    memory: int | None,
     limit: float | None,
     interrupt: Interrupt,
     started: float,
@@ -112,6 +114,7 @@ def _sweep(
             out,
             workers=workers,
             scheduler=scheduler,
+            memory=memory,
             seconds=left,
             interrupt=interrupt,
             observer=progress,

@@ -33,10 +33,20 @@ def say(text: str, end: str = "\n") -> None:
 
 def error(text: str) -> None:
     """Print one line that says what is wrong to standard error."""
-    print(f"error: {' '.join(text.split())}", file=sys.stderr, flush=True)
+    print(f"error: {_escaped(' '.join(text.split()))}", file=sys.stderr, flush=True)
 
 
 def printable(name: str, limit: int = 40) -> str:
     """Return a name fit for a cell of a table: on one line and not too long."""
-    text = "".join(c if c.isprintable() else repr(c)[1:-1] for c in name)
+    text = _escaped(name)
     return text if len(text) <= limit else f"{text[: limit - 13]}...{text[-10:]}"
+
+
+def printable_lines(text: str) -> str:
+    """Return a text of several lines fit for the screen."""
+    return "\n".join(map(_escaped, text.split("\n")))
+
+
+def _escaped(text: str) -> str:
+    """Return a text with what does not print, such as what controls a terminal, as escapes."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)

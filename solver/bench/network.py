@@ -17,6 +17,7 @@ from models.network import Network
 from overlapim_files import InputError
 from solver.bench.cases import Case, Measured, Record, Results, Subject
 from solver.mapspace.pools import Pools
+from solver.memory import clear_caches
 from solver.params import WALKS, LayerwiseParams
 from solver.schedule.plan import Plan
 from solver.schedule.transform import ready_order
@@ -26,7 +27,6 @@ from solver.search.sequential import sequential
 from solver.solution import from_plan, verify
 from solver.solve import solve
 from solver.stop import Flag, Stop
-from solver.timing.cache import clear_caches
 from solver.timing.problem import Problem
 from solver.timing.profile import Profile
 from solver.timing.timeline import LayerTimes, Order

@@ -12,9 +12,9 @@ from hw.hardware import Hardware
 from models.network import Network
 from solver.bench.cases import Case, Measured, Record, Results, Subject
 from solver.mapspace.pools import Pools
+from solver.memory import clear_caches
 from solver.search.sequential import sequential
 from solver.stop import Flag, Stop
-from solver.timing.cache import clear_caches
 from solver.timing.need import rising
 from solver.timing.pairwise import data_spaces, pairwise_need
 from solver.timing.problem import Edge, Problem

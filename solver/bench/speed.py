@@ -13,12 +13,12 @@ from models.network import Network
 from solver.bench.cases import Record, Results, Subject
 from solver.mapspace.neighbours import neighbour
 from solver.mapspace.pools import Pools
+from solver.memory import clear_caches
 from solver.params import LayerwiseParams
 from solver.schedule.plan import Plan
 from solver.search.layerwise import layerwise
 from solver.search.sequential import sequential
 from solver.stop import Stop
-from solver.timing.cache import clear_caches
 from solver.timing.problem import Problem
 from solver.timing.timeline import evaluate, next_layer
 

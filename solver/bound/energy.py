@@ -7,12 +7,12 @@ and whatever is read of an operand is loaded at least once into some channel.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import numpy as np
 
 from hw.hardware import Hardware
 from models.network import Layer, Operand
+from solver.timing.cache import cached
 
 MOST_VALUES = 2**20
 """Values of a form up to which they are counted exactly."""
@@ -46,7 +46,8 @@ def _values(operand: Operand, layer: Layer) -> int:
     return math.prod(_distinct(tuple((layer.bound(d), c) for d, c in own)) for own in operand.terms)
 
 
-def _distinct(form: Sequence[tuple[int, int]]) -> int:
+@cached
+def _distinct(form: tuple[tuple[int, int], ...]) -> int:
     """Return how many values the sum of (bound, coefficient) terms has, or at least has if these are many."""
     values, number = np.zeros(1, np.int64), max((bound for bound, _ in form), default=1)
     for bound, coefficient in form:

@@ -176,6 +176,7 @@ def raised_bound(model: BoundModel, least: int, stop: Stop) -> int:
     solver = cp_model.CpSolver()
     solver.parameters.max_deterministic_time = model.params.raise_effort
     solver.parameters.num_workers = 1
+    solver.parameters.catch_sigint_signal = False  # or no one else would hear of it
     solver.parameters.max_time_in_seconds = max(stop.wall_remaining(), 0.0)
     status = solver.solve(model.model)
     if status == cp_model.INFEASIBLE:

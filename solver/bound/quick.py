@@ -48,17 +48,16 @@ def most_banks(problem: Problem) -> int:
 
 def bank_numbers(hardware: Hardware, most: int, params: BoundParams = BoundParams()) -> list[tuple[int, int]]:
     """Return ranges (first, last) that hold every number of banks that a mapping can have."""
-    products = {
-        channels * banks
-        for channels in range(1, hardware.channels + 1)
-        for banks in range(1, min(hardware.banks_per_channel, most // channels) + 1)
-    }
+    fewer, more = sorted((hardware.channels, hardware.banks_per_channel))
+    factors = np.arange(1, min(fewer, most) + 1)
+    largest = np.minimum(more, most // factors)
     ranges: list[tuple[int, int]] = []
-    for number in sorted(products):
-        if ranges and number < ranges[-1][0] * params.bank_step:
-            ranges[-1] = (ranges[-1][0], number)
-        else:
-            ranges.append((number, number))
+    last = 0
+    while (reached := (others := last // factors + 1) <= largest).any():
+        first = int((factors * others)[reached].min())
+        within = math.ceil(first * params.bank_step) - 1
+        last = int((factors * np.minimum(largest, within // factors)).max())
+        ranges.append((first, last))
     return ranges
 
 

@@ -13,6 +13,7 @@ from importlib import import_module
 from types import ModuleType
 
 from overlapim_files import InputError
+from solver.memory import evictable
 
 REVISION = 3
 """What the compiled core has to say of itself; raised in both whenever what they expect of it changes."""
@@ -35,6 +36,9 @@ def found_core() -> ModuleType | None:
 
 native = found_core()
 """The compiled module, None where Python computes everything."""
+
+if native is not None:
+    evictable(native.clear)
 
 
 def running() -> str:

@@ -9,22 +9,24 @@ from typing import Any
 
 from hw.hardware import Hardware
 from models.network import DIMS, Layer, Operand
+from solver.memory import Cache
 
 MEMORY = 2**12
 """Layers that are kept at most."""
 
-_known: dict[tuple[int, int], tuple[Layer, Hardware, Any]] = {}
+_known: Cache[tuple[int, int], tuple[Layer, Hardware, Any]] = Cache()
 
 
 def compiled_layer(native: ModuleType, layer: Layer, hardware: Hardware) -> Any:
     """Return the `Layer` of the compiled core for a layer on a chip."""
     # Records compare and hash all that is in them, which takes longer than a profile.
     key = id(layer), id(hardware)
-    if key not in _known:
+    known = _known.get(key)
+    if known is None:
         if len(_known) >= MEMORY:
             _known.clear()
-        _known[key] = layer, hardware, native.Layer(_costs(layer, hardware))
-    return _known[key][2]
+        known = _known[key] = layer, hardware, native.Layer(_costs(layer, hardware))
+    return known[2]
 
 
 def _costs(layer: Layer, hardware: Hardware) -> dict[str, object]:

@@ -112,6 +112,7 @@ class Master:
         solver = CpSolver()
         solver.parameters.random_seed = seed
         solver.parameters.num_workers = 1
+        solver.parameters.catch_sigint_signal = False  # or no one else would hear of it
         # Linear relaxations of so many tasks take longer than they save.
         solver.parameters.linearization_level = 0
         solver.parameters.max_deterministic_time = effort

@@ -186,6 +186,7 @@ class _Search:
         solver = CpSolver()
         solver.parameters.random_seed = self.seed
         solver.parameters.num_workers = self.workers
+        solver.parameters.catch_sigint_signal = False  # or no one else would hear of it
         solver.parameters.interleave_search = self.stop.iterations is not None and self.workers > 1
         solver.parameters.max_deterministic_time = self.slice
         solver.parameters.max_time_in_seconds = max(0.0, min(self.stop.remaining(), 1e9))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from functools import lru_cache
 
 import numpy as np
 
@@ -12,12 +11,13 @@ from hw.hardware import Hardware, Level
 from models.network import DIMS, OUTPUT_DIMS
 from solver.mapspace.estimate import WEIGHT_POSITIONS, Ints, ceil_divide
 from solver.params import PoolParams
+from solver.timing.cache import cached
 
 BankShape = tuple[int, int]
 """Channels, and banks in each of them."""
 
 
-@lru_cache(maxsize=2**10)
+@cached
 def _spread(count: int, bounds: tuple[int, ...]) -> Ints:
     """Return ways to spread `count` units over one or two dims; shape (ways, dims)."""
     active = [i for i, bound in enumerate(bounds) if bound > 1]

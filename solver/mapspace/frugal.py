@@ -22,6 +22,7 @@ from solver.mapspace.estimate import Batch, Ints, ceil_divide
 from solver.mapspace.pools import build_mapping, shapes, temporal_orders
 from solver.mapspace.rows import with_full_rows
 from solver.mapspace.widths import useful_widths
+from solver.timing.cache import cached
 from solver.timing.mapping import WEIGHT_DIMS, Mapping
 from solver.timing.problem import Problem
 from solver.timing.profile import ceil_div
@@ -113,14 +114,14 @@ def _fewest(bounds: Ints, channels: Ints, banks: Ints, columns: Ints, lanes: int
     )
 
 
-@lru_cache(maxsize=2**10)
+@cached
 def _spreads(count: int, bounds: tuple[int, ...]) -> tuple[Ints, bool]:
     """Return the ways to spread `count` units over dims, shape (ways, dims), and whether these are all."""
     widths, complete = _filled(bounds, (count,) * len(bounds), count, SPREADS)
     return widths.T, complete
 
 
-@lru_cache(maxsize=2**12)
+@cached
 def _columns(left: tuple[int, ...], most: tuple[int, ...], columns: int) -> tuple[Ints, bool]:
     """Return the ways to spread the columns over what is left of the dims, and whether these are all."""
     return _filled(left, most, columns, FILLINGS)

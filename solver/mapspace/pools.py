@@ -13,9 +13,10 @@ from __future__ import annotations
 import bisect
 import itertools
 import math
+import weakref
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property, lru_cache
+from functools import cached_property
 
 import numpy as np
 
@@ -30,8 +31,10 @@ from solver.mapspace.loads import coarser_loads, worth_a_look
 from solver.mapspace.rows import with_full_rows
 from solver.mapspace.tiling import tiled, tiles_matter
 from solver.mapspace.widths import some_widths
+from solver.memory import Cache
 from solver.params import PoolParams
 from solver.stop import Stop
+from solver.timing.cache import cached
 from solver.timing.infinity import INFINITY
 from solver.timing.limits import NO_LIMITS, LayerLimits
 from solver.timing.mapping import Loop, Mapping
@@ -104,7 +107,7 @@ def build_mapping(batch: Batch, i: int, order: tuple[Dim, ...]) -> Mapping:
     return Mapping(batch.loops(i, order, Loop))
 
 
-@lru_cache(maxsize=2**10)
+@cached
 def _column_choices(work: tuple[int, ...], columns: int, count: int) -> Ints:
     """Return about so many ways to fill at least half of the columns that can be; shape (dims, ways)."""
     bounds = np.array(work)
@@ -266,6 +269,31 @@ def look(layer: Layer) -> str:
     return layer.model_dump_json(exclude={"name": True, "operands": {"__all__": {"producer"}}})
 
 
+class KeptPools(Cache[tuple[int, BankShape], tuple[Profile, ...]]):
+    """The pools of layers. Profiles that are in use when it is emptied are in their pools again later.
+
+    Searches tell a layer's profile from the others of its pool by what it is, not by what it says.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._used: weakref.WeakValueDictionary[tuple[int, BankShape, int], Profile] = (
+            weakref.WeakValueDictionary()
+        )
+
+    def clear(self) -> None:
+        """Drop all that nobody uses."""
+        for (layer, shape), pool in list(self.items()):
+            self._used.update({(layer, shape, i): profile for i, profile in enumerate(pool)})
+        super().clear()
+
+    def keep(self, layer: int, shape: BankShape, pool: Sequence[Profile]) -> tuple[Profile, ...]:
+        """Keep a pool that has been made, or made again, and return it."""
+        found = tuple(self._used.get((layer, shape, i), profile) for i, profile in enumerate(pool))
+        self[layer, shape] = found
+        return found
+
+
 @dataclass
 class Pools:
     """The pools of a problem, made when they are first asked for; layers that look the same share them.
@@ -279,9 +307,11 @@ class Pools:
     params: PoolParams = PoolParams()
     stop: Stop = field(default_factory=Stop)
     _looks: dict[int, str] = field(default_factory=dict)
-    _alike: dict[tuple[str, LayerLimits, BankShape, int | None], list[Profile]] = field(default_factory=dict)
-    _pools: dict[tuple[int, BankShape], tuple[Profile, ...]] = field(default_factory=dict)
-    _close: dict[tuple[int, BankShape], tuple[Profile, ...]] = field(default_factory=dict)
+    _alike: Cache[tuple[str, LayerLimits, BankShape, int | None], list[Profile]] = field(
+        default_factory=Cache
+    )
+    _pools: KeptPools = field(default_factory=KeptPools)
+    _close: Cache[tuple[int, BankShape], tuple[Profile, ...]] = field(default_factory=Cache)
 
     def __reduce__(self) -> tuple[type[Pools], tuple[Problem, PoolParams]]:
         """Leave the pools out on the way to another process: it makes its own sooner."""
@@ -294,18 +324,21 @@ class Pools:
     def pool(self, layer: int, shape: BankShape) -> tuple[Profile, ...]:
         """Return profiles of good mappings on at most `shape`, the fastest first; empty if none fits."""
         key = (layer, shape)
-        if key not in self._pools:
-            self._pools[key] = self._profiles(layer, shape, None, self.stop)
-        return self._pools[key]
+        found = self._pools.get(key)
+        if found is None:
+            found = self._pools.keep(layer, shape, self._profiles(layer, shape, None, self.stop))
+        return found
 
     def close(self, layer: int, shape: BankShape) -> tuple[Profile, ...]:
         """Return those of the pool that the next layer can follow more closely than any faster one."""
         key = (layer, shape)
-        if key not in self._close:
+        found = self._close.get(key)
+        if found is None:
             pool = self.pool(layer, shape)
             closest = itertools.accumulate(map(lag, pool), min)
-            self._close[key] = tuple(p for p, least in zip(pool, closest, strict=True) if lag(p) == least)
-        return self._close[key]
+            found = tuple(p for p, least in zip(pool, closest, strict=True) if lag(p) == least)
+            self._close[key] = found
+        return found
 
     @cached_property
     def sizes(self) -> list[BankShape]:
@@ -337,10 +370,11 @@ class Pools:
             shape = self.sizes[-1]
         shape = reshaped(record, self.problem.chips[layer], shape)
         key = (self._look(layer), limits, shape, most)
-        if key not in self._alike:
+        found = self._alike.get(key)
+        if found is None:
             profiles = self._made(layer, shape, most, stop)
-            self._alike[key] = sorted(profiles, key=lambda p: (p.total, p.banks, p.rows))
-        return tuple([profile.of(record) for profile in self._alike[key]])
+            found = self._alike[key] = sorted(profiles, key=lambda p: (p.total, p.banks, p.rows))
+        return tuple([profile.of(record) for profile in found])
 
     def _look(self, layer: int) -> str:
         if layer not in self._looks:

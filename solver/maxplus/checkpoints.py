@@ -66,15 +66,15 @@ def regions(
     read = _read(edge, producers[0], consumers[0])
     if not all(len(x) for x in read):
         return []
-    looks: list[list[Cycles]] = [[] for _ in read]
+    classes = list(read)
+    looks = [np.zeros(len(coordinates), np.int64) for coordinates in read]
     for table in _tables(edge, producers, consumers):
-        stop.check()
         for group, coordinates in enumerate(read):
-            looks[group].append(distinct_rows(table.slices(group)[coordinates])[1])
-    classes = [
-        coordinates[np.sort(distinct_rows(np.stack(own, axis=1))[0])]
-        for coordinates, own in zip(read, looks, strict=True)
-    ]
+            stop.check()
+            # One candidate after the other, as the tables of all of them together may be very large.
+            own = np.column_stack((looks[group], table.slices(group)[coordinates]))
+            first, looks[group] = distinct_rows(own)
+            classes[group] = coordinates[np.sort(first)]
     if math.prod(len(x) for x in classes) <= params.classes:
         grid = np.meshgrid(*classes, indexing="ij")
         return [tuple(x[None] for x in element) for element in zip(*(a.ravel() for a in grid), strict=True)]

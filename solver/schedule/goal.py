@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from solver.memory import Cache
 from solver.schedule.banks import Banks
 from solver.schedule.interval import interval
 from solver.schedule.pace import longest_held
@@ -36,7 +37,7 @@ class Goal:
     def __init__(self, problem: Problem) -> None:
         self.problem = problem
         self.objective = problem.objective
-        self._energies: dict[Profile, float] = {}
+        self._energies: Cache[Profile, float] = Cache()
 
     def figures(self, timeline: Timeline, banks: Sequence[Banks] | None = None) -> PlanFigures:
         """Return what the objective is made of.
@@ -77,11 +78,12 @@ class Goal:
 
     def energy(self, profile: Profile) -> float:
         """Return the pJ of one inference of a layer, standby aside."""
-        if profile not in self._energies:
+        energy = self._energies.get(profile)
+        if energy is None:
             if len(self._energies) > MEMORY:
                 self._energies.clear()
-            self._energies[profile] = energy_parts(profile, self.problem.hardware).total
-        return self._energies[profile]
+            energy = self._energies[profile] = energy_parts(profile, self.problem.hardware).total
+        return energy
 
     def _energy(self, timeline: Timeline, makespan: int) -> float:
         busy = math.fsum(self.energy(layer.profile) for layer in timeline.layers)

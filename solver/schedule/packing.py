@@ -171,6 +171,7 @@ def least_capacity(bins: Bins, items: Sequence[Sequence[Item]], effort: float, s
 def _solve(solver: CpSolver, model: CpModel, effort: float, stop: Stop) -> int:
     """Solve a model in one process, as it is repeatable, and return the status."""
     solver.parameters.num_workers = 1
+    solver.parameters.catch_sigint_signal = False  # or no one else would hear of it
     solver.parameters.random_seed = 0
     if stop.pace is None:
         solver.parameters.max_deterministic_time = effort

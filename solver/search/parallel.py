@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import queue
 import signal
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -69,11 +71,20 @@ def _work(
 ) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     own = pools.until(stop)
     search = Descent(own, seed, params, lambda: _latest(inbox, pools.problem), neighbourhood)
     begin = start.plan(pools.problem)
     search.run(begin, stop, lambda plan: messages.put(Message.of(start.worker, plan)))
     messages.put(Message(start.worker, stop.steps))
+
+
+def _end_with_parent() -> None:
+    """End this process at once when the one that began it is gone, even if that was killed."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
 
 
 def _latest(inbox: Queue[Message], problem: Problem) -> Plan | None:

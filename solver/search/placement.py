@@ -12,6 +12,7 @@ import numpy as np
 
 from hw.hardware import Hardware
 from models.network import DIMS
+from solver.memory import Cache
 from solver.params import PlacementParams
 from solver.schedule.banks import Banks, beside, left_free, pack
 from solver.timing.mapping import Loop, Mapping
@@ -35,7 +36,7 @@ class Placement:
         self.problem = problem
         self.params = params
         self.random = rng
-        self._cut: dict[tuple[Profile, int], Profile | None] = {}
+        self._cut: Cache[tuple[Profile, int], Profile | None] = Cache()
 
     def place(self, profiles: Sequence[Profile]) -> PlacedProfiles | None:
         """Return the profiles with banks for each; None if no way was found.
@@ -94,11 +95,13 @@ class Placement:
             return profile
         if len(self._cut) > MEMORY:
             self._cut.clear()
-        if (profile, channels) not in self._cut:
+        try:
+            return self._cut[profile, channels]
+        except KeyError:
             mapping = cut(profile.mapping, channels)
             fits = self.problem.permits(layer, mapping)
-            self._cut[profile, channels] = self.problem.profile(layer, mapping) if fits else None
-        return self._cut[profile, channels]
+            found = self._cut[profile, channels] = self.problem.profile(layer, mapping) if fits else None
+            return found
 
 
 @lru_cache(maxsize=2**12)

@@ -35,7 +35,7 @@ def decisive_layers(goal: Goal, timeline: Timeline, rng: random.Random, params: 
     if objective.weighs_energy and rng.random() < params.otherwise:
         energies = [goal.energy(times.profile) for times in layers]
         mean = sum(energies) / len(energies)
-        return rng.choices(range(len(layers)), [own + mean for own in energies])
+        return rng.choices(range(len(layers)), [own + mean for own in energies] if mean else None)
     return critical_layers(timeline)
 
 

@@ -17,6 +17,7 @@ def sweep(
     *,
     workers: int | None = None,
     scheduler: str | None = None,
+    memory: int | None = None,
     seconds: float | None = None,
     observer: SweepObserver | None = None,
 ) -> Any:
@@ -30,6 +31,8 @@ def sweep(
     out : the folder of the results, which is made if need be; what is finished there is not solved again.
     workers : processes on this machine; as many as there are cores unless given.
     scheduler : the address of a Dask scheduler whose processes are used instead.
+    memory : bytes that all processes on this machine may take together, half of what it has unless given;
+        with a scheduler those that each process may take.
     seconds : of wall time; no case begins that might not end in time.
     observer : is notified of cases that have ended and of how far the sweep has come.
 
@@ -50,7 +53,15 @@ def sweep(
     except OSError as error:
         reason = (error.strerror or "unknown reason").lower()
         raise InputError(f"{folder}: cannot be made a directory: {reason}") from None
-    done = run_sweep(spec, folder, workers=workers, scheduler=scheduler, seconds=seconds, observer=observer)
+    done = run_sweep(
+        spec,
+        folder,
+        workers=workers,
+        scheduler=scheduler,
+        memory=memory,
+        seconds=seconds,
+        observer=observer,
+    )
     rows = sweep_rows(done)
     write_table(done, rows)
     return frame(rows, library)

@@ -7,11 +7,12 @@ import logging
 import queue
 import shutil
 import signal
+import subprocess
+import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib.util import find_spec
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from overlapim_files import InputError, shorten
@@ -19,7 +20,7 @@ from solver.sweep.process import dask_setup, end_process
 from solver.sweep.task import Finished, SweepTask, unsolved
 
 if TYPE_CHECKING:
-    from distributed import Client, Future
+    from distributed import Client, Future, LocalCluster
 
 CONNECT_SECONDS = 10
 
@@ -29,12 +30,8 @@ Work = Callable[[SweepTask], Finished]
 
 
 @contextlib.contextmanager
-def cluster(scheduler: str | None, workers: int, scratch: Path) -> Iterator[Client]:
+def cluster(scheduler: str | None, workers: int) -> Iterator[Client]:
     """Connect to a scheduler, or start one here with so many processes, which end with this one.
-
-    Parameters
-    ----------
-    scratch : a folder for the files of processes that are started here; it is removed in the end.
 
     Raises
     ------
@@ -43,6 +40,7 @@ def cluster(scheduler: str | None, workers: int, scratch: Path) -> Iterator[Clie
     """
     if find_spec("distributed") is None:
         raise InputError("distributed is missing: pip install 'fast-overlapim[sweep]'")
+    import dask
     from distributed import Client, LocalCluster
 
     _quiet()
@@ -50,23 +48,50 @@ def cluster(scheduler: str | None, workers: int, scratch: Path) -> Iterator[Clie
         with _scheduler(scheduler) as client:
             yield client
         return
-    shutil.rmtree(scratch, ignore_errors=True)
     options: dict[str, Any] = {
         "n_workers": workers,
         "threads_per_worker": 1,
         "host": "127.0.0.1",
         "dashboard_address": "127.0.0.1:0",
         "silence_logs": logging.CRITICAL,
-        "local_directory": str(scratch),
         "preload": [dask_setup.__module__],
     }
+    with (
+        _scratch() as scratch,
+        dask.config.set({"temporary-directory": scratch}),
+        _started(LocalCluster, options) as local,
+        Client(local) as client,
+    ):
+        yield client
+
+
+def _started(kind: Callable[..., LocalCluster], options: Mapping[str, Any]) -> LocalCluster:
+    """Start processes here. Raises InputError if one of them dies meanwhile."""
     try:
         with _deaf():
-            local = LocalCluster(**options)
-        with local, Client(local) as client:
-            yield client
+            return kind(**options)
+    except (RuntimeError, OSError) as error:
+        reason = shorten(" ".join(str(error).split()), 120)
+        raise InputError(f"the processes of the sweep could not be started: {reason}") from None
+
+
+REMOVE = 'trap "" INT TERM HUP; read -r _; rm -rf "$0"; sleep 1; rm -rf "$0"'
+"""What a shell does that waits until its input ends; the second time for what dying processes still write."""
+
+
+@contextlib.contextmanager
+def _scratch() -> Iterator[str]:
+    """Give a folder for the files of processes, which is removed in the end, even if this one is killed."""
+    folder = tempfile.mkdtemp(prefix="overlapim-sweep-")
+    remover = subprocess.Popen(
+        ["/bin/sh", "-c", REMOVE, folder], stdin=subprocess.PIPE, start_new_session=True
+    )
+    try:
+        yield folder
     finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)
+        remover.kill()
+        remover.communicate()
 
 
 def _quiet() -> None:
@@ -78,15 +103,12 @@ def _quiet() -> None:
 
 @contextlib.contextmanager
 def _deaf() -> Iterator[None]:
-    """Start processes that Ctrl-C does not end before they can say so themselves."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Start processes that Ctrl-C does not end; this one hears of it once they are there."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _scheduler(address: str) -> Client:

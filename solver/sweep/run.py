@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from overlapim_files import InputError
+from solver.memory import machine_memory
 from solver.stop import Flag, Stop
 from solver.sweep.cases import CaseRecord, SweepCase, read_spec, sweep_cases
 from solver.sweep.cluster import TaskPool, Work, cluster
@@ -23,8 +25,6 @@ POLL_SECONDS = 0.2
 
 OVERRUN = 60.0, 10.0
 """Seconds, and multiples of its limit, after which a case is given up that does not end by itself."""
-
-SCRATCH = ".workers"
 
 
 @dataclass(frozen=True)
@@ -116,6 +116,7 @@ class SweepRun:
     stop : of the whole; no case begins that might not end in time.
     warms : whether searches begin with the mappings of the nearest chip that is solved.
     overrun : seconds after which a case is given up.
+    memory : bytes that a case may take; half of what its machine has unless given.
     """
 
     cases: Sequence[SweepCase]
@@ -126,6 +127,7 @@ class SweepRun:
     warms: bool
     overrun: float
     observer: SweepObserver
+    memory: int | None = None
     _began: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -188,6 +190,7 @@ class SweepRun:
                     record.question,
                     record.seed,
                     self._neighbour(case),
+                    self.memory,
                 )
             )
 
@@ -237,6 +240,7 @@ def run_sweep(
     *,
     workers: int | None = None,
     scheduler: str | None = None,
+    memory: int | None = None,
     seconds: float | None = None,
     interrupt: Flag | None = None,
     observer: SweepObserver | None = None,
@@ -250,6 +254,8 @@ def run_sweep(
     out : a folder that is there.
     workers : processes on this machine; as many as there are cores unless given.
     scheduler : the address of a Dask scheduler whose processes are to be used instead.
+    memory : bytes that all processes on this machine may take together, half of what it has unless given;
+        with a scheduler those that each process may take.
     seconds : of the whole.
     interrupt : ends it once the cases that are under way are solved.
     work : what solves a case.
@@ -268,13 +274,20 @@ def run_sweep(
     with folder.alone():
         records = [case.record for case in cases]
         known = known_records(records, folder)
-        if len(known) == len(cases):
+        if len(known) == len(cases) or limits.reached():
             folder.begin(spec.text, records)
             return folder
-        with cluster(scheduler, workers or os.cpu_count() or 1, out / SCRATCH) as client:
-            folder.begin(spec.text, records)
-            overrun = least + times * spec.record.seconds
-            pool = TaskPool(client, work)
-            warms, told = spec.record.warms, observer or SweepObserver()
-            SweepRun(cases, known, folder, pool, limits, warms, overrun, told).run()
+        count = workers or os.cpu_count() or 1
+        share = memory if scheduler else (memory or machine_memory() // 2) // count
+        try:
+            with cluster(scheduler, count) as client:
+                folder.begin(spec.text, records)
+                overrun = least + times * spec.record.seconds
+                pool = TaskPool(client, work)
+                warms, told = spec.record.warms, observer or SweepObserver()
+                SweepRun(cases, known, folder, pool, limits, warms, overrun, told, share).run()
+        except InputError:
+            if not limits.interrupt.is_set():
+                raise
+            folder.begin(spec.text, records)  # the signal has ended its processes, too
     return folder

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -12,12 +12,12 @@ from hw.hardware import Hardware
 from models.network import Network
 from overlapim_files import InputError, dump
 from solver.account.plan import account
+from solver.memory import Memory, clear_caches
 from solver.run import Improvement
 from solver.solve import Result, solve
 from solver.stop import Ending, Stop
 from solver.sweep.retarget import retargeted
 from solver.sweep.spec import Question
-from solver.timing.cache import clear_caches
 from solver.timing.objective import Objective, Value
 from solver.timing.problem import Problem
 from solver.versions import versions
@@ -95,7 +95,12 @@ class Neighbour:
 
 @dataclass(frozen=True)
 class SweepTask:
-    """All that a process needs to solve a case."""
+    """All that a process needs to solve a case.
+
+    Attributes
+    ----------
+    memory : bytes that it may take; half of what there is for the process unless given.
+    """
 
     key: str
     network: Network
@@ -103,6 +108,7 @@ class SweepTask:
     question: Question
     seed: int
     neighbour: Neighbour | None = None
+    memory: int | None = None
 
 
 @dataclass(frozen=True)
@@ -137,6 +143,7 @@ def _solved(task: SweepTask) -> Finished:
     problem = Problem(task.network, task.hardware, objective)
     start = None if task.neighbour is None else retargeted(task.neighbour.text, problem)
     stop = Stop.deterministic(question.seconds) if question.deterministic else Stop(seconds=question.seconds)
+    stop = replace(stop, memory=Memory() if task.memory is None else Memory(task.memory))
     result = solve(
         task.network,
         task.hardware,

@@ -17,7 +17,7 @@ from typing import ParamSpec, TypeVar
 
 import numpy as np
 
-from solver import core
+from solver.memory import evictable
 
 LIMIT = 48 * 2**20
 """Bytes that the cache of one function holds at most."""
@@ -27,13 +27,12 @@ ENTRY = 600
 
 Arguments = ParamSpec("Arguments")
 Table = TypeVar("Table")
-_clearers: list[Callable[[], None]] = []
 
 
 def _size(table: object) -> int:
     if isinstance(table, np.ndarray):
         return table.nbytes + ENTRY
-    return sum(map(_size, table)) + ENTRY if isinstance(table, tuple) else ENTRY
+    return sum(map(_size, table)) + ENTRY if isinstance(table, tuple | list) else ENTRY
 
 
 def cached(compute: Callable[Arguments, Table]) -> Callable[Arguments, Table]:
@@ -67,13 +66,5 @@ def cached(compute: Callable[Arguments, Table]) -> Callable[Arguments, Table]:
                 tables[entry] = table
         return table
 
-    _clearers.append(clear)
+    evictable(clear)
     return lookup
-
-
-def clear_caches() -> None:
-    """Drop every cached table, so that a measurement starts from nothing."""
-    for clear in _clearers:
-        clear()
-    if core.native is not None:
-        core.native.clear()

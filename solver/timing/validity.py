@@ -37,7 +37,8 @@ def units(layer: Layer, hardware: Hardware, level: Level, dims: Sequence[Dim]) -
 
 def problems(layer: Layer, mapping: Mapping, hardware: Hardware) -> list[str]:
     """Return what makes a mapping invalid, a sentence for each rule that it breaks; empty if it is valid."""
-    found = _uncovered(layer, mapping)
+    uncovered = _uncovered(layer, mapping)
+    found = list(uncovered)
     limits = (hardware.channels, hardware.banks_per_channel, hardware.columns_per_bank)
     for kind, limit in zip(SPATIAL, limits, strict=True):
         used = mapping.product(kind)
@@ -54,6 +55,8 @@ def problems(layer: Layer, mapping: Mapping, hardware: Hardware) -> list[str]:
     if mapping.load is not None and not 0 <= mapping.load <= innermost:
         found.append(f"its inputs are loaded at depth {mapping.load}, and the last that reads is {innermost}")
         return found
+    if uncovered:
+        return found  # what is read is counted by walking over the loops, which may be of any length here
     own = tiles(layer, mapping, load_depth(layer, mapping))
     rows = own.rows(hardware)
     if rows > hardware.rows_per_bank:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import platform
 import shlex
@@ -195,12 +196,14 @@ def draw(plots: Sequence[Plot], out: Path) -> bool:
         return False
     import matplotlib
 
+    from overlapim_files import write_bytes
+
     # Without these two the same results would give another file each time.
     with matplotlib.rc_context({"svg.hashsalt": "overlapim"}):
         for plot in plots:
             figure = plot.draw()
             for kind, metadata in (("svg", {"Date": None}), ("png", {})):
-                unfinished = out / f".overlapim-{os.getpid()}.{kind}"
-                figure.savefig(unfinished, metadata=metadata, dpi=120)
-                unfinished.replace(out / f"{plot.name}.{kind}")
+                drawn = io.BytesIO()
+                figure.savefig(drawn, format=kind, metadata=metadata, dpi=120)
+                write_bytes(out / f"{plot.name}.{kind}", drawn.getvalue())
     return True
