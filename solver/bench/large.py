@@ -15,10 +15,10 @@ from models.library import load_network
 from models.network import Layer, Network
 from overlapim_files import dump, write_text
 from solver.bench.cases import Case, Measured, Record, Results, Subject
+from solver.memory import clear_caches
 from solver.solution import from_plan, read_verified, verify
 from solver.solve import solve
 from solver.stop import Flag
-from solver.timing.cache import clear_caches
 from solver.timing.problem import Problem
 
 SHAPES = ("chain", "residual", "wide")

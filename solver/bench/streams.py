@@ -11,10 +11,10 @@ from hw.hardware import Hardware
 from models.network import Network
 from overlapim_files import InputError
 from solver.bench.cases import Case, Measured, Record, Results, Subject
+from solver.memory import clear_caches
 from solver.schedule.energy import plan_energy
 from solver.solve import solve
 from solver.stop import Flag, Stop
-from solver.timing.cache import clear_caches
 from solver.timing.objective import Objective
 
 StreamWay = Literal["apart", "in turn"]

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from overlapim_files import InputError
+from solver.bank_list import listed_banks
 from solver.solution import Solution
 
 IN_A_ROW = 3
@@ -65,7 +66,7 @@ def follow_each_other(
     times : when each layer of the first holds its banks, as an execution came to, in the network's order.
     """
     names = [layer.name for layer in solution.network.layers]
-    banks = [solution.layers[name].banks for name in names]
+    banks = [listed_banks(solution.layers[name].banks, solution.hardware, name).tolist() for name in names]
     return succeed(names, banks, times, interval, inferences)
 
 
