@@ -312,8 +312,8 @@ class ApartParams:
     rounds: tuple[tuple[float, float], ...] = ((0.1, 1.5), (0.15, 1.1), (0.4, 1.0))
     """Shares of the time that is left; and how many times as late as the best plan that with banks apart may
     be at the end of one for the next one to begin."""
-    steps: int = 500
-    """Steps of each of them if neither time nor steps have a limit."""
+    steps: int = 300
+    """Steps of each of them at most, for each layer: few layers soon have what there is to find."""
 
 
 @dataclass(frozen=True)

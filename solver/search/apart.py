@@ -31,7 +31,8 @@ def keep_apart(
     The search goes on from one round to the next only if it has come near to `best`.
     """
     problem, rounds = pools.problem, params.descent.apart.rounds
-    looking = _part(stop, rounds[0][0], params.descent.apart.steps)
+    steps = params.descent.apart.steps * len(problem.layers)
+    looking = _part(stop, rounds[0][0], steps)
     static = replace(problem, hardware=problem.hardware.with_weights("static"))
     alone = Pools(static, pools.params, looking)
     sizes = shapes(problem.hardware)[:: -params.sequential.coarse]
@@ -44,24 +45,18 @@ def keep_apart(
     plan = layerwise(alone, plan, looking, replace(params.layerwise, strategy=params.descent.walk))
     found(as_kept(problem, plan))
     for share, near in rounds:
-        part = _part(stop, share, params.descent.apart.steps)
+        part = _part(stop, share, steps)
         search = Descent(alone.until(part), seed, params.descent, neighbourhood=TableCheckedMoves)
         plan = search.run(plan, part, lambda better: found(as_kept(problem, better)))
         if stop.reached() or plan.latency > near * best.latency:
             return
 
 
-def _part(stop: Stop, share: float, steps: int) -> Stop:
-    """Return the stop of a share of the time that is left, or of the steps if the time has no limit.
-
-    Parameters
-    ----------
-    steps : if these have none either.
-    """
-    if not math.isinf(stop.remaining()):
-        return stop.part(share)
-    left = steps if stop.iterations is None else share * (stop.iterations - stop.steps)
-    return replace(stop, iterations=stop.steps + int(left))
+def _part(stop: Stop, share: float, most: int) -> Stop:
+    """Return the stop of a share of the time and of the steps that are left, and of so many steps at most."""
+    part = stop if math.isinf(stop.remaining()) else stop.part(share)
+    left = most if stop.iterations is None else min(most, int(share * (stop.iterations - stop.steps)))
+    return replace(part, iterations=stop.steps + left)
 
 
 def as_kept(problem: Problem, plan: Plan) -> Plan:
