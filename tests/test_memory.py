@@ -212,12 +212,12 @@ def _most(*arguments: str) -> tuple[int, list[str]]:
 def test_a_run_stays_below_its_limit() -> None:
     """With a cache that grows it goes on to its end; with what cannot be dropped it has to end before."""
     peak, (ending, latency, emptied) = _most("cache")
-    assert 240 * MEBIBYTE < peak < 400 * MEBIBYTE
+    assert 240 * MEBIBYTE < peak < 420 * MEBIBYTE
     assert (ending, emptied) == ("time", "True")
     plain = solve(load_network("toy"), load_hardware("toy"), method="descent", stop=Stop.deterministic(10))
     assert int(latency) == plain.latency
     peak, (ending, latency, _) = _most("leak")
-    assert 340 * MEBIBYTE < peak < 400 * MEBIBYTE
+    assert 340 * MEBIBYTE < peak < 420 * MEBIBYTE
     assert ending == "memory" and int(latency) >= plain.latency
 
 

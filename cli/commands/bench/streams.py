@@ -10,7 +10,6 @@ from cli.commands.bench.options import ChipsOption, NetworksOption, listed
 from cli.commands.bench.publish import Benchmark, Sheet, Table, conduct
 from cli.options import MAX_INFERENCES, OutDirectory, integer
 from cli.options import seconds as parse_seconds
-from cli.show.tables import joules, per_second
 
 if TYPE_CHECKING:
     from solver.bench.streams import StreamResults, StreamRun
@@ -61,6 +60,8 @@ def _sheet(results: StreamResults) -> Sheet:
 
 def _cells(run: StreamRun, count: int, in_turn: StreamRun | None) -> tuple[str, ...]:
     """Return the figures of a run, and how many times those of the other way they are."""
+    from cli.show.tables import joules, per_second
+
     gap = 1 - run.bound / (run.latency + (count - 1) * run.interval)
     pace, energy = "-", "-"
     if in_turn is not None:
