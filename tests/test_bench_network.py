@@ -88,4 +88,4 @@ def test_methods_are_compared_with_the_best_of_all_plans(tmp_path: Path) -> None
         assert result["value"] is None or result["value"] >= result["optimum"]
         if case["what"]["method"] == "cpsat":
             assert result["value"] == result["bound"] == result["optimum"]
-    assert "| cpsat | 3 | 100.0% |" in (tmp_path / "exhaustive.md").read_text()
+    assert "| cpsat | makespan | shared | 3 | 100.0% |" in (tmp_path / "exhaustive.md").read_text()
