@@ -112,13 +112,13 @@ def useful_cycles(
     outputs = np.minimum(numbers * hardware.columns_per_bank / lanes, everything)
     outputs = np.minimum(outputs, _widest(layer, hardware, OUTPUT_DIMS, numbers))
     possible = (outputs >= 1) & (lanes <= _widest(layer, hardware, REDUCTION_DIMS, numbers))
-    reuse = Reuse(layer, hardware)
+    reuse, each_bank = Reuse(layer, hardware), units(layer, hardware, "column", OUTPUT_DIMS)
     least = np.full(possible.shape, np.inf)
     for between in range(2 * int(max(banks)).bit_length() + 1):
         # So many levels of adding up lie between banks or channels, which takes at least `factor` banks.
         if (factor := _least_product(between)) > max(banks):
             break
-        most = np.minimum(outputs, numbers / factor * units(layer, hardware, "column", OUTPUT_DIMS))
+        most = np.minimum(outputs, numbers / factor * each_bank)
         drain = _drain(lanes, most, layer, hardware, numbers, between)
         each = steps * hardware.mac_cycles + reuse.cycles(steps, drain.once, drain.back, numbers, between)
         least = np.minimum(least, np.where(possible & (numbers >= factor), everything / most * each, np.inf))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -50,7 +51,6 @@ class Reuse:
         buffer = hardware.inputs.buffer_bits
         self._tiles = 0.0 if buffer is None else bits / buffer
         self._growth = {dim: self._grows(dim) for dim in OUTPUT_DIMS if layer.bound(dim) > 1}
-        self._shapes = self._several()
 
     def cycles(self, steps: Floats, drain: Floats, back: Floats, banks: Floats, between: int) -> Floats:
         """Return the least cycles of loads, rows and drains for what is worked on at once.
@@ -89,6 +89,7 @@ class Reuse:
                 least = np.minimum(least, other)
         return np.asarray(least)
 
+    @cached_property
     def _several(self) -> tuple[Floats, Floats]:
         """Return how many outputs a tile can have at most, by its size.
 
@@ -123,7 +124,7 @@ class Reuse:
         if self._room is None or not tiles:
             return np.zeros_like(steps)
         weights = np.maximum(np.floor(self._room * times / steps + EPSILON), 1)
-        sizes, most = self._shapes
+        sizes, most = self._several
         place = np.searchsorted(sizes, times / tiles + EPSILON, side="right") - 1
         outputs = np.where(place < 0, np.inf, most[np.maximum(place, 0)])
         return np.asarray(times / (outputs * weights) * min(self._open, self._load))

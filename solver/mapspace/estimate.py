@@ -17,6 +17,7 @@ from hw.hardware import Hardware
 from models.network import DIMS, OUTPUT_DIMS, Dim, Layer, Operand
 from solver.timing.mapping import WEIGHT_DIMS, Kind, Loop
 from solver.timing.validity import least_rows
+from solver.timing.windows import Mask
 
 Ints = npt.NDArray[np.int64]
 Reals = npt.NDArray[np.float64]
@@ -27,6 +28,11 @@ OUTPUT_COUNT = len(OUTPUT_DIMS)
 def ceil_divide(a: Ints, b: Ints | Reals | float) -> Ints:
     """Return a / b rounded up, element by element; exact below 2**53, and faster than with integers."""
     return np.ceil(a / b).astype(np.int64)
+
+
+def _of_each(bounds: Ints, inside: Ints) -> Ints:
+    """Return the bounds of each mapping in the shape of one tile of each, or of several."""
+    return bounds.reshape(len(DIMS), *[1] * (inside.ndim - 2), -1)
 
 
 def _halvings(widths: Ints) -> Ints:
@@ -59,13 +65,25 @@ class Batch:
         return np.asarray(self.hardware.bits.weight * weights + least_rows(self.layer, self.hardware))
 
     @cached_property
-    def fits(self) -> npt.NDArray[np.bool_]:
+    def fits(self) -> Mask:
         """Whether the rows of a lane suffice, and the buffer of a bank if there is one."""
-        fits = self.rows <= self.hardware.rows_per_bank
-        if self.hardware.inputs.buffer_bits is None:
-            return fits
-        tile = sum(self.elements(operand, self.column) for operand in self.layer.loaded)
-        return np.asarray(fits & (tile * self.hardware.bits.activation <= self.hardware.inputs.buffer_bits))
+        return (self.rows <= self.hardware.rows_per_bank) & self.room(np.ones_like(self.temporal))
+
+    def room(self, inside: Ints) -> Mask:
+        """Return where a bank has room for the inputs of a tile of so many iterations over each dim.
+
+        Parameters
+        ----------
+        inside : (dims, .., mappings), perhaps of several tiles of each mapping.
+        """
+        bits, buffer = self.hardware.bits, self.hardware.inputs.buffer_bits
+        if buffer is not None:
+            lanes = inside * _of_each(self.column, inside)
+            return np.asarray(
+                bits.activation * sum(self.elements(x, lanes) for x in self.layer.loaded) <= buffer
+            )
+        more = sum(self.elements(x, inside) - 1 for x in self.layer.loaded)
+        return np.asarray(self.rows + 2 * bits.activation * more <= self.hardware.rows_per_bank)
 
     def elements(self, operand: Operand, spatial: Ints) -> Ints:
         """Return the elements of an operand that loops of such bounds over each dim read together."""
@@ -79,18 +97,27 @@ class Batch:
             elements *= np.minimum(points, reach)
         return elements
 
-    def _bus(self, operand: Operand) -> Ints:
-        """Return the cycles in which the banks of a channel take what they read of an operand."""
-        bits = self.elements(operand, self.bank * self.column) * self.hardware.bits.activation
-        return ceil_divide(bits, self.bank.prod(axis=0) * float(self.hardware.bits_per_cycle.load))
+    def _bus(self, operand: Operand, inside: Ints) -> Ints:
+        """Return the cycles in which the banks of a channel take what they read of an operand in a tile."""
+        read = self.elements(operand, inside * _of_each(self.bank * self.column, inside))
+        width = self.bank.prod(axis=0) * float(self.hardware.bits_per_cycle.load)
+        return ceil_divide(read * self.hardware.bits.activation, width)
 
     @cached_property
     def load(self) -> Ints:
         """Cycles of loading what one step reads of every operand and adding up the operands of each sum."""
-        layer, cycles = self.layer, self.hardware.cycles
-        time = cycles.load + sum(len(group) - 1 for group in layer.sums) * cycles.add
-        time += len(layer.loaded) * self.hardware.bits.activation * self.hardware.input_row_write
-        return np.asarray(sum(self._bus(operand) for operand in layer.loaded) + time, np.int64)
+        return self.load_of(np.ones_like(self.temporal))
+
+    def load_of(self, inside: Ints) -> Ints:
+        """Return the cycles of doing the same for a tile; see `room`."""
+        hardware = self.hardware
+        lanes = [self.elements(x, inside) for x in self.layer.loaded]
+        time = np.full(inside.shape[1:], hardware.cycles.load, np.int64)
+        for operand, own in zip(self.layer.loaded, lanes, strict=True):
+            time += self._bus(operand, inside) + hardware.bits.activation * hardware.input_row_write * own
+        for group in self.layer.sums:
+            time += (len(group) - 1) * hardware.cycles.add * np.maximum.reduce([lanes[i] for i in group])
+        return time
 
     @cached_property
     def drain(self) -> tuple[Ints, Ints]:
@@ -100,8 +127,9 @@ class Batch:
         drained = self.column[:OUTPUT_COUNT].prod(axis=0)
         partial, bandwidth_out = drained * hardware.bits.accumulator, float(bandwidth.drain)
         time = np.full(len(drained), cycles.drain + self.layer.post * cycles.post, np.int64)
+        one = np.ones_like(self.temporal)
         for operand in self.layer.residuals:
-            time += self._bus(operand) + hardware.bits.activation * hardware.input_row_write + cycles.add
+            time += self._bus(operand, one) + hardware.bits.activation * hardware.input_row_write + cycles.add
         if hardware.reduction == "host":
             return time + ceil_divide(partial * lanes, bandwidth_out), np.zeros_like(time)
         time += _halvings(lanes) * (cycles.move + cycles.add)

@@ -29,7 +29,7 @@ from solver.mapspace.estimate import Batch, Ints, ceil_divide
 from solver.mapspace.limited import limited_mappings
 from solver.mapspace.loads import coarser_loads, worth_a_look
 from solver.mapspace.rows import with_full_rows
-from solver.mapspace.tiling import tiled, tiles_matter
+from solver.mapspace.tiling import POSITIONS, tiled, tiles_matter
 from solver.mapspace.widths import some_widths
 from solver.memory import Cache
 from solver.params import PoolParams
@@ -42,7 +42,6 @@ from solver.timing.problem import Problem
 from solver.timing.profile import Profile
 from solver.timing.validity import units
 
-POSITIONS: tuple[Dim, Dim] = ("P", "Q")
 INNER_ORDERS: tuple[tuple[Dim, ...], ...] = (("K", "C", "R", "S"), ("C", "R", "S", "K"))
 
 

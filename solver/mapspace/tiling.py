@@ -14,7 +14,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from hw.hardware import Hardware
 from models.network import DIMS, OUTPUT_DIMS, REDUCTION_DIMS, Dim, Layer
@@ -24,9 +23,9 @@ from solver.params import TilingParams
 from solver.timing.infinity import INFINITY
 from solver.timing.mapping import SPATIAL, Kind, Loop, Mapping
 from solver.timing.tiles import innermost_read
-from solver.timing.validity import least_rows, valid
+from solver.timing.validity import valid
 
-POSITION_DIMS: tuple[Dim, Dim] = ("P", "Q")
+POSITIONS: tuple[Dim, Dim] = ("P", "Q")
 
 
 def tiles_matter(layer: Layer, hardware: Hardware) -> bool:
@@ -97,7 +96,7 @@ class _Cuts:
             found.append((*(np.broadcast_to(x, inner.shape) for x in spatial), outer, inner))
         *spatial, outer, inner = (np.concatenate(x, axis=1) for x in zip(*found, strict=True))
         cuts = cls.covering(layer, hardware, spatial, (outer, inner))
-        kept = cuts.room(inner)
+        kept = cuts.whole.room(inner)
         if layer.weights and hardware.steps_per_row is not None:
             kept &= inner[WEIGHT_POSITIONS].prod(axis=0) <= hardware.steps_per_row
         return cuts.only(np.flatnonzero(kept))
@@ -157,7 +156,7 @@ class _Cuts:
         for depth, (dim, bound) in reversed(list(enumerate(loops))):
             inside[:, depth] = inside[:, depth + 1]
             inside[DIMS.index(dim), depth] *= bound
-        loading = np.where(self.room(inside), outside * self._load(inside), INFINITY)
+        loading = np.where(self.whole.room(inside), outside * self.whole.load_of(inside), INFINITY)
         total = outside[-1] * hardware.mac_cycles
         if layer.weights and hardware.steps_per_row is not None:
             full = inside[WEIGHT_POSITIONS].prod(axis=0) <= hardware.steps_per_row
@@ -176,35 +175,6 @@ class _Cuts:
         total += drains * (drain + reads * reload)
         return np.minimum(total + loading.min(axis=0), INFINITY), loading.argmin(axis=0)
 
-    def room(self, inside: Ints) -> npt.NDArray[np.bool_]:
-        """Return where a bank has room for a tile of so many iterations over each dim."""
-        whole, layer, hardware = self.whole, self.whole.layer, self.whole.hardware
-        bits = hardware.bits
-        if hardware.inputs.buffer_bits is not None:
-            lanes = inside * _of_each_way(whole.column, inside)
-            return np.asarray(
-                bits.activation * sum(whole.elements(x, lanes) for x in layer.loaded)
-                <= hardware.inputs.buffer_bits
-            )
-        more = sum(whole.elements(x, inside) - 1 for x in layer.loaded)
-        weights = bits.weight * whole.temporal[WEIGHT_POSITIONS].prod(axis=0)
-        rows = weights + 2 * bits.activation * more + least_rows(layer, hardware)
-        return np.asarray(rows <= hardware.rows_per_bank)
-
-    def _load(self, inside: Ints) -> Ints:
-        """Return the cycles of one load of such a tile."""
-        whole, layer, hardware = self.whole, self.whole.layer, self.whole.hardware
-        share = whole.bank.prod(axis=0) * float(hardware.bits_per_cycle.load)
-        spread = inside * _of_each_way(whole.bank * whole.column, inside)
-        lanes = [whole.elements(x, inside) for x in layer.loaded]
-        time = np.full(inside.shape[1:], hardware.cycles.load, np.int64)
-        for operand, own in zip(layer.loaded, lanes, strict=True):
-            time += ceil_divide(whole.elements(operand, spread) * hardware.bits.activation, share)
-            time += hardware.bits.activation * hardware.input_row_write * own
-        for group in layer.sums:
-            time += (len(group) - 1) * hardware.cycles.add * np.maximum.reduce([lanes[i] for i in group])
-        return time
-
     def mapping(self, i: int, order: Sequence[Dim], depth: int) -> Mapping:
         """Return way number `i`, with the load at a depth of all parts.
 
@@ -219,12 +189,10 @@ class _Cuts:
             ("column", whole.column),
         ]
         loops = tuple(loop for kind, bounds in kinds for loop in _loops(kind, bounds[:, i], order))
-        load = sum(bool(part[DIMS.index(dim), i] > 1) for part, dim in self._all(order)[:depth])
+        before = itertools.islice(itertools.product(self.parts, order), depth)
+        load = sum(bool(part[DIMS.index(dim), i] > 1) for part, dim in before)
         mapping = Mapping(loops)
         return mapping if load >= innermost_read(whole.layer, mapping) else Mapping(loops, load)
-
-    def _all(self, order: Sequence[Dim]) -> list[tuple[Ints, Dim]]:
-        return list(itertools.product(self.parts, order))
 
 
 def _loops(kind: Kind, bounds: Ints, order: Sequence[Dim]) -> Iterator[Loop]:
@@ -234,14 +202,9 @@ def _loops(kind: Kind, bounds: Ints, order: Sequence[Dim]) -> Iterator[Loop]:
             yield Loop(dim, bound, kind)
 
 
-def _of_each_way(bounds: Ints, inside: Ints) -> Ints:
-    """Return the bounds of each way in the shape that tiles at several depths have."""
-    return bounds.reshape(len(DIMS), *[1] * (inside.ndim - 2), -1)
-
-
 def _inner_parts(temporal: Ints, params: TilingParams) -> Ints:
     """Return the bounds of inner parts that are tried; shape (dims, ways)."""
-    tried = dict.fromkeys(REDUCTION_DIMS, params.reductions) | dict.fromkeys(POSITION_DIMS, params.positions)
+    tried = dict.fromkeys(REDUCTION_DIMS, params.reductions) | dict.fromkeys(POSITIONS, params.positions)
     widths = [
         some_widths(bound, tried[dim])[: tried[dim]] if dim in tried else [1]
         for dim, bound in zip(DIMS, temporal.tolist(), strict=True)

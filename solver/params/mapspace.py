@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class TilingParams:
-    """How temporal loops are cut in two (`solver.mapspace.tiling`)."""
+    """How temporal loops are cut into tiles (`solver.mapspace.tiling`)."""
 
     ways: int = 4
     """Fastest ways to fill the lanes whose temporal loops are cut."""
