@@ -21,6 +21,7 @@ from solver.solution import (
     Recomputed,
     Solution,
     check_banks,
+    check_holders,
     from_plan,
     recompute,
     stated_banks,
@@ -95,6 +96,7 @@ def completed(draft: Draft) -> tuple[Solution, Recomputed]:
         )
     if releases:
         plan = Plan(evaluate(problem, profiles, releases, orders), banks)
+        check_holders(problem, plan.timeline, banks)
     else:
         apart = in_turn(problem, profiles, banks).releases
         plan = postpone(problem, advance(problem, Plan(evaluate(problem, profiles, apart, orders), banks)))

@@ -31,7 +31,7 @@ from solver.sweep.task import TaskRecord
 ROOT = Path(__file__).parent.parent
 PROGRAM = (sys.executable, "-c", "from cli.start import main; open('begun', 'w').close(); main()")
 MARK = "OVERLAPIM_KILLED"
-END_SECONDS = 60.0
+END_SECONDS = 20.0
 """How long a program may take to end once it has been asked to, on a machine that has much else to do."""
 
 GONE_SECONDS = 5.0

@@ -17,7 +17,7 @@ from cli.main import run
 from hw.hardware import Weights
 from hw.library import load_hardware
 from models.library import load_network
-from overlapim_files import dump
+from overlapim_files import InputError, dump
 from solver.draft import Draft, completed
 from solver.solution import Solution, read_verified, verify
 from solver.solve import Result, solve
@@ -94,6 +94,14 @@ def test_mistakes_cost_one_line(
     error = capsys.readouterr().err
     assert text in error and str(file) in error and len(error.strip().splitlines()) == 1
     assert not (tmp_path / "out").exists()
+
+
+def test_releases_that_no_longer_keep_layers_apart_are_refused() -> None:
+    """With slower layers the interval of such a plan was looked for without end."""
+    tree = draft_of(solved("shared", "sequential").solution, releases=True)
+    tree["network"]["layers"][0]["post"] = 65536
+    with pytest.raises(InputError, match="'stem' and .* hold it at the same time"):
+        completed(Draft.model_validate(tree))
 
 
 def test_the_command_writes_a_solution(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

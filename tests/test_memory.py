@@ -186,7 +186,7 @@ most = 0
 class Growing(Memory):
     def short(self):
         global most
-        held[len(held)] = b"x" * 2**18
+        held[len(held)] = b"x" * 2**17
         most = max(most, len(held))
         time.sleep(0.001)
         return super().short()
