@@ -100,7 +100,7 @@ def test_releases_that_no_longer_keep_layers_apart_are_refused() -> None:
     """With slower layers the interval of such a plan was looked for without end."""
     tree = draft_of(solved("shared", "sequential").solution, releases=True)
     tree["network"]["layers"][0]["post"] = 65536
-    with pytest.raises(InputError, match="'stem' and .* hold it at the same time"):
+    with pytest.raises(InputError, match=r"'stem' and .* hold it at the same time"):
         completed(Draft.model_validate(tree))
 
 
