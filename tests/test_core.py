@@ -28,6 +28,7 @@ from solver.maxplus.through import Remaining
 from solver.memory import clear_caches
 from solver.params import PoolParams
 from solver.schedule.bins import Bins, Item, first_fit
+from solver.schedule.channels import chosen_channels, fullest_channels
 from solver.schedule.plan import overlap_shared
 from solver.timing.mapping import Kind, Loop, Mapping
 from solver.timing.need import need_records
@@ -259,6 +260,24 @@ def test_first_fit(seed: int) -> None:
         other = first_fit(bins, items)
     assert (found is None) == (other is None)
     assert found is None or other is None or all(map(np.array_equal, found, other))
+
+
+@pytest.mark.parametrize("seed", range(300))
+def test_channels(seed: int) -> None:
+    rng = random.Random(seed)
+    width = rng.randint(1, 8)
+    free = [rng.randint(0, width) for _ in range(rng.randint(1, 8))]
+    shapes = [
+        (rng.randint(1, max(len(free) // 2, 1)), rng.randint(1, max(width // 2, 1)))
+        for _ in range(rng.randint(0, 6))
+    ]
+    banks, own = rng.randint(1, 12), rng.randint(1, 6)
+    cuts = [c for c in range(1, len(free) + 1) if banks % c == 0 and banks // c <= width]
+    chosen = chosen_channels(free, shapes)
+    fullest = fullest_channels(free, banks, cuts, own)
+    with core.without():
+        assert chosen_channels(free, shapes) == chosen
+        assert fullest_channels(free, banks, cuts, own) == fullest
 
 
 def test_numbers_beyond_64_bits_are_left_to_python() -> None:

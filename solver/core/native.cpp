@@ -2,6 +2,7 @@
 // and answers in its place where None is returned, for numbers that do not fit into 64 bits.
 
 #include "bins.hpp"
+#include "channels.hpp"
 #include "ledger.hpp"
 #include "moves.hpp"
 #include "records.hpp"
@@ -340,7 +341,7 @@ std::optional<Batch> batch_of(
 PYBIND11_MODULE(native, module) {
     using namespace core;
     module.doc() = "The compiled core; see solver.core.";
-    module.attr("REVISION") = 3;
+    module.attr("REVISION") = 4;
     py::class_<Layer, std::shared_ptr<Layer>>(module, "Layer").def(py::init(&layer_of));
     py::class_<Edge, std::shared_ptr<Edge>>(module, "Edge").def(py::init(&edge_of));
     py::class_<Profile, std::shared_ptr<Profile>>(module, "Profile");
@@ -393,6 +394,8 @@ PYBIND11_MODULE(native, module) {
             return named(batch.loops(i, order_of(order)), made);
         });
     module.def("first_fit", &first_fit);
+    module.def("chosen_channels", &chosen_channels);
+    module.def("fullest_channels", &fullest_channels);
     module.def("fillings", &fillings);
     module.def("batch", &batch_of);
     module.def("same", &same);

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
 
 from hw.hardware import Hardware
+from solver.schedule.channels import chosen_channels
 from solver.timing.profile import Profile
 
 Banks = npt.NDArray[np.int64]
 
 NONE_GIVEN: Mapping[int, Sequence[int]] = {}
-
-PACKING_STEPS = 500
-"""Steps, beyond those of one straight attempt, after which no more ways to pack are tried."""
 
 
 class Ledger:
@@ -133,7 +131,7 @@ def pack(
     widest_first = sorted((i for i in range(len(profiles)) if i not in given), key=size)
     mappings = [profiles[i].mapping for i in widest_first]
     shapes = [(mapping.channels, mapping.banks_per_channel) for mapping in mappings]
-    chosen = _channels(left_free(hardware, given), shapes) if shapes else []
+    chosen = chosen_channels(left_free(hardware, given), shapes)
     if chosen is None:
         return None
     used = [0] * hardware.channels
@@ -173,46 +171,3 @@ def beside(
     numbers = (free_first + np.arange(shape[0])[:, None] * shape[1]).ravel()
     own = {i: np.array(banks, np.int64) for i, banks in given.items()}
     return [own[i] if i in own else numbers[places[i]] for i in range(len(places) + len(own))]
-
-
-def _channels(free: list[int], shapes: Sequence[tuple[int, int]]) -> list[list[int]] | None:
-    """Choose channels for each shape, depth first, given how many banks of each are free."""
-    if sum(channels * banks for channels, banks in shapes) > sum(free):
-        return None
-    chosen: list[list[int]] = []
-    stack = [(free, _ways(free, *shapes[0]))]
-    for _ in range(len(shapes) + PACKING_STEPS):
-        free, ways = stack[-1]
-        way = next(ways, None)
-        if way is None:
-            stack.pop()
-            if not stack:
-                return None
-            chosen.pop()
-            continue
-        banks = shapes[len(chosen)][1]
-        chosen.append(way)
-        if len(chosen) == len(shapes):
-            return chosen
-        left = free.copy()
-        for c in way:
-            left[c] -= banks
-        stack.append((left, _ways(left, *shapes[len(chosen)])))
-    return None
-
-
-def _ways(free: Sequence[int], channels: int, banks: int) -> Iterator[list[int]]:
-    """Yield choices of channels, the fullest ones first; of those that are equally full take the first."""
-    alike: dict[int, list[int]] = {}
-    for left, c in sorted((left, c) for c, left in enumerate(free) if left >= banks):
-        alike.setdefault(left, []).append(c)
-
-    def choose(classes: list[list[int]], missing: int) -> Iterator[list[int]]:
-        if missing == 0:
-            yield []
-        elif sum(map(len, classes)) >= missing:
-            for number in range(min(len(classes[0]), missing), -1, -1):
-                for others in choose(classes[1:], missing - number):
-                    yield classes[0][:number] + others
-
-    return (sorted(way) for way in choose(list(alike.values()), channels))

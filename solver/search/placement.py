@@ -15,6 +15,7 @@ from models.network import DIMS
 from solver.memory import Cache
 from solver.params import PlacementParams
 from solver.schedule.banks import Banks, beside, left_free, pack
+from solver.schedule.channels import fullest_channels
 from solver.timing.mapping import Loop, Mapping
 from solver.timing.problem import Problem
 from solver.timing.profile import Profile
@@ -80,7 +81,8 @@ class Placement:
 
     def _fullest(self, free: Sequence[int], layer: int, profile: Profile) -> tuple[Profile, list[int]] | None:
         """Return the cut of a layer that fills channels best, and these; None if there is no room for any."""
-        for channels in _channels(free, profile, self.problem.hardware):
+        cuts = _cuts(profile.banks, self.problem.hardware)
+        for channels in fullest_channels(free, profile.banks, cuts, profile.mapping.channels):
             cut = self.with_channels(layer, profile, len(channels))
             if cut is not None:
                 return cut, channels
@@ -109,20 +111,6 @@ def _cuts(banks: int, hardware: Hardware) -> list[int]:
     """Return the numbers of channels that so many banks can be spread over evenly."""
     most = min(banks, hardware.channels)
     return [c for c in range(1, most + 1) if banks % c == 0 and banks // c <= hardware.banks_per_channel]
-
-
-def _channels(free: Sequence[int], profile: Profile, hardware: Hardware) -> list[list[int]]:
-    """Return the channels that a layer might fill, the best first; none if there are too few free banks."""
-    fullest = sorted((left, c) for c, left in enumerate(free) if left)
-    ranked: list[tuple[tuple[int, bool, int], list[int]]] = []
-    for channels in _cuts(profile.banks, hardware):
-        banks = profile.banks // channels
-        fitting = [(left, c) for left, c in fullest if left >= banks][:channels]
-        rest = sum(left > banks for left, _ in fitting)
-        if len(fitting) == channels:
-            rank = rest, channels != profile.mapping.channels, channels
-            ranked.append((rank, sorted(c for _, c in fitting)))
-    return [chosen for _, chosen in sorted(ranked)]
 
 
 def cut(mapping: Mapping, channels: int) -> Mapping:

@@ -1,0 +1,129 @@
+// The channels of layers that are given banks of their own: solver.schedule.channels.
+#pragma once
+
+#include <algorithm>
+#include <optional>
+#include <tuple>
+#include <utility>
+
+#include "loops.hpp"
+
+namespace core {
+
+// Channels with free banks by how many they have, the fullest ones first: what is left, channel.
+inline std::vector<std::pair<Int, Int>> by_room(const Ints &free, Int least) {
+    std::vector<std::pair<Int, Int>> found;
+    for (std::size_t c = 0; c < free.size(); ++c)
+        if (free[c] >= least) found.push_back({free[c], Int(c)});
+    std::sort(found.begin(), found.end());
+    return found;
+}
+
+// Choices of channels, the fullest ones first; of those that are equally full the first are taken.
+class ChannelWays {
+   public:
+    ChannelWays(const Ints &free, Int channels, Int banks) : fitting_(by_room(free, banks)) {
+        for (std::size_t i = 0; i < fitting_.size(); ++i) {
+            if (i == 0 || fitting_[i].first != fitting_[i - 1].first) classes_.push_back(0);
+            ++classes_.back();
+        }
+        more_ = Int(fitting_.size()) >= channels;
+        taken_.assign(classes_.size(), 0);
+        if (more_) fill(0, channels);
+    }
+
+    // The next way; none after the last.
+    std::optional<Ints> next() {
+        if (!more_) return std::nullopt;
+        Ints way;
+        std::size_t first = 0;
+        for (std::size_t k = 0; k < classes_.size(); ++k) {
+            for (Int i = 0; i < taken_[k]; ++i) way.push_back(fitting_[first + std::size_t(i)].second);
+            first += std::size_t(classes_[k]);
+        }
+        std::sort(way.begin(), way.end());
+        more_ = advance();
+        return way;
+    }
+
+   private:
+    // Take as many as can be of each class from one on.
+    void fill(std::size_t from, Int missing) {
+        for (std::size_t k = from; k < classes_.size(); ++k) {
+            taken_[k] = std::min(classes_[k], missing);
+            missing -= taken_[k];
+        }
+    }
+
+    // Take one less of the last class for which those behind it make up.
+    bool advance() {
+        Int behind = 0, missing = 0;  // channels of the classes behind, and how many of them are taken
+        for (std::size_t k = classes_.size(); k-- > 0;) {
+            if (taken_[k] > 0 && behind >= missing + 1) {
+                --taken_[k];
+                fill(k + 1, missing + 1);
+                return true;
+            }
+            behind += classes_[k];
+            missing += taken_[k];
+        }
+        return false;
+    }
+
+    std::vector<std::pair<Int, Int>> fitting_;
+    Ints classes_, taken_;
+    bool more_ = false;
+};
+
+// Channels for each shape of channels and banks, depth first.
+inline std::optional<std::vector<Ints>> chosen_channels(
+    Ints free, const std::vector<std::pair<Int, Int>> &shapes, Int steps) {
+    std::vector<Ints> chosen;
+    if (shapes.empty()) return chosen;
+    Int wanted = 0, there = 0;
+    for (const auto &[channels, banks] : shapes) wanted += channels * banks;
+    for (Int left : free) there += left;
+    if (wanted > there) return std::nullopt;
+    std::vector<ChannelWays> stack{ChannelWays(free, shapes[0].first, shapes[0].second)};
+    for (Int step = 0; step < Int(shapes.size()) + steps; ++step) {
+        auto way = stack.back().next();
+        if (!way) {
+            stack.pop_back();
+            if (stack.empty()) return std::nullopt;
+            for (Int c : chosen.back()) free[std::size_t(c)] += shapes[chosen.size() - 1].second;
+            chosen.pop_back();
+            continue;
+        }
+        for (Int c : *way) free[std::size_t(c)] -= shapes[chosen.size()].second;
+        chosen.push_back(std::move(*way));
+        if (chosen.size() == shapes.size()) return chosen;
+        const auto &[channels, banks] = shapes[chosen.size()];
+        stack.push_back(ChannelWays(free, channels, banks));
+    }
+    return std::nullopt;
+}
+
+// The channels that a layer might fill, the best first, for each number of channels it can be spread over.
+inline std::vector<Ints> fullest_channels(const Ints &free, Int banks, const Ints &cuts, Int own) {
+    const auto fullest = by_room(free, 1);
+    std::vector<std::tuple<Int, bool, Int, Ints>> ranked;
+    for (Int channels : cuts) {
+        const Int each = banks / channels;
+        auto first = std::lower_bound(fullest.begin(), fullest.end(), std::pair<Int, Int>{each, -1});
+        if (fullest.end() - first < channels) continue;
+        Ints chosen;
+        Int rest = 0;
+        for (auto it = first; it < first + channels; ++it) {
+            chosen.push_back(it->second);
+            rest += it->first > each;
+        }
+        std::sort(chosen.begin(), chosen.end());
+        ranked.push_back({rest, channels != own, channels, std::move(chosen)});
+    }
+    std::sort(ranked.begin(), ranked.end());
+    std::vector<Ints> found;
+    for (auto &entry : ranked) found.push_back(std::move(std::get<3>(entry)));
+    return found;
+}
+
+}  // namespace core
