@@ -38,7 +38,7 @@ class WholeParams:
     """Multiply-accumulates beyond which mappings are not even counted, which takes long for large layers."""
     mappings: int = 2000
     """Mappings of one layer up to which the whole mapspace is listed."""
-    pairs: int = 40_000
+    pairs: int = 300_000
     """Pairs of candidates, over all edges, up to which CP-SAT is given the whole mapspace."""
     first_steps: int = 100
     """Steps of descent before that: a good plan rules out most candidates."""
