@@ -27,9 +27,11 @@ from solver.run import ROUNDING, Run
 from solver.schedule.goal import Goal
 from solver.schedule.plan import Plan
 from solver.schedule.transform import improve
+from solver.search.apart import BanksApart
 from solver.search.begin import begin
+from solver.search.exchanges import Exchanges, TableCheckedMoves
 from solver.search.nearby import Nearby, crossed
-from solver.search.parallel import Descents, descend
+from solver.search.parallel import Descents, Searcher, descend
 from solver.search.pursuit import neighbourhoods
 from solver.stop import POLL_SECONDS, Stop, StoppedError
 from solver.timing.energy import standby_energy
@@ -40,7 +42,7 @@ from solver.timing.problem import Problem
 def cpsat(run: Run) -> None:
     """Improve on the best plan until it is time to stop or it is proved optimal."""
     run.doing("makes first plans")
-    begin(run.pools, run.incumbent, run.stop, run.seed, run.found, run.params)
+    apart = begin(run.pools, run.incumbent, run.stop, run.seed, run.found, run.params)
     if run.stop.reached():
         return
     small = _small(run.problem, run.params.cpsat.whole)
@@ -49,9 +51,9 @@ def cpsat(run: Run) -> None:
     if run.refuted:
         return
     if run.workers > 1:
-        _side_by_side(run, bounded=small)
+        _side_by_side(run, apart, bounded=small)
     else:
-        _in_turn(run, bounded=small)
+        _in_turn(run, apart, bounded=small)
 
 
 def _small(problem: Problem, params: WholeParams) -> bool:
@@ -226,17 +228,26 @@ class _Choices:
         return Stop(iterations=self.params.choice_solves, interrupt=stop.interrupt)
 
 
-def _side_by_side(run: Run, bounded: bool) -> None:
+def _searchers(run: Run, apart: BanksApart | None) -> list[Searcher]:
+    """Return what descents side by side search; the second one with banks apart, where that comes near."""
+    moves = itertools.cycle(neighbourhoods(run.problem, run.incumbent, NEIGHBOURHOODS))
+    found = [Searcher(run.pools, run.incumbent, next(moves)) for _ in range(run.workers)]
+    if apart is not None and apart.plan is not None and apart.share() > 0:
+        found[1] = Searcher(apart.pools, apart.plan, Exchanges, own=True)
+    return found
+
+
+def _side_by_side(run: Run, apart: BanksApart | None, bounded: bool) -> None:
     """Let descents search, each in a process of its own, while this one proves bounds and chooses.
 
     Parameters
     ----------
+    apart : the search with banks apart.
     bounded : whether the bound over all mappings has been proved already.
     """
     choices, params = _Choices(run), run.params
     run.doing("changes mappings, starts and banks")
-    moves = neighbourhoods(run.problem, run.incumbent, NEIGHBOURHOODS)
-    descents = Descents(run.pools, run.incumbent, run.stop, run.seed, run.workers, params.descent, moves)
+    descents = Descents(run.problem, _searchers(run, apart), run.stop, run.seed, params.descent)
     with descents, ThreadPoolExecutor(1) as listener:
         listening = listener.submit(descents.listen, choices.found, lambda: run.incumbent)
         wait([listening], min(params.cpsat.head_start, params.cpsat.head_share * run.stop.remaining()))
@@ -250,7 +261,7 @@ def _side_by_side(run: Run, bounded: bool) -> None:
         listening.result()
 
 
-def _in_turn(run: Run, bounded: bool) -> None:
+def _in_turn(run: Run, apart: BanksApart | None, bounded: bool) -> None:
     """Search, prove a bound unless that has been done already, and choose, in one process."""
     choices, params = _Choices(run), run.params
     moves = neighbourhoods(run.problem, run.incumbent, NEIGHBOURHOODS)
@@ -260,6 +271,9 @@ def _in_turn(run: Run, bounded: bool) -> None:
         end = run.stop.elapsed() + max(params.cpsat.first_round, run.stop.elapsed())
         run.doing("changes mappings, starts and banks")
         searching = run.stop.part(params.cpsat.descent_share, until=end)
+        if apart is not None and (share := apart.share()) > 0:
+            own = Exchanges if turn % 2 else TableCheckedMoves
+            apart.search(searching.part(share), run.seed + turn, choices.found, own)
         descend(
             run.pools,
             run.incumbent,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
@@ -289,6 +290,9 @@ class MoveParams:
     """Share of the reorderings that give a layer with an order of its own that of its loops again."""
     alone: float = 0.5
     """Share of the reorderings that change no other layer; the others change all that depend on it too."""
+    worth: float = 0.9
+    """How late a plan may be, as a part of before, for a layer to be given an order other than that of its
+    loops before the search has begun anew: such plans take longer to time."""
     history: int = 5
     """Steps back that a change is compared with, unless the moves say otherwise."""
 
@@ -309,11 +313,18 @@ class PursuitParams:
 class ApartParams:
     """How long layers that may share banks are planned on banks of their own."""
 
-    rounds: tuple[tuple[float, float], ...] = ((0.1, 1.5), (0.15, 1.1), (0.4, 1.0))
+    first: float = 0.2
+    """Share of the time that is left for the first such plan, at most."""
+    clear: float = 0.8
+    """How late that may be, as a part of the best other plan, for others not to be looked for at first."""
+    rounds: tuple[tuple[float, float], ...] = ((0.1, math.inf), (0.15, 1.5), (0.4, 1.1))
     """Shares of the time that is left; and how many times as late as the best plan that with banks apart may
-    be at the end of one for the next one to begin."""
+    be before."""
     steps: int = 300
     """Steps of each of them at most, for each layer: few layers soon have what there is to find."""
+    shares: tuple[tuple[float, float], ...] = ((0.8, 0.9), (1.0, 0.7), (1.1, 0.4))
+    """How many times as late as the best other plan that with banks apart may be at most, and what share of
+    the searches then goes on from it, where one process does everything."""
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from solver.mapspace.pools import Pools
 from solver.params import Params
 from solver.schedule.goal import Goal
 from solver.schedule.plan import Plan
-from solver.search.apart import keep_apart
+from solver.search.apart import BanksApart
 from solver.search.batches import lift
 from solver.search.descent import Descent
 from solver.search.layerwise import layerwise
@@ -23,15 +23,17 @@ from solver.stop import Stop
 
 def begin(
     pools: Pools, start: Plan, stop: Stop, seed: int, found: Callable[[Plan], None], params: Params
-) -> None:
+) -> BanksApart | None:
     """Walk through the layers once, share out the banks, and plan one inference of a batch.
+
+    Where banks may be shared, the search for plans in which they are not is returned, to go on with.
 
     Parameters
     ----------
     start : a plan to begin with.
     found : called with each better plan.
     """
-    plans, goal = [start], Goal(pools.problem)
+    plans, goal, apart = [start], Goal(pools.problem), None
 
     def better(plan: Plan) -> None:
         if goal.rank(plan) < goal.rank(plans[-1]):
@@ -46,14 +48,26 @@ def begin(
             layerwise(pools, start, stop if goal.objective.plain else stop.part(params.descent.walking), walk)
         )
     else:
-        shares = params.descent.shares
         better(layerwise(pools, start, stop.part(params.descent.walking), walk))
-        share_banks(pools, plans[-1], stop.part(shares.share), seed, better, shares)
+        others = [plans[-1]]
+
+        def other(plan: Plan) -> None:
+            others.append(plan)
+            better(plan)
+
+        clear = False
         if goal.objective.plain:
-            keep_apart(pools, plans[-1], stop, seed, better, params)
+            apart = BanksApart(pools, params)
+            clear = apart.begin(others[0], stop, seed, better)
+        if not clear:
+            shares = params.descent.shares
+            share_banks(pools, others[0], stop.part(shares.share), seed, other, shares)
+        if apart is not None:
+            apart.go_on(others[-1], stop, seed, better)
     batch = _one_of_batch(pools, stop.part(params.descent.batch), seed, params)
     if batch is not None:
         better(batch)
+    return apart
 
 
 def _one_of_batch(pools: Pools, stop: Stop, seed: int, params: Params) -> Plan | None:

@@ -62,19 +62,22 @@ class Descent:
         self.goal = Goal(pools.problem)
         self.moves = neighbourhood(pools, self.random, params.moves)
 
-    def run(self, start: Plan, stop: Stop, found: Callable[[Plan], None]) -> Plan:
+    def run(self, start: Plan, stop: Stop, found: Callable[[Plan], None], searched: bool = False) -> Plan:
         """Search until it is time to stop. Never worse than `start`.
 
         Parameters
         ----------
+        searched : whether `start` has come from such a search, so that no other plans to begin with are made.
         found : called with better plans, and with the best ones of stretches that began afar.
         """
-        return self._run(self.moves, start, stop, found)
+        return self._run(self.moves, start, stop, found, searched)
 
-    def _run(self, moves: Moves[AState], start: Plan, stop: Stop, found: Callable[[Plan], None]) -> Plan:
+    def _run(
+        self, moves: Moves[AState], start: Plan, stop: Stop, found: Callable[[Plan], None], searched: bool
+    ) -> Plan:
         best = moves.state(start)
         with suppress(StoppedError):
-            for looked, state in enumerate(moves.starts(stop), 1):
+            for looked, state in enumerate(() if searched else moves.starts(stop), 1):
                 if state.cost < best.cost:
                     best = state
                     found(best.plan)

@@ -60,6 +60,7 @@ class Exchanges(TableCheckedMoves):
 
     def history(self, restarts: int) -> int:
         """Return how many steps back a change is compared with: few until that leads nowhere, then more."""
+        self._stalled = restarts > 0
         return min(self.params.exchange.shortest << min(restarts, 10), self.params.exchange.longest)
 
     def change(self, state: State, limit: float) -> State | None:

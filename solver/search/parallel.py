@@ -59,6 +59,21 @@ def processes() -> ForkContext | SpawnContext:
     return multiprocessing.get_context("spawn")
 
 
+@dataclass(frozen=True)
+class Searcher:
+    """Where a descent begins, and what it changes.
+
+    Attributes
+    ----------
+    own : whether it goes its own way: the incumbent is not fed to it.
+    """
+
+    pools: Pools
+    start: Plan
+    neighbourhood: Neighbourhood
+    own: bool = False
+
+
 def _work(
     pools: Pools,
     start: Message,
@@ -97,44 +112,37 @@ def _latest(inbox: Queue[Message], problem: Problem) -> Plan | None:
 
 
 class Descents:
-    """Descents in processes of their own, seeded `seed`, `seed + 1`, ..; the incumbent is fed to each.
+    """Descents in processes of their own, seeded `seed`, `seed + 1`, ..; the incumbent is fed to them.
 
-    The neighbourhoods are theirs in turn. They end with the context that it manages.
+    They end with the context that it manages.
     """
 
     def __init__(
-        self,
-        pools: Pools,
-        start: Plan,
-        stop: Stop,
-        seed: int,
-        workers: int,
-        params: DescentParams,
-        neighbourhoods: Sequence[Neighbourhood],
+        self, problem: Problem, searchers: Sequence[Searcher], stop: Stop, seed: int, params: DescentParams
     ) -> None:
         context = processes()
-        self._problem = pools.problem
-        self._start = start
+        self._problem = problem
         self._stop = stop
         self._ended, self._messages = context.Event(), context.Queue()
-        self._inboxes: list[Queue[Message]] = [context.Queue() for _ in range(workers)]
+        self._inboxes: list[Queue[Message]] = [context.Queue() for _ in searchers]
+        self._fed = {i: Goal(problem).rank(own.start) for i, own in enumerate(searchers) if not own.own}
         abroad = stop.abroad(self._ended)
         self._processes = [
             context.Process(
                 target=_work,
                 args=(
-                    pools,
-                    Message.of(i, start),
+                    own.pools,
+                    Message.of(i, own.start),
                     abroad,
                     seed + i,
                     params,
-                    neighbourhoods[i % len(neighbourhoods)],
+                    own.neighbourhood,
                     self._messages,
                     inbox,
                 ),
                 daemon=True,
             )
-            for i, inbox in enumerate(self._inboxes)
+            for i, (own, inbox) in enumerate(zip(searchers, self._inboxes, strict=True))
         ]
 
     def __enter__(self) -> Descents:
@@ -156,11 +164,11 @@ class Descents:
     def listen(self, found: Callable[[Plan], None], best: Callable[[], Plan]) -> None:
         """Report every better plan and feed the best one to all, until they end or are to stop."""
         rank = Goal(self._problem).rank
-        known = dict.fromkeys(range(len(self._processes)), rank(self._start))
+        known = self._fed
         running = set(range(len(self._processes)))
         while running and not self._late():
             plan = best()
-            for i in [i for i in running if rank(plan) < known[i]]:
+            for i in [i for i in running & known.keys() if rank(plan) < known[i]]:
                 known[i] = rank(plan)
                 self._inboxes[i].put(Message.of(i, plan))
             try:
@@ -171,7 +179,8 @@ class Descents:
                 continue
             if message.mappings:
                 plan = message.plan(self._problem)
-                known[message.worker] = min(known[message.worker], rank(plan))
+                if message.worker in known:
+                    known[message.worker] = min(known[message.worker], rank(plan))
                 found(plan)
             else:
                 running.discard(message.worker)
@@ -206,5 +215,6 @@ def descend(
             best = plan
         found(plan)
 
-    with Descents(pools, start, stop, seed, workers, params, [neighbourhood]) as descents:
+    searchers = [Searcher(pools, start, neighbourhood)] * workers
+    with Descents(pools.problem, searchers, stop, seed, params) as descents:
         descents.listen(keep, lambda: best)

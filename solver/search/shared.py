@@ -51,9 +51,11 @@ class SharedMoves:
         self.random = rng
         self.shapes = shapes(pools.problem.hardware)
         self._apart = TableCheckedMoves(pools, rng, params)
+        self._stalled = False
 
     def history(self, restarts: int) -> int:
         """Return how many steps back a change is compared with."""
+        self._stalled = restarts > 0
         return self.params.history
 
     def state(self, plan: Plan) -> SharedState:
@@ -100,8 +102,12 @@ class SharedMoves:
     def _reordered(self, state: SharedState, layer: int) -> SharedState | None:
         """Let a layer, perhaps with all after it, take its blocks as they become ready, or by its loops."""
         layers = {layer} if self.random.random() < self.params.alone else downstream(self.problem, layer)
-        eager = state.eager - layers if layer in state.eager else state.eager | layers
-        return self._planned(replace(state, eager=eager), {}, 0)
+        back = layer in state.eager
+        eager = state.eager - layers if back else state.eager | layers
+        changed = self._planned(replace(state, eager=eager), {}, 0)
+        if changed is None or back or self._stalled or changed.cost <= self.params.worth * state.cost:
+            return changed
+        return None
 
     def _planned(self, state: SharedState, changes: dict[int, Profile], since: int) -> SharedState | None:
         """Place the layers from a place in the line of those that choose on; the ones before stay."""

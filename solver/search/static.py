@@ -38,10 +38,12 @@ class StaticMoves:
         self.random = rng
         self.placement = Placement(pools.problem, rng, params.placement)
         self._even: dict[tuple[float, float], list[Profile] | None] = {}
+        self._stalled = False
         self._ranked: dict[tuple[int, int], list[Profile]] = {}
 
     def history(self, restarts: int) -> int:
         """Return how many steps back a change is compared with."""
+        self._stalled = restarts > 0
         return self.params.history
 
     def state(self, plan: Plan) -> State:
@@ -135,7 +137,11 @@ class StaticMoves:
         back = state.plan.orders[layer] is not None and self.random.random() < self.params.restored
         layers = {layer} if self.random.random() < self.params.alone else downstream(self.problem, layer)
         changed = self.state((restore if back else transform)(self.problem, state.plan, layers))
-        return changed if changed.cost <= limit else None
+        return (
+            changed
+            if changed.cost <= (limit if back or self._stalled else self.params.worth * state.cost)
+            else None
+        )
 
     def _evaluate(self, profiles: Sequence[Profile], previous: Timeline | None) -> Timeline:
         """Return when all layers run, in the orders that they had unless their blocks are others."""
