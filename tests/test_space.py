@@ -12,8 +12,10 @@ from generators import draw_hardware, draw_mapping, draw_network
 
 from hw.library import load_hardware, preset_names
 from models.library import load_network
+from solver.bench.small import draw_small
+from solver.mapspace.enumeration import allowed_mappings, listed
 from solver.mapspace.estimate import Batch
-from solver.mapspace.neighbours import neighbour
+from solver.mapspace.neighbours import allowed_neighbour, neighbour
 from solver.mapspace.pools import Pools, pool_mappings, reshaped, shapes, sizes, temporal_orders
 from solver.mapspace.widths import some_widths
 from solver.timing.mapping import Loop, Mapping
@@ -143,6 +145,21 @@ def test_neighbours_are_valid_and_different(seed: int) -> None:
                 mapping = moved
                 made += 1
     assert made
+
+
+def test_changes_of_a_tiny_layer_reach_all_of_its_mappings() -> None:
+    """Also those that lie on no way from another one; of a larger layer mappings are not even counted."""
+    network, hardware = draw_small(random.Random(6))
+    problem, rng = Problem(network, hardware), random.Random(0)
+    every = set(allowed_mappings(problem, 0))
+    assert len(every) == len(listed(problem, 0)) == 225
+    mapping, reached = next(iter(every)), set[Mapping]()
+    for _ in range(200 * len(every)):
+        mapping = allowed_neighbour(problem, 0, mapping, rng) or mapping
+        reached.add(mapping)
+    assert reached >= every
+    large = Problem(load_network("toy"), load_hardware("toy"))
+    assert listed(large, 0) == ()
 
 
 def test_where_even_banks_hold_too_many_weights_others_are_tried() -> None:

@@ -13,9 +13,11 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import NamedTuple
+from weakref import WeakKeyDictionary
 
 from hw.hardware import Hardware
 from models.network import DIMS, Dim, Layer
+from solver.memory import evictable
 from solver.timing.mapping import WEIGHT_DIMS, Kind, Loop, Mapping
 from solver.timing.problem import Problem
 from solver.timing.tiles import innermost_read
@@ -55,6 +57,16 @@ class Room(NamedTuple):
             return self._replace(weights=self.weights // bound) if dim in WEIGHT_DIMS else self
         left = self._replace(**{kind: getattr(self, kind) // bound})
         return left if kind == "column" else left._replace(banks=self.banks // bound)
+
+
+FEW = 2000
+"""Mappings of a layer that are listed at most, for random changes."""
+
+FEW_MACS = 1000
+"""Multiply-accumulates of a layer beyond which mappings are not even counted for that."""
+
+_listed: WeakKeyDictionary[Problem, dict[int, tuple[Mapping, ...]]] = WeakKeyDictionary()
+evictable(_listed.clear)
 
 
 @dataclass(frozen=True)
@@ -121,6 +133,16 @@ def count_allowed(problem: Problem, layer: int) -> MapspaceSize:
     if problem.limits.of(layer).mapping is not None:
         return MapspaceSize(1, True)
     return count(problem.layers[layer], problem.chips[layer])
+
+
+def listed(problem: Problem, layer: int) -> tuple[Mapping, ...]:
+    """Return all mappings that a layer may have if these are few, which is soon known; none otherwise."""
+    known = _listed.setdefault(problem, {})
+    if layer not in known:
+        small = problem.layers[layer].macs <= FEW_MACS
+        few = small and (size := count_allowed(problem, layer)).complete and size.most <= FEW
+        known[layer] = tuple(allowed_mappings(problem, layer)) if few else ()
+    return known[layer]
 
 
 def _load_depths(layer: Layer, mapping: Mapping, hardware: Hardware) -> Iterator[Mapping]:

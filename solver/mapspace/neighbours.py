@@ -12,6 +12,7 @@ from hw.hardware import Hardware
 from models.network import DIMS, Dim, Layer
 from solver import core
 from solver.core.compiled import compiled_layer
+from solver.mapspace.enumeration import listed
 from solver.mapspace.rows import with_full_rows
 from solver.timing.mapping import Loop, Mapping
 from solver.timing.problem import Problem
@@ -20,6 +21,10 @@ from solver.timing.validity import valid
 
 FACTORS = (2, 3, 4, 7, 8, 14)
 """Bounds of the outer parts into which loops are cut."""
+
+
+ANYWHERE = 0.1
+"""Share of the changes of a layer with few mappings that lead to any: not all are reached step by step."""
 
 
 def neighbour(layer: Layer, mapping: Mapping, hardware: Hardware, rng: random.Random) -> Mapping | None:
@@ -31,9 +36,16 @@ def neighbour(layer: Layer, mapping: Mapping, hardware: Hardware, rng: random.Ra
 
 
 def allowed_neighbour(problem: Problem, layer: int, mapping: Mapping, rng: random.Random) -> Mapping | None:
-    """Return a random mapping one move away that a layer may have, or None if the move led nowhere."""
+    """Return a random mapping one move away that a layer may have, or None if the move led nowhere.
+
+    If it has few mappings, it is sometimes any of them.
+    """
     if problem.limits.of(layer).mapping is not None:
         return None
+    few = listed(problem, layer)
+    if few and rng.random() < ANYWHERE:
+        anything = rng.choice(few)
+        return None if anything == mapping else anything
     changed = neighbour(problem.layers[layer], mapping, problem.chips[layer], rng)
     return changed if changed is not None and problem.allows(layer, changed) else None
 
