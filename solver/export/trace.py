@@ -12,9 +12,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import numpy as np
+
 from overlapim_files import InputError
 from solver.account.blocks import Blocks, BlockWait, Stretch, layer_blocks, stretches
 from solver.account.plan import Account, LayerAccount, runs
+from solver.schedule.interval import bank_classes
 from solver.timing.timeline import LayerTimes
 
 MOST_BYTES = 50_000_000
@@ -32,21 +35,22 @@ COARSER = (16, 12, 8, 6, 4, 2, 0)
 LEAST_BYTES = 90
 """No slice takes fewer."""
 
-Key = tuple[int, tuple[int, ...]]
-Grouping = Callable[[Account, int, tuple[int, ...]], Key]
-"""Says which banks share a thread, given a bank and its layers: those of equal (channel or -1, anything)."""
+Key = tuple[int, int]
+Grouping = Callable[[int, int, int], Key]
+"""Says which banks share a thread, given a channel, a bank and its class
+(that of the banks which serve the same layers): those of equal (channel or -1, anything)."""
 
 
-def _apart(account: Account, bank: int, layers: tuple[int, ...]) -> Key:
-    return bank // account.hardware.banks_per_channel, (bank,)
+def _apart(channel: int, bank: int, alike: int) -> Key:
+    return channel, bank
 
 
-def _alike(account: Account, bank: int, layers: tuple[int, ...]) -> Key:
-    return bank // account.hardware.banks_per_channel, layers
+def _alike(channel: int, bank: int, alike: int) -> Key:
+    return channel, alike
 
 
-def _alike_anywhere(account: Account, bank: int, layers: tuple[int, ...]) -> Key:
-    return -1, layers
+def _alike_anywhere(channel: int, bank: int, alike: int) -> Key:
+    return -1, alike
 
 
 ALIKE = {
@@ -75,6 +79,25 @@ class Track:
         return "all channels" if self.channel < 0 else f"channel {self.channel}"
 
 
+Tracks = list[tuple[Track, list[int]]]
+"""Threads, each with the layers that its banks serve."""
+
+
+def _tracks(account: Account, grouping: Grouping) -> Tracks:
+    """Return the threads of all banks that are used."""
+    classes = bank_classes([layer.banks for layer in account.layers])
+    layers: list[list[int]] = [[] for _ in range(int(classes.max()) + 1)]
+    for layer in account.layers:
+        for alike in np.flatnonzero(np.bincount(classes[layer.banks])).tolist():
+            layers[alike].append(layer.index)
+    banks: dict[Key, list[int]] = {}
+    width = account.hardware.banks_per_channel
+    for bank, alike in enumerate(classes.tolist()):
+        if layers[alike]:
+            banks.setdefault(grouping(bank // width, bank, alike), []).append(bank)
+    return [(Track(key[0], tuple(own)), layers[classes[own[0]]]) for key, own in banks.items()]
+
+
 @dataclass(frozen=True)
 class Trace:
     """The trace of a plan at a level of detail.
@@ -83,34 +106,19 @@ class Trace:
     ----------
     resolution : `EACH_BLOCK`, `RUNS`, or cycles below which waits are not told apart from work.
     grouping : which banks share a thread.
+    tracks : the threads that this makes.
     """
 
     account: Account
     resolution: int
     grouping: Grouping
-
-    @cached_property
-    def tracks(self) -> tuple[Track, ...]:
-        """Threads for all banks that are used."""
-        return tuple(track for track, _ in self._grouped)
-
-    @cached_property
-    def _grouped(self) -> list[tuple[Track, tuple[int, ...]]]:
-        """Each track with the layers that its banks serve."""
-        layers: dict[int, list[int]] = {}
-        for layer in self.account.layers:
-            for bank in layer.banks.tolist():
-                layers.setdefault(bank, []).append(layer.index)
-        banks: dict[Key, list[int]] = {}
-        for bank in sorted(layers):
-            banks.setdefault(self.grouping(self.account, bank, tuple(layers[bank])), []).append(bank)
-        return [(Track(key[0], tuple(own)), tuple(layers[own[0]])) for key, own in banks.items()]
+    tracks: Tracks
 
     @cached_property
     def _of_layer(self) -> list[list[Track]]:
         """For each layer the tracks of its banks."""
         found: list[list[Track]] = [[] for _ in self.account.layers]
-        for track, layers in self._grouped:
+        for track, layers in self.tracks:
             for i in layers:
                 found[i].append(track)
         return found
@@ -169,7 +177,7 @@ class Trace:
 
     def _names(self) -> Iterator[str]:
         processes: set[int] = set()
-        for track in self.tracks:
+        for track, _ in self.tracks:
             ids, (pid, tid) = self._ids(track), (track.channel, track.banks[0])
             if pid not in processes:
                 processes.add(pid)
@@ -241,12 +249,13 @@ def trace(account: Account, limit: int = MOST_BYTES) -> Trace:
     if account.latency > MOST_CYCLES:
         raise InputError(f"{account.latency} cycles, and a trace can tell {MOST_CYCLES} at most")
     coarser = [max(account.latency >> halvings, RUNS + 1) for halvings in COARSER]
-    levels = [(_apart, EACH_BLOCK), (_apart, RUNS)]
-    levels += [(alike, x) for alike in ALIKE for x in (EACH_BLOCK, RUNS, *coarser)]
-    for grouping, resolution in levels:
-        found = Trace(account, resolution, grouping)
-        if found.fits(limit):
-            return found
+    levels = {_apart: [EACH_BLOCK, RUNS], **{alike: [EACH_BLOCK, RUNS, *coarser] for alike in ALIKE}}
+    for grouping, resolutions in levels.items():
+        tracks = _tracks(account, grouping)
+        for resolution in resolutions:
+            found = Trace(account, resolution, grouping, tracks)
+            if found.fits(limit):
+                return found
     raise InputError(f"too many layers on too many banks for a trace of {limit:,} bytes")
 
 

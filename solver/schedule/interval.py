@@ -56,17 +56,23 @@ def _longest_held(starts: Sequence[int], ends: Sequence[int], banks: Sequence[Ba
     return max(int(held.max()), 1)
 
 
-def _bank_sets(banks: Sequence[Banks]) -> npt.NDArray[np.uint8]:
-    """Return sets with the same intersections as those of the banks, as bits; shape (layers, bytes).
-
-    Banks that the same layers hold are one bit: there are a few in most plans, of a thousand banks.
-    """
+def bank_classes(banks: Sequence[Banks]) -> npt.NDArray[np.int64]:
+    """Return a number for each bank up to the last that is held; the same where the same layers hold them."""
     classes = np.zeros(max(int(own.max()) for own in banks) + 1, np.int64)
     for own in banks:
         classes *= 2
         classes[own] += 1
         there = np.bincount(classes) > 0
         classes = (np.cumsum(there) - 1)[classes]
+    return classes
+
+
+def _bank_sets(banks: Sequence[Banks]) -> npt.NDArray[np.uint8]:
+    """Return sets with the same intersections as those of the banks, as bits; shape (layers, bytes).
+
+    Banks that the same layers hold are one bit: there are a few in most plans, of a thousand banks.
+    """
+    classes = bank_classes(banks)
     sets = np.zeros((len(banks), int(classes.max()) + 1), np.bool_)
     for held, own in zip(sets, banks, strict=True):
         held[classes[own]] = True
