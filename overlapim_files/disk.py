@@ -61,12 +61,17 @@ def write_text(path: str | Path, text: str) -> None:
 def write_parts(path: str | Path, parts: Iterable[str]) -> None:
     """Write a file so that whoever reads it finds the old text or the new one, never half of it.
 
+    Of a name of a file that is no text, a byte that is none is written as an escape.
+
     Raises
     ------
     InputError
         if the directory is missing or cannot be written to, or something else than a file has the name.
     """
-    with _unfinished(Path(path)) as temporary, temporary.open("w", encoding="utf-8") as file:
+    with (
+        _unfinished(Path(path)) as temporary,
+        temporary.open("w", encoding="utf-8", errors="backslashreplace") as file,
+    ):
         file.writelines(parts)
 
 

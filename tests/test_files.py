@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,7 +18,7 @@ from hw.hardware import Hardware
 from hw.library import load_hardware, preset_names
 from models.library import load_network, network_names
 from models.network import Network
-from overlapim_files import InputError, digest, dump, load, parse, write_text
+from overlapim_files import InputError, digest, dump, load, parse, write_parts, write_text
 
 TOY = dump(load_hardware("toy"))
 
@@ -264,8 +266,13 @@ def test_write_below_a_file(tmp_path: Path) -> None:
 def test_failed_write_leaves_nothing(tmp_path: Path) -> None:
     path = tmp_path / "out.yaml"
     write_text(path, "old")
-    with pytest.raises(InputError):
-        write_text(path, "lone surrogate \ud800")
+
+    def parts() -> Iterator[str]:
+        yield "half of the new one"
+        raise OSError(errno.EIO, "Input/output error")
+
+    with pytest.raises(InputError, match="cannot be written: input/output error"):
+        write_parts(path, parts())
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
 

@@ -218,6 +218,24 @@ def test_names_are_no_part_of_a_page(hostile: Path, monkeypatch: pytest.MonkeyPa
 # Two at once
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="names are text elsewhere")
+def test_names_that_are_no_text_are_written_as_escapes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder = os.fsdecode(b"a\xff")
+    for words in (
+        ["solve", "toy", "--hw", "toy", "-D", "-t", "0.2", "-o", folder],
+        ["evaluate", f"{folder}/solution.yaml", "--json"],
+        ["explain", f"{folder}/solution.yaml", "-t", "0.1"],
+        ["report", f"{folder}/solution.yaml", "-o", f"{folder}.html"],
+    ):
+        assert run(words, time.monotonic()) == 0, words
+    assert "left out" not in capsys.readouterr().err
+    record = json.loads((tmp_path / folder / "result.json").read_text())
+    assert record["command"].endswith(r"-o 'a\udcff'")
+
+
 def test_two_runs_into_one_folder_leave_whole_files(tmp_path: Path) -> None:
     root = str(Path(__file__).parent.parent)
     command = [*PROGRAM, *shlex.split(SOLVE), "-o", "out", "-q"]
