@@ -60,8 +60,8 @@ if TYPE_CHECKING:
 MARGIN = 0.5
 """Seconds of the time limit that are kept for the last check, the table and the files."""
 
-LAYER_MARGIN = 0.002
-"""The same for each layer; most of it is the check."""
+LAYER_MARGIN = 0.003
+"""The same for each layer: half of it for the check, half for the table and the files."""
 
 
 class SolveCommand(TyperCommand):

@@ -9,6 +9,9 @@ import numpy.typing as npt
 
 from solver.schedule.banks import Banks
 
+DOUBLINGS = 32
+"""Numbers of up to 2^31 banks can be doubled so often within 64 bits."""
+
 
 def interval(starts: Sequence[int], ends: Sequence[int], banks: Sequence[Banks]) -> int:
     """Return the least number of cycles by which all inferences can follow each other.
@@ -59,11 +62,11 @@ def _longest_held(starts: Sequence[int], ends: Sequence[int], banks: Sequence[Ba
 def bank_classes(banks: Sequence[Banks]) -> npt.NDArray[np.int64]:
     """Return a number for each bank up to the last that is held; the same where the same layers hold them."""
     classes = np.zeros(max(int(own.max()) for own in banks) + 1, np.int64)
-    for own in banks:
+    for turn, own in enumerate(banks, 1):
         classes *= 2
         classes[own] += 1
-        there = np.bincount(classes) > 0
-        classes = (np.cumsum(there) - 1)[classes]
+        if turn % DOUBLINGS == 0 or turn == len(banks):
+            classes = np.unique(classes, return_inverse=True)[1]
     return classes
 
 
