@@ -137,11 +137,8 @@ class StaticMoves:
         back = state.plan.orders[layer] is not None and self.random.random() < self.params.restored
         layers = {layer} if self.random.random() < self.params.alone else downstream(self.problem, layer)
         changed = self.state((restore if back else transform)(self.problem, state.plan, layers))
-        return (
-            changed
-            if changed.cost <= (limit if back or self._stalled else self.params.worth * state.cost)
-            else None
-        )
+        most = limit if back or self._stalled else self.params.worth * state.cost
+        return changed if changed.cost <= most else None
 
     def _evaluate(self, profiles: Sequence[Profile], previous: Timeline | None) -> Timeline:
         """Return when all layers run, in the orders that they had unless their blocks are others."""
