@@ -30,11 +30,12 @@ from solver.params import PoolParams
 from solver.schedule.bins import Bins, Item, first_fit
 from solver.schedule.channels import chosen_channels, fullest_channels
 from solver.schedule.plan import overlap_shared
+from solver.schedule.transform import movable, ready_order
 from solver.timing.mapping import Kind, Loop, Mapping
 from solver.timing.need import need_records
 from solver.timing.problem import Problem
 from solver.timing.profile import Profile, profile
-from solver.timing.timeline import LayerTimes, evaluate, next_layer
+from solver.timing.timeline import LayerTimes, Order, all_compiled, evaluate, next_layer
 from solver.timing.validity import problems, valid
 
 if core.native is None:
@@ -74,12 +75,13 @@ def same_times(one: LayerTimes, other: LayerTimes) -> bool:
         (one.steps, other.steps),
         (one.delays, other.delays),
         (one.block_starts(), other.block_starts()),
+        (one.order, other.order),
     ]
     for own, twin in zip(one.waits, other.waits, strict=True):
         assert own.producer == twin.producer
         arrays += [(own.steps, twin.steps), (own.delays, twin.delays)]
     equal = all(getattr(one, name) == getattr(other, name) for name in (*numbers, "binding_producer"))
-    return equal and all(np.array_equal(a, b) for a, b in arrays)
+    return equal and all(np.array_equal(a, b) for a, b in arrays if a is not None or b is not None)
 
 
 @pytest.mark.parametrize("seed", range(150))
@@ -137,7 +139,7 @@ def test_timelines_step_by_step(seed: int) -> None:
     drawn = draw_instance(rng, rng.randint(2, 6))
     problem = Problem(drawn.network, drawn.hardware)
     mappings, releases = list(drawn.mappings), list(drawn.releases)
-    orders: list[np.ndarray | None] = [None] * len(mappings)
+    orders: list[Order | None] = [None] * len(mappings)
 
     def profiles(own: Sequence[Mapping]) -> list[Profile]:
         return [problem.profile(i, mapping) for i, mapping in enumerate(own)]
@@ -150,21 +152,25 @@ def test_timelines_step_by_step(seed: int) -> None:
         mappings[i] = draw_mapping(rng, problem.layers[i], problem.hardware)
         current[i] = problem.profile(i, mappings[i])
         releases[i] = rng.choice((0, releases[i], rng.randint(0, 500)))
-        orders = [None] * len(mappings)
-        if rng.random() < 0.3:
-            orders[i] = np.arange(current[i].blocks)
-            if any(loop.dim in ("C", "R", "S") for loop in current[i].temporal[: current[i].depth]):
-                orders[i] = None
+        orders[i] = None
+        j = rng.randrange(len(mappings))
+        if movable(current[j]) and rng.random() < 0.7:
+            orders[j] = np.array(rng.sample(range(current[j].blocks), current[j].blocks))
         with core.without():
             twins = profiles(mappings)
-            try:
-                other = evaluate(problem, twins, releases, orders)
-            except ValueError:
-                orders = [None] * len(mappings)
-                other = evaluate(problem, twins, releases, orders)
+            other = evaluate(problem, twins, releases, orders)
             tails = Remaining(problem, other)
         timeline = evaluate(problem, current, releases, orders, timeline)
+        assert all_compiled(timeline)
         assert all(map(same_times, timeline.layers, other.layers))
+        done, twin = dict(enumerate(timeline.layers)), dict(enumerate(other.layers))
+        for j, own in enumerate(current):
+            again = next_layer(problem, j, own, releases[j], done, orders[j], timeline)
+            assert again is timeline.layers[j]
+            found = ready_order(problem, j, own, releases[j], done)
+            with core.without():
+                expected = ready_order(problem, j, twins[j], releases[j], twin)
+            assert np.array_equal(found, expected) if expected is not None else found is None
         remaining = Remaining(problem, timeline, remaining)
         for j, layer in enumerate(problem.layers):
             mapping = draw_mapping(rng, layer, problem.hardware)

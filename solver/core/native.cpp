@@ -168,7 +168,7 @@ py::object loads(const Layer &layer, const py::tuple &given, Int deepest) {
 }
 
 py::tuple reading(const Profile &producer, const Profile &consumer, const Edge &edge) {
-    const auto found = known_records().of(producer, consumer, edge);
+    const auto found = records_of(producer, consumer, edge);
     return py::make_tuple(array_of(found->starts), array_of(found->need));
 }
 
@@ -265,14 +265,26 @@ Array delay_at(const Times &times, const Array &ideal) {
     return result;
 }
 
-Array block_starts(const Times &times) {
-    const auto ideal = times.profile.attr("block_starts").cast<Array>();
-    Array result(ideal.size());
-    for (Py_ssize_t i = 0; i < ideal.size(); ++i) {
-        const auto place = std::upper_bound(times.steps.begin(), times.steps.end(), ideal.data()[i]);
-        result.mutable_data()[i] = ideal.data()[i] + times.delays[std::size_t(place - times.steps.begin()) - 1];
+Array real_starts(const Times &times) {
+    Ints starts = block_starts(*times.own);
+    std::size_t at = 0;
+    for (Int &start : starts) {
+        while (at < times.steps.size() && times.steps[at] <= start) ++at;
+        start += times.delays[at - 1];
     }
-    return result;
+    return array_of(starts);
+}
+
+py::object order_of_blocks(const Times &times) {
+    return times.own->order ? times.own->order->given : py::object(py::none());
+}
+
+// The order of the blocks if the layer has the same blocks under another profile.
+py::object order_under(const Times &times, const py::object &profile) {
+    if (!times.own->order) return py::none();
+    const bool same = profile.attr("temporal").equal(times.profile.attr("temporal")) &&
+                      profile.attr("depth").equal(times.profile.attr("depth"));
+    return same ? order_of_blocks(times) : py::object(py::none());
 }
 
 // The first operand that asks for as much as the layer waits in the end; none if it waits for its release.
@@ -341,7 +353,7 @@ std::optional<Batch> batch_of(
 PYBIND11_MODULE(native, module) {
     using namespace core;
     module.doc() = "The compiled core; see solver.core.";
-    module.attr("REVISION") = 4;
+    module.attr("REVISION") = 5;
     py::class_<Layer, std::shared_ptr<Layer>>(module, "Layer").def(py::init(&layer_of));
     py::class_<Edge, std::shared_ptr<Edge>>(module, "Edge").def(py::init(&edge_of));
     py::class_<Profile, std::shared_ptr<Profile>>(module, "Profile");
@@ -354,7 +366,8 @@ PYBIND11_MODULE(native, module) {
         .def_readonly("release", &Times::release)
         .def_readonly("start", &Times::start)
         .def_readonly("end", &Times::end)
-        .def_property_readonly("order", [](const Times &) { return py::none(); })
+        .def_readonly("own", &Times::own)
+        .def_property_readonly("order", &order_of_blocks)
         .def_property_readonly("steps", [](const Times &times) { return array_of(times.steps); })
         .def_property_readonly("delays", [](const Times &times) { return array_of(times.delays); })
         .def_property_readonly(
@@ -365,8 +378,8 @@ PYBIND11_MODULE(native, module) {
         .def_property_readonly("binding_producer", &binding_producer)
         .def_property_readonly(
             "waited", [](const Times &times) { return times.delays.back() - times.start - times.own->lead; })
-        .def("order_under", [](const Times &, const py::object &) { return py::none(); })
-        .def("block_starts", &block_starts)
+        .def("order_under", &order_under)
+        .def("block_starts", &real_starts)
         .def("delay_at", &delay_at)
         .def("postponed", [](const Times &times, Int release) { return postponed(times, release); });
     py::class_<Network, std::shared_ptr<Network>>(module, "Network")
@@ -399,10 +412,18 @@ PYBIND11_MODULE(native, module) {
     module.def("fillings", &fillings);
     module.def("batch", &batch_of);
     module.def("same", &same);
-    module.def("clear", [] { known_records().clear(); });
+    module.def("clear", [] {
+        known_records().clear();
+        known_gathers().clear();
+        known_sums().clear();
+    });
     module.def("valid", &valid_mapping);
     module.def("profile", &profiled);
     module.def("loads", &loads);
     module.def("records", &reading);
+    module.def("ordered", &ordered);
+    module.def("needs", [](const Profile &producer, const Profile &consumer, const Edge &edge) {
+        return array_of(needs(producer, consumer, edge));
+    });
     module.def("settle", &settle);
 }

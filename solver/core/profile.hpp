@@ -20,14 +20,36 @@ inline Int next_number() {
     return ++last;
 }
 
+// Blocks in an order of their own, and the array that Python has of it.
+struct BlockOrder {
+    py::object given;
+    Ints blocks;
+};
+
+// A mapped layer; of one whose blocks have an order of their own, `last_finish` is that in this order.
 struct Profile {
-    Int number = next_number();
+    Int number = next_number(), unordered = number;  // of this, and of the one in the order of the loops
+    std::shared_ptr<const BlockOrder> order;
     std::array<Int, DIMS> bounds;
     std::array<std::vector<Digit>, DIMS> digits;  // outermost first
     std::vector<int> dims;                        // of the block loops
     Ints shape, weights;                          // of the block loops; of all temporal loops
     Int channels, banks, rows, load, drain, open, t_in, t_out, t_open, t_weights, lead, total, finish_base, last_finish;
 };
+
+// When the blocks start, in the order in which they are taken.
+inline Ints block_starts(const Profile &profile) {
+    Ints starts{0};
+    for (std::size_t place = 0; place < profile.shape.size(); ++place) {
+        Ints finer;
+        finer.reserve(starts.size() * std::size_t(profile.shape[place]));
+        for (Int before : starts)
+            for (Int digit = 0; digit < profile.shape[place]; ++digit)
+                finer.push_back(before + digit * profile.weights[place]);
+        starts = std::move(finer);
+    }
+    return starts;
+}
 
 inline Int halvings(Int n) {
     Int count = 0;

@@ -1,4 +1,5 @@
-// When what the blocks of a consumer read is finished: solver.timing.need, for the blocks that can make it wait.
+// When what the blocks of a consumer read is finished: solver.timing.need, for the blocks that can make it wait, where
+// all blocks keep the order of the loops.
 #pragma once
 
 #include "profile.hpp"
@@ -37,12 +38,16 @@ struct Records {
     Ints starts, need;
 };
 
+// The dims of each output axis: N; G and K; P; Q.
+inline const std::vector<std::size_t> &dims_of(int axis) {
+    static const std::vector<std::vector<std::size_t>> dims{{0}, {1, 2}, {3}, {4}};
+    return dims[std::size_t(axis)];
+}
+
 // Finish of each coordinate of an output axis, as far as it depends on the coordinate.
-inline Ints axis_finish(const Profile &producer, int axis, Int most) {
-    // The dims of each axis: N; G and K; P; Q.
-    static const std::vector<std::vector<std::size_t>> DIMS_OF{{0}, {1, 2}, {3}, {4}};
+inline Ints axis_finish(const Profile &producer, int axis) {
     Ints table{0};
-    for (std::size_t dim : DIMS_OF[std::size_t(axis)]) {
+    for (std::size_t dim : dims_of(axis)) {
         Ints own{0};
         for (const auto &loop : producer.digits[dim]) {
             Ints sums;
@@ -58,7 +63,6 @@ inline Ints axis_finish(const Profile &producer, int axis, Int most) {
             for (Int after : own) sums.push_back(before + after);
         table = std::move(sums);
     }
-    table.resize(std::size_t(std::min(most, Int(table.size()))));
     return table;
 }
 
@@ -88,7 +92,7 @@ inline Ints range_maximum(const Ints &table, const Interval &interval) {
 inline Ints form_values(const Group &group, const Profile &producer) {
     Ints values;
     for (std::size_t i = 0; i < group.axes.size(); ++i) {
-        Ints axis = axis_finish(producer, group.axes[i], INFINITE);
+        Ints axis = axis_finish(producer, group.axes[i]);
         if (group.intervals[i])
             axis = range_maximum(axis, *group.intervals[i]);
         else
@@ -106,31 +110,36 @@ inline Ints form_values(const Group &group, const Profile &producer) {
     return values;
 }
 
-inline Need group_need(const Group &group, const Profile &producer, const Profile &consumer) {
-    const Ints values = form_values(group, producer);
-    const Int count = Int(values.size());
-    Need need;
+// What the blocks of a consumer ask of a group: its block loops, the outermost first, and (entry, value) of every
+// combination of coordinates, an entry for each combination of the digits of those loops.
+struct Asked {
+    std::vector<int> places;
+    Ints shape, strides;
+    Int entries = 1;
+    std::vector<std::pair<Int, Int>> points;
+};
+
+inline Asked asked_of(const Group &group, const Profile &consumer) {
+    Asked asked;
     for (const auto &term : group.terms)
         for (const auto &loop : consumer.digits[std::size_t(term.dim)])
-            if (loop.place >= 0) need.places.push_back(loop.place);
-    std::sort(need.places.begin(), need.places.end());
-    Int entries = 1;
-    for (int place : need.places) {
-        need.shape.push_back(consumer.shape[std::size_t(place)]);
-        entries *= need.shape.back();
+            if (loop.place >= 0) asked.places.push_back(loop.place);
+    std::sort(asked.places.begin(), asked.places.end());
+    for (int place : asked.places) {
+        asked.shape.push_back(consumer.shape[std::size_t(place)]);
+        asked.entries *= asked.shape.back();
     }
-    Ints strides(need.places.size(), 1);
-    for (std::size_t i = need.places.size(); i-- > 1;) strides[i - 1] = strides[i] * need.shape[i];
-    // (entry, value) of every combination of coordinates, one dim after the other.
-    std::vector<std::pair<Int, Int>> points{{0, group.offset}};
+    asked.strides.assign(asked.places.size(), 1);
+    for (std::size_t i = asked.places.size(); i-- > 1;) asked.strides[i - 1] = asked.strides[i] * asked.shape[i];
+    asked.points.push_back({0, group.offset});  // one dim after the other
     for (const auto &term : group.terms) {
         const Int bound = consumer.bounds[std::size_t(term.dim)];
         std::vector<std::pair<Int, Int>> own{{0, 0}};  // entry, coordinate
         for (const auto &loop : consumer.digits[std::size_t(term.dim)]) {
             Int stride = 0;
             if (loop.place >= 0) {
-                const auto place = std::find(need.places.begin(), need.places.end(), loop.place);
-                stride = strides[std::size_t(place - need.places.begin())];
+                const auto place = std::find(asked.places.begin(), asked.places.end(), loop.place);
+                stride = asked.strides[std::size_t(place - asked.places.begin())];
             }
             std::vector<std::pair<Int, Int>> more;
             more.reserve(own.size() * std::size_t(loop.bound));
@@ -142,16 +151,26 @@ inline Need group_need(const Group &group, const Profile &producer, const Profil
         own.erase(
             std::remove_if(own.begin(), own.end(), [&](const auto &x) { return x.second >= bound; }), own.end());
         std::vector<std::pair<Int, Int>> more;
-        more.reserve(points.size() * own.size());
-        for (const auto &[entry, value] : points)
+        more.reserve(asked.points.size() * own.size());
+        for (const auto &[entry, value] : asked.points)
             for (const auto &[offset, coordinate] : own)
                 more.push_back({entry + offset, value + coordinate * term.coefficient});
-        points = std::move(more);
+        asked.points = std::move(more);
     }
-    Ints table(std::size_t(entries), -INFINITE);
-    for (const auto &[entry, value] : points)
+    return asked;
+}
+
+inline Need group_need(const Group &group, const Profile &producer, const Profile &consumer) {
+    const Ints values = form_values(group, producer);
+    const Int count = Int(values.size());
+    Asked asked = asked_of(group, consumer);
+    Ints table(std::size_t(asked.entries), -INFINITE);
+    for (const auto &[entry, value] : asked.points)
         if (value >= 0 && value < count)
             table[std::size_t(entry)] = std::max(table[std::size_t(entry)], values[std::size_t(value)]);
+    Need need;
+    need.places = std::move(asked.places);
+    need.shape = std::move(asked.shape);
     need.levels.assign(need.places.size() + 1, {});
     need.levels.back() = std::move(table);
     for (std::size_t k = need.places.size(); k-- > 0;) {
@@ -229,11 +248,5 @@ class Walk {
     bool residual_;
     Records records_;
 };
-
-inline Records records(const Profile &producer, const Profile &consumer, const Edge &edge) {
-    std::vector<Need> needs;
-    for (const auto &group : edge.groups) needs.push_back(group_need(group, producer, consumer));
-    return Walk(consumer, needs, producer.finish_base, edge.residual).run();
-}
 
 }  // namespace core

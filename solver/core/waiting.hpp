@@ -1,8 +1,7 @@
-// When layers run, given what they read and when that is finished: solver.timing.timeline and solver.maxplus.through,
-// where all blocks keep the order of the loops.
+// When layers run, given what they read and when that is finished: solver.timing.timeline and solver.maxplus.through.
 #pragma once
 
-#include "records.hpp"
+#include "ordered.hpp"
 
 namespace core {
 
@@ -28,41 +27,6 @@ struct Times {
 
 using TimesPointer = std::shared_ptr<Times>;
 
-// Records of operands, kept until they take too much room; profiles and edges are known by their numbers.
-class KnownRecords {
-   public:
-    std::shared_ptr<const Records> of(const Profile &producer, const Profile &consumer, const Edge &edge) {
-        const std::array<Int, 3> key{producer.number, consumer.number, edge.number};
-        const auto place = known_.find(key);
-        if (place != known_.end()) return place->second;
-        auto found = std::make_shared<const Records>(records(producer, consumer, edge));
-        size_ += OVERHEAD + 2 * sizeof(Int) * found->starts.size();
-        if (size_ > LIMIT) clear();
-        known_.emplace(key, found);
-        return found;
-    }
-
-    void clear() {
-        known_.clear();
-        size_ = 0;
-    }
-
-   private:
-    static constexpr std::size_t LIMIT = std::size_t(48) << 20, OVERHEAD = 200;
-    struct Hash {
-        std::size_t operator()(const std::array<Int, 3> &key) const {
-            return std::size_t((key[0] * 1000003 + key[1]) * 1000003 + key[2]);
-        }
-    };
-    std::unordered_map<std::array<Int, 3>, std::shared_ptr<const Records>, Hash> known_;
-    std::size_t size_ = 0;
-};
-
-inline KnownRecords &known_records() {
-    static KnownRecords known;
-    return known;
-}
-
 struct Source {
     int producer;
     std::shared_ptr<const Edge> edge;
@@ -81,7 +45,7 @@ inline std::shared_ptr<const Wait> asked(
     const Source &source, const Times &producer, const Profile &consumer, Int transfer) {
     auto found = std::make_shared<Wait>();
     found->producer = source.producer;
-    found->records = known_records().of(*producer.own, consumer, *source.edge);
+    found->records = records_of(*producer.own, consumer, *source.edge);
     const Ints &starts = found->records->starts, &need = found->records->need;
     found->delays.resize(need.size());
     std::size_t at = 0;
@@ -134,7 +98,7 @@ inline void merge(Times &times) {
 
 // Whether two times of a layer say the same, also of what one operand hides of another.
 inline bool same(const Times &one, const Times &other) {
-    if (one.profile.ptr() != other.profile.ptr() || one.release != other.release) return false;
+    if (one.own != other.own || one.profile.ptr() != other.profile.ptr() || one.release != other.release) return false;
     if (one.delays != other.delays || one.steps != other.steps || one.waits.size() != other.waits.size()) return false;
     for (std::size_t i = 0; i < one.waits.size(); ++i)
         if (one.waits[i] != other.waits[i] && !(*one.waits[i] == *other.waits[i])) return false;
@@ -151,7 +115,7 @@ inline TimesPointer run(
     const std::vector<TimesPointer> &sources,
     const TimesPointer &old,
     const std::vector<TimesPointer> &before) {
-    const bool compare = old && old->profile.ptr() == profile.ptr();
+    const bool compare = old && old->own == own && old->profile.ptr() == profile.ptr();
     auto times = std::make_shared<Times>();
     times->profile = profile;
     times->own = own;
@@ -186,7 +150,7 @@ class Remaining {
         std::vector<bool> changed(times_.size(), true);
         for (auto i = network_->line.rbegin(); i != network_->line.rend(); ++i) {
             const auto layer = std::size_t(*i);
-            bool same = previous && previous->times_[layer]->profile.ptr() == times_[layer]->profile.ptr();
+            bool same = previous && previous->times_[layer]->own == times_[layer]->own;
             for (const auto &[reader, _] : network_->readers[layer]) same = same && !changed[std::size_t(reader)];
             changed[layer] = !same;
             tails_[layer] = same ? previous->tails_[layer] : tail(layer);
@@ -203,7 +167,7 @@ class Remaining {
         merge(times);
         Int latest = times.end;
         for (const auto &[reader, edge] : network_->readers[std::size_t(layer)]) {
-            const auto found = known_records().of(*own, *times_[std::size_t(reader)]->own, *edge);
+            const auto found = records_of(*own, *times_[std::size_t(reader)]->own, *edge);
             std::size_t at = 0;
             for (std::size_t i = 0; i < found->need.size(); ++i) {
                 while (at < times.steps.size() && times.steps[at] < found->need[i]) ++at;
@@ -225,7 +189,7 @@ class Remaining {
     std::shared_ptr<const Tail> tail(std::size_t layer) const {
         std::vector<std::pair<Int, Int>> pairs;
         for (const auto &[reader, edge] : network_->readers[layer]) {
-            const auto found = known_records().of(*times_[layer]->own, *times_[std::size_t(reader)]->own, *edge);
+            const auto found = records_of(*times_[layer]->own, *times_[std::size_t(reader)]->own, *edge);
             for (std::size_t i = 0; i < found->need.size(); ++i)
                 pairs.push_back({found->need[i], after(reader, *found, i)});
         }

@@ -26,7 +26,7 @@ class Remaining:
     ----------
     tails : for each layer the ideal times that its readers need, in rising order, shape (needs,), and the
         cycles that are left, at least, after a delay at none, or the first, .. of them, shape (needs + 1,).
-    compiled : the same from the compiled core, in place of the tails; None if blocks are permuted.
+    compiled : the same from the compiled core, in place of the tails; None if there is none.
     """
 
     def __init__(self, problem: Problem, timeline: Timeline, previous: Remaining | None = None) -> None:
@@ -50,7 +50,7 @@ class Remaining:
                 self._add(i, as_candidate(timeline.layers[i]))
 
     def _by_core(self, previous: Remaining | None) -> Any:
-        """Return the same from the compiled core, None if blocks are permuted."""
+        """Return the same from the compiled core, None if there is none."""
         if core.native is None or any(type(x) is not core.native.Times for x in self.timeline.layers):
             return None
         before = None if previous is None else previous.compiled

@@ -292,7 +292,7 @@ class MoveParams:
     """Share of the reorderings that change no other layer; the others change all that depend on it too."""
     worth: float = 0.9
     """How late a plan may be, as a part of before, for a layer to be given an order other than that of its
-    loops before the search has begun anew: such plans take longer to time."""
+    loops before the search has begun anew: a mapping with other blocks would lose what the order brought."""
     history: int = 5
     """Steps back that a change is compared with, unless the moves say otherwise."""
 

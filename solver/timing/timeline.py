@@ -39,7 +39,7 @@ class Wait:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class LayerTimes:
-    """When one layer runs; the compiled core has times of its own that say the same, with no blocks permuted.
+    """When one layer runs; the compiled core has times of its own that say the same.
 
     Attributes
     ----------
@@ -148,10 +148,14 @@ def real_need(source: LayerTimes, consumer: Profile, edge: Edge) -> Cycles:
     -------
     (blocks of the consumer,) in its loops' own order; minus infinity where nothing is read.
     """
-    if source.order is not None:
+    need: Cycles
+    if core.native is not None and None not in (_compiled(source), consumer.compiled):
+        need = core.native.needs(_compiled(source).own, consumer.compiled, edge.compiled)
+    elif source.order is not None:
         grid = finish_grid(source.profile, source.block_starts(), source.order)
         return grid_need(grid, source.profile, consumer, edge)
-    need = ideal_need(source.profile, consumer, edge)
+    else:
+        need = ideal_need(source.profile, consumer, edge)
     read = need != MINUS_INFINITY
     need[read] += source.delay_at(need[read])
     return need
@@ -220,18 +224,20 @@ def evaluate(
     InputError
         if an order is not a permutation of the layer's blocks, or is not allowed for its mapping.
     """
-    in_order = orders is None or all(order is None for order in orders)
-    if core.native is not None and in_order:
-        compiled = [profile.compiled for profile in profiles]
+    if orders is None:
+        orders = [None] * len(profiles)
+    known: Sequence[LayerTimes | None] = [None] * len(profiles) if previous is None else previous.layers
+    for profile, order, old in zip(profiles, orders, known, strict=True):
+        if order is not None and (old is None or old.order is not order or old.profile is not profile):
+            check_order(profile, order)
+    if core.native is not None:
+        compiled = [*map(_ordered, profiles, orders, known)]
         if None not in compiled:
             before = None if previous is None else [*map(_compiled, previous.layers)]
             return Timeline(problem.compiled.evaluate(profiles, compiled, releases, before))
     done: dict[int, LayerTimes] = {}
     for i in problem.network.topological:
-        order = None if orders is None else orders[i]
-        if order is not None:
-            check_order(profiles[i], order)
-        done[i] = next_layer(problem, i, profiles[i], releases[i], done, order, previous)
+        done[i] = next_layer(problem, i, profiles[i], releases[i], done, orders[i], previous)
     return Timeline(tuple(done[i] for i in range(len(profiles))))
 
 
@@ -249,12 +255,13 @@ def next_layer(
     sources = [done[edge.producer] for edge in edges]
     transfer = problem.hardware.cycles.transfer
     old = None if previous is None else previous.layers[layer]
-    if core.native is not None and order is None and profile.compiled is not None:
+    if core.native is not None and profile.compiled is not None:
         own = [*map(_compiled, sources)]
         if None not in own:
             before = [previous and _compiled(previous.layers[edge.producer]) for edge in edges]
+            compiled = _ordered(profile, order, old)
             found: LayerTimes = problem.compiled.next_layer(
-                layer, profile, profile.compiled, release, own, old and _compiled(old), before
+                layer, profile, compiled, release, own, old and _compiled(old), before
             )
             return found
     if old is None or previous is None or old.profile is not profile or old.order is not order:
@@ -270,12 +277,22 @@ def next_layer(
 
 
 def _compiled(times: LayerTimes) -> Any:
-    """Return the times if they are the compiled core's, None if they are of blocks that are permuted."""
+    """Return the times if they are the compiled core's, None for those of Python."""
     return times if core.native is not None and type(times) is core.native.Times else None
 
 
+def _ordered(profile: Profile, order: Order | None, old: LayerTimes | None) -> Any:
+    """Return the compiled core's profile of a layer with an order of its blocks, that of `old` if it is it."""
+    if order is None or profile.compiled is None:
+        return profile.compiled
+    if old is not None and _compiled(old) is not None and old.profile is profile and old.order is order:
+        return _compiled(old).own
+    assert core.native is not None
+    return core.native.ordered(profile.compiled, order)
+
+
 def all_compiled(timeline: Timeline) -> bool:
-    """Whether all times are the compiled core's: no layer has its blocks permuted."""
+    """Whether all times are the compiled core's."""
     return core.native is not None and {*map(type, timeline.layers)} == {core.native.Times}
 
 
