@@ -282,7 +282,7 @@ def _compiled(times: LayerTimes) -> Any:
 
 
 def _ordered(profile: Profile, order: Order | None, old: LayerTimes | None) -> Any:
-    """Return the compiled core's profile of a layer with an order of its blocks, that of `old` if it is it."""
+    """Return the compiled profile of a layer with an order of its blocks, that of `old` if it is the same."""
     if order is None or profile.compiled is None:
         return profile.compiled
     if old is not None and _compiled(old) is not None and old.profile is profile and old.order is order:
