@@ -124,16 +124,37 @@ class Operand(FileModel):
         return frozenset(dim for _, form in self.forms() for dim in form.terms)
 
 
+Bits = Annotated[int, Field(ge=1, le=2**10)]
+Duration = Annotated[int, Field(ge=0, le=2**30)]
+
+
+class LayerBits(FileModel):
+    """Widths in bits with which a layer computes in place of the chip's.
+
+    `multiply`, `add`, `move` and `post` are the cycles of these operations; the chip's unless given.
+    """
+
+    activation: Bits
+    weight: Bits
+    accumulator: Bits
+    multiply: Annotated[int, Field(ge=1, le=2**30)] | None = None
+    add: Duration | None = None
+    move: Duration | None = None
+    post: Duration | None = None
+
+
 class Layer(FileModel):
     """One tensor contraction over the eight loop dims, with `post` operations for each output element.
 
-    The weights of a `cache` are keys or values of one inference, so that each of a batch has its own.
+    The weights of a `cache` are keys or values of one inference, so that each of a batch has its own. `bits`
+    are those of a layer that does not compute with the chip's.
     """
 
     name: Name
     dims: Terms
     post: Annotated[int, Field(ge=0, le=2**20)] = 0
     cache: Literal[True] | None = None
+    bits: LayerBits | None = None
     operands: tuple[Operand, ...] = Field(min_length=1, max_length=1024, strict=False)
 
     @cached_property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Annotated, Final, Literal, Self
 
@@ -25,6 +26,7 @@ from models.layer import (
     Extent,
     Flatten,
     Layer,
+    LayerBits,
     Name,
     NetworkInput,
     Operand,
@@ -52,6 +54,7 @@ __all__ = [
     "Extent",
     "Flatten",
     "Layer",
+    "LayerBits",
     "Name",
     "Network",
     "NetworkInput",
@@ -85,6 +88,12 @@ class Network(FileModel):
             raise cycle_fault(self.layers, self.producers, self.topological)
         check_reads(self.layers, self.shapes)
         return self
+
+    def with_bits(self, bits: Sequence[LayerBits | None]) -> Network:
+        """Return the network with bits for each layer; a layer that is given none keeps its own."""
+        pairs = zip(self.layers, bits, strict=True)
+        layers = (layer if own is None else layer.model_copy(update={"bits": own}) for layer, own in pairs)
+        return self.model_copy(update={"layers": tuple(layers)})
 
     @cached_property
     def index(self) -> dict[str, int]:

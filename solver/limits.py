@@ -19,7 +19,7 @@ from typing import Annotated, Literal, Self, TypeVar
 from pydantic import Field, model_validator
 
 from hw.hardware import Count, Hardware, Level, LevelDims
-from models.network import DIMS, Dim, Layer, Network
+from models.network import DIMS, Dim, Layer, LayerBits, Network
 from overlapim_files import FileModel, InputError, load, nearest, parse, shorten
 from solver.bank_list import BankList, listed_banks
 from solver.draft import Draft
@@ -62,6 +62,7 @@ class LimitEntry(FileModel):
     earliest: Cycle | None = None
     spread: LevelDims | None = None
     no_spread: LevelDims | None = None
+    bits: LayerBits | None = None
 
     @model_validator(mode="after")
     def _limits_something(self) -> Self:
@@ -195,6 +196,7 @@ def _of_layer(
     mapping = _agreed(layer, "mapping", [(x.where, solutions.mapping(x, layer)) for x in stated])
     loops = _agreed(layer, "loops", [(x.where, _loops(x.entry)) for x in stated])
     exact = _agreed(layer, "exact_banks", [(x.where, x.entry.exact_banks) for x in stated])
+    bits = _agreed(layer, "bits", [(x.where, x.entry.bits) for x in stated])
     banks = _agreed(layer, "banks", [(x.where, _numbers(x, layer, hardware)) for x in stated])
     most = [x.entry.most_banks for x in stated if x.entry.most_banks is not None]
     return LayerLimits(
@@ -203,6 +205,7 @@ def _of_layer(
         most_banks=min(most, default=None),
         exact_banks=exact,
         banks=banks or (),
+        bits=bits,
         earliest=max(x.entry.earliest or 0 for x in stated),
         spread=LevelDims(**{level: _dims(level, [x.entry for x in stated], hardware) for level in SPATIAL}),
     )
@@ -261,14 +264,18 @@ def broken_limit(limits: Limits, solution: Solution) -> str | None:
         record = solution.layers[layer.name]
         mapping = _plain(layer, stated_mapping(record.loops, record.load))
         used = sorted(listed_banks(record.banks, solution.hardware, layer.name).tolist())
-        for key, kept in _kept(own, mapping, used, record.start):
+        for key, kept in _kept(own, layer, mapping, used, record.start):
             if not kept:
                 return f"layer '{layer.name}' does not keep to its limit {key}"
     return None
 
 
-def _kept(own: LayerLimits, mapping: Mapping, banks: Sequence[int], start: int) -> Iterator[tuple[str, bool]]:
+def _kept(
+    own: LayerLimits, layer: Layer, mapping: Mapping, banks: Sequence[int], start: int
+) -> Iterator[tuple[str, bool]]:
     """Yield each limit that is given, and whether it is kept."""
+    if own.bits is not None:
+        yield "bits", layer.bits == own.bits
     if own.mapping is not None:
         yield "mapping", mapping == own.mapping
     if own.loops:

@@ -164,7 +164,7 @@ class _Run:
             if blocks <= hardware.sync_blocks:
                 self.block_depth = depth
         self.transfer = hardware.cycles.transfer
-        self.step_cycles = hardware.cycles.multiply + hardware.cycles.add
+        self.step_cycles = costs.cycles("multiply") + costs.cycles("add")
         self.weight_cycles = costs.weights()
         self.open_cycles = hardware.cycles.open or 0
         self.load_cycles = costs.load()
@@ -422,6 +422,7 @@ class _Costs:
 
     def __init__(self, layer: Layer, mapping: Mapping, hardware: Hardware) -> None:
         self.layer, self.mapping, self.hardware = layer, mapping, hardware
+        self.bits = layer.bits or hardware.bits
         residual = _residuals(layer)
         distinct: dict[str | int, int] = {}
         for i, operand in enumerate(layer.operands):
@@ -501,9 +502,15 @@ class _Costs:
                 held *= loop.bound if loop.dim == dim and loop.kind == "temporal" else 1
         return used, held
 
+    def cycles(self, operation: str) -> int:
+        """Return the cycles of an operation, those of the layer's own bits if it states any."""
+        own: int | None = getattr(self.layer.bits, operation, None)
+        usual: int = getattr(self.hardware.cycles, operation)
+        return usual if own is None else own
+
     def load(self) -> int:
         """Return the cycles of loading one tile of every operand and adding up the operands of each sum."""
-        bits, cycles = self.hardware.bits.activation, self.hardware.cycles
+        bits, cycles = self.bits.activation, self.hardware.cycles
         write = 0 if self.hardware.inputs.store == "buffer" else cycles.row_write
         time = cycles.load
         sums: dict[str, list[int]] = {}
@@ -512,7 +519,7 @@ class _Costs:
             time += self._bus(channel * bits) + bits * write * lane
             if operand.sum is not None:
                 sums.setdefault(operand.sum, []).append(lane)
-        return time + sum((len(lanes) - 1) * cycles.add * max(lanes) for lanes in sums.values())
+        return time + sum((len(lanes) - 1) * self.cycles("add") * max(lanes) for lanes in sums.values())
 
     def drain(self, read_back: bool) -> int:
         """Return the cycles of reducing results and draining them; partial sums may be read back."""
@@ -523,32 +530,33 @@ class _Costs:
                 reduced[loop.kind] *= loop.bound
             elif loop.kind == "column":
                 outputs *= loop.bound
-        bits, t, bw = self.hardware.bits, self.hardware.cycles, self.hardware.bits_per_cycle
-        cycles = t.drain + self._residual() + self.layer.post * t.post
+        bits, t, bw = self.bits, self.hardware.cycles, self.hardware.bits_per_cycle
+        move, add = self.cycles("move"), self.cycles("add")
+        cycles = t.drain + self._residual() + self.layer.post * self.cycles("post")
         if self.hardware.reduction == "host":
             return cycles + _ceil(outputs * reduced["column"] * bits.accumulator, bw.drain)
         partial = outputs * bits.accumulator
-        cycles += _halvings(reduced["column"]) * (t.move + t.add)
-        cycles += _halvings(reduced["bank"]) * (_ceil(partial, bw.bank) + t.add)
-        cycles += _halvings(reduced["channel"]) * (_ceil(partial, bw.channel) + t.add)
+        cycles += _halvings(reduced["column"]) * (move + add)
+        cycles += _halvings(reduced["bank"]) * (_ceil(partial, bw.bank) + add)
+        cycles += _halvings(reduced["channel"]) * (_ceil(partial, bw.channel) + add)
         cycles += _ceil(outputs * bits.activation, bw.drain)
         return cycles + (_ceil(partial, bw.drain) if read_back else 0)
 
     def _residual(self) -> int:
         """Return the cycles of adding the residuals to the outputs of one drain."""
-        bits, cycles = self.hardware.bits.activation, self.hardware.cycles
-        write = 0 if self.hardware.inputs.store == "buffer" else cycles.row_write
+        bits = self.bits.activation
+        write = 0 if self.hardware.inputs.store == "buffer" else self.hardware.cycles.row_write
         time = 0
         for operand in self.added:
             elements = self._elements(operand, lambda kind, _: kind in ("column", "bank"))
-            time += self._bus(elements * bits) + bits * write + cycles.add
+            time += self._bus(elements * bits) + bits * write + self.cycles("add")
         return time
 
     def weights(self) -> int:
         """Return the cycles of writing the weights, where they are loaded anew."""
         if self.hardware.weights != "reload" or not self.weighted:
             return 0
-        bits, (used, held) = self.hardware.bits.weight, self._weights()
+        bits, (used, held) = self.bits.weight, self._weights()
         return self._bus(used * bits) + bits * held * self.hardware.cycles.row_write
 
 
@@ -581,7 +589,7 @@ class _Energies(_Costs):
 
     def loading(self) -> float:
         """Return the energy of loading one tile."""
-        bits = self.hardware.bits.activation
+        bits = self.bits.activation
         energy, sums = 0.0, dict[str, list[int]]()
         for operand in self.loaded:
             lane, channel = self._tile(operand)
@@ -596,7 +604,7 @@ class _Energies(_Costs):
 
     def draining(self, read_back: bool) -> float:
         """Return the energy of one drain, as results go up from lanes to banks, channels and out."""
-        bits, costs, width = self.hardware.bits, self.costs, self.width
+        bits, costs, width = self.bits, self.costs, self.width
         results = width["column", True]
         energy, holders = 0.0, self.banks
         if self.hardware.reduction == "host":
@@ -621,7 +629,7 @@ class _Energies(_Costs):
         """Return the energy of writing the weights, where they are loaded anew."""
         if self.hardware.weights != "reload" or not self.weighted:
             return 0.0
-        bits, (used, held) = self.hardware.bits.weight, self._weights()
+        bits, (used, held) = self.bits.weight, self._weights()
         return self.channels * used * bits * self.costs.load + self.banks * bits * held * self.costs.row_write
 
 

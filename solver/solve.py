@@ -222,13 +222,19 @@ def _start(run: Run) -> Plan:
 
 def _allowed_part(run: Run, warm_start: Plan) -> Plan | None:
     """Return a plan with what layers may have of a warm start; None if there are no banks for it."""
-    pairs = enumerate(zip(warm_start.profiles, run.sequential.profiles, strict=True))
-    return overlapped(run.pools, [a if run.problem.permits(i, a.mapping) else b for i, (a, b) in pairs])
+    problem, chosen = run.problem, list(run.sequential.profiles)
+    for i, profile in enumerate(warm_start.profiles):
+        if problem.permits(i, profile.mapping):
+            chosen[i] = problem.profile(i, profile.mapping)
+    return overlapped(run.pools, chosen)
 
 
 def _known(problem: Problem, warm_start: Plan | None) -> Plan | None:
     """Return the warm start as it is gone on from; None if it does not keep to the limits of layers."""
     if warm_start is None:
+        return None
+    pairs = zip(warm_start.profiles, problem.layers, strict=True)
+    if any(profile.layer.bits != layer.bits for profile, layer in pairs):
         return None
     if not problem.free and broken_limit(problem.limits, from_plan(problem, warm_start, "", 0)) is not None:
         return None

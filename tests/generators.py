@@ -270,6 +270,16 @@ def draw_candidates(rng: random.Random, problem: Problem, most: int) -> Candidat
 # Networks
 
 
+def _own_bits(rng: random.Random) -> dict[str, int]:
+    """Draw bits of a layer's own; mostly none."""
+    if rng.random() > 0.2:
+        return {}
+    bits = {key: rng.choice((1, 2, 4, 8, 16)) for key in ("activation", "weight", "accumulator")}
+    return bits | {
+        key: rng.randint(1, 30) for key in ("multiply", "add", "move", "post") if rng.random() < 0.7
+    }
+
+
 def draw_network(rng: random.Random, layers: int) -> Network:
     """Draw layers that mostly read each other; fewer of the same generator are the first ones of more."""
     return Network.model_validate(_Builder(rng).build(layers))
@@ -323,6 +333,8 @@ class _Builder:
             layer["post"] = self.rng.randint(1, 3)
         for operand in layer["operands"]:
             del operand["reads"]
+        if own := _own_bits(random.Random(f"{layer['name']} {bounds}")):
+            layer["bits"] = own
         self.layers.append(layer)
         self.tensors.append((layer["name"], shape))
 

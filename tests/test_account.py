@@ -106,11 +106,14 @@ def test_cycles_are_those_of_a_walk(instance: Instance) -> None:
         walk = Walk(line.layer, mapping, chip, order)
         assert line.profile.blocks == walk.blocks
         assert line.spent.weights == line.profile.t_weights
-        assert line.spent.multiply == walk.steps * chip.mac_cycles
+        costs = chip.cycles.model_dump()
+        if line.layer.bits is not None:
+            costs |= line.layer.bits.model_dump(exclude_none=True)
+        assert line.spent.multiply == walk.steps * (costs["multiply"] + costs["add"])
         assert line.spent.rows == walk.opens * (chip.cycles.open or 0)
         assert line.spent.load == walk.loads * line.profile.t_in
         assert line.spent.reduce + line.spent.drain + line.spent.post == walk.drains * line.profile.t_out
-        assert line.spent.post == walk.drains * line.layer.post * chip.cycles.post
+        assert line.spent.post == walk.drains * line.layer.post * costs["post"]
         assert line.spent.wait == line.waited
         assert line.spent.total == line.held == line.end - line.start
     assert found.spent.total == found.bank_times.sum()

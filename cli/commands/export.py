@@ -87,6 +87,7 @@ def _timeloop(solution: Solution, plan: Plan) -> Iterator[tuple[str, Iterable[st
     from models.timeloop.load import EDGES
     from models.timeloop.write import edges_text, problem_text
     from solver.export.timeloop import architecture_text, mapping_text
+    from solver.timing.own_bits import own_chip
 
     layers = _layers(solution, plan)
     nests = _nests(solution.hardware, layers)
@@ -94,7 +95,7 @@ def _timeloop(solution: Solution, plan: Plan) -> Iterator[tuple[str, Iterable[st
     yield EDGES, [edges_text(solution.network, starts)]
     for (layer, profile), nest in zip(layers, nests, strict=True):
         start = starts[layer.name]
-        mapping, bits = profile.mapping, solution.hardware.bits.activation
+        mapping, bits = profile.mapping, own_chip(layer, solution.hardware).bits.activation
         yield f"{start}.problem.yaml", [problem_text(layer)]
         yield f"{start}.mapping.yaml", [mapping_text(layer, mapping)]
         yield f"{start}.arch.yaml", [architecture_text(mapping, bits)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import astuple, dataclass
 
 from hw.hardware import Hardware
+from solver.timing.own_bits import own_chip
 from solver.timing.profile import drain_parts, reads_back
 from solver.timing.rounds import rounds_until
 from solver.timing.tiles import tiles
@@ -63,7 +64,7 @@ def spent(times: LayerTimes, hardware: Hardware) -> Spent:
     out, drains = drain_parts(layer, profile.mapping, tile, hardware, back), rounds.drains
     return Spent(
         weights=profile.t_weights,
-        multiply=rounds.steps * hardware.mac_cycles,
+        multiply=rounds.steps * own_chip(layer, hardware).mac_cycles,
         rows=rounds.opens * profile.t_open,
         load=rounds.loads * profile.t_in,
         reduce=drains * out.reduce,

@@ -18,6 +18,7 @@ from solver.schedule.energy import PlanEnergy, plan_energy
 from solver.schedule.plan import Plan, in_turn
 from solver.timing.energy import EnergyParts
 from solver.timing.objective import PlanFigures
+from solver.timing.own_bits import own_chip
 from solver.timing.problem import Problem
 from solver.timing.profile import Cycles, Profile
 from solver.timing.timeline import LayerTimes
@@ -162,11 +163,15 @@ class Account:
         tokens = self.problem.network.tokens
         return None if tokens is None or self.energy is None else self.energy.total / tokens
 
+    @cached_property
+    def work(self) -> int:
+        """Lane-cycles of all multiply-accumulates."""
+        return sum(x.macs * own_chip(x, self.hardware).mac_cycles for x in self.problem.layers)
+
     @property
     def utilisation(self) -> float:
         """Share of all lanes' time up to the latency that goes into multiply-accumulates."""
-        work = self.problem.network.macs * self.hardware.mac_cycles
-        return work / (self.hardware.lanes * self.latency)
+        return self.work / (self.hardware.lanes * self.latency)
 
     @cached_property
     def spent(self) -> Spent:
@@ -219,7 +224,7 @@ def _layer(problem: Problem, plan: Plan, i: int, energy: EnergyParts | None) -> 
         layer=layer,
         times=times,
         banks=banks,
-        busy=layer.macs * hardware.mac_cycles / (lanes * (times.end - times.start)),
+        busy=layer.macs * own_chip(layer, hardware).mac_cycles / (lanes * (times.end - times.start)),
         spent=spent(times, hardware),
         energy=energy,
         begins_after=next((wait for wait in waits if wait.block == 0), None),

@@ -12,6 +12,7 @@ from hw.hardware import Hardware
 from models.network import DIMS, OUTPUT_DIMS, REDUCTION_DIMS, Dim, Layer
 from solver.bound.reuse import Floats, Reuse, least_load
 from solver.params import BoundParams
+from solver.timing.own_bits import own_chip
 from solver.timing.validity import least_rows, units
 
 ROUNDING = 1 - 1e-9
@@ -101,6 +102,7 @@ def useful_cycles(
     -------
     A time for each number of banks; infinite where the rows do not suffice.
     """
+    hardware = own_chip(layer, hardware)
     lanes, steps = _reductions(layer, params.widths)
     rows = hardware.bits.weight * steps + least_rows(layer, hardware)
     everything = float(math.prod(layer.bound(dim) for dim in OUTPUT_DIMS))
@@ -127,6 +129,7 @@ def useful_cycles(
 
 def block_tail(layer: Layer, hardware: Hardware) -> int:
     """Return the least cycles from the start of a block to the finish of an output that it works on."""
+    hardware = own_chip(layer, hardware)
     cycles = hardware.cycles
     drain = cycles.drain + layer.post * cycles.post + _residual(layer, hardware)
     return least_load(layer, hardware) + hardware.mac_cycles + drain

@@ -13,6 +13,7 @@ import numpy as np
 from hw.hardware import Hardware
 from models.network import Layer, Operand
 from solver.timing.cache import cached
+from solver.timing.own_bits import own_chip
 
 MOST_VALUES = 2**20
 """Values of a form up to which they are counted exactly."""
@@ -26,7 +27,7 @@ def least_energy(layer: Layer, hardware: Hardware) -> float:
 
     Nothing is counted for opening and writing rows, nor for adding up within a bank.
     """
-    costs, bits = hardware.energy, hardware.bits
+    costs, bits = hardware.energy, own_chip(layer, hardware).bits
     if costs is None:
         return 0.0
     outputs = math.prod(layer.shape)

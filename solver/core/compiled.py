@@ -18,7 +18,7 @@ _known: Cache[tuple[int, int], tuple[Layer, Hardware, Any]] = Cache()
 
 
 def compiled_layer(native: ModuleType, layer: Layer, hardware: Hardware) -> Any:
-    """Return the `Layer` of the compiled core for a layer on a chip."""
+    """Return the `Layer` of the compiled core for a layer on the chip with its bits."""
     # Records compare and hash all that is in them, which takes longer than a profile.
     key = id(layer), id(hardware)
     known = _known.get(key)

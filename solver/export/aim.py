@@ -93,6 +93,9 @@ def aim_layers(problem: Problem, plan: Plan) -> list[AimLayer]:
     free = [0] * problem.hardware.channels
     layers, commands = [], 0
     for i in problem.network.topological:
+        if problem.layers[i].bits is not None:
+            text = "has bits of its own, and AiM computes with those of its units"
+            raise InputError(f"layer '{problem.layers[i].name}': {text}")
         places: dict[int, list[int]] = {}
         for bank in sorted(plan.banks[i].tolist()):
             channel, number = divmod(bank, problem.hardware.banks_per_channel)

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from hw.hardware import Hardware
 from models.network import DIMS, REDUCTION_DIMS, Layer
 from solver.timing.mapping import SPATIAL, Loop, Mapping
+from solver.timing.own_bits import own_chip
 from solver.timing.profile import Profile, reads_back
 
 LEVELS = {"temporal": "time", "channel": "channel", "bank": "bank", "column": "column"}
@@ -90,7 +91,8 @@ def _nest(profile: Profile, hardware: Hardware) -> Iterator[_Line]:
             depth += 1
             bodies.append(indent + 1)
             yield from _opening(profile, depth, indent + 1)
-    yield _Line(len(profile.mapping.loops), "multiply-accumulate", "", f"{hardware.mac_cycles:,}")
+    step = own_chip(profile.layer, hardware).mac_cycles
+    yield _Line(len(profile.mapping.loops), "multiply-accumulate", "", f"{step:,}")
     yield _Line(bodies[profile.drain_depth], _drain(profile, hardware), "", f"{profile.t_out:,}")
 
 

@@ -19,6 +19,7 @@ from hw.hardware import Hardware
 from models.network import DIMS, Dim, Layer
 from solver.memory import evictable
 from solver.timing.mapping import WEIGHT_DIMS, Kind, Loop, Mapping
+from solver.timing.own_bits import own_chip
 from solver.timing.problem import Problem
 from solver.timing.tiles import innermost_read
 from solver.timing.validity import least_rows, valid
@@ -163,7 +164,7 @@ def _kinds(hardware: Hardware) -> dict[Dim, tuple[Kind, ...]]:
 
 def _room(layer: Layer, hardware: Hardware) -> Room:
     """Return the room that the chip has for the loops of a layer."""
-    weight = hardware.bits.weight
+    weight = own_chip(layer, hardware).bits.weight
     beside = least_rows(layer, hardware)
     weights = max(hardware.rows_per_bank - beside, 0) // weight
     return Room(

@@ -24,6 +24,7 @@ from solver.mapspace.rows import with_full_rows
 from solver.mapspace.widths import useful_widths
 from solver.timing.cache import cached
 from solver.timing.mapping import WEIGHT_DIMS, Mapping
+from solver.timing.own_bits import own_chip
 from solver.timing.problem import Problem
 from solver.timing.profile import ceil_div
 from solver.timing.validity import least_rows, valid
@@ -158,7 +159,8 @@ def frugal_mappings(layer: Layer, hardware: Hardware, shape: BankShape) -> Itera
     Where rows of weights are opened, another one follows that fills them, and may need more.
     """
     fewest = fewest_weights(layer, hardware, shape)
-    if hardware.bits.weight * fewest.weights + least_rows(layer, hardware) > hardware.rows_per_bank:
+    bits = own_chip(layer, hardware).bits.weight
+    if bits * fewest.weights + least_rows(layer, hardware) > hardware.rows_per_bank:
         return
     batch = _with_outputs(layer, hardware, fewest)
     orders = temporal_orders(layer)[:2]
@@ -203,26 +205,27 @@ def _with_outputs(layer: Layer, hardware: Hardware, fewest: Fewest) -> Batch:
     column = ceil_divide(needed, temporal * channel * bank)
     bank = ceil_divide(needed, temporal * column * channel)
     channel = ceil_divide(needed, temporal * column * bank)
-    return Batch(layer, hardware, channel, bank, column, temporal)
+    return Batch(layer, own_chip(layer, hardware), channel, bank, column, temporal)
 
 
 def fewest_rows(layer: Layer, hardware: Hardware, shape: BankShape) -> int:
     """Return the rows below which there is no mapping on a shape; some if ways to spread it are left out."""
     fewest = fewest_weights(layer, hardware, shape)
     even = ceil_div(_least_weights(layer, hardware), math.prod(shape))
-    return hardware.bits.weight * (fewest.weights if fewest.proven else even) + least_rows(layer, hardware)
+    weights = fewest.weights if fewest.proven else even
+    return own_chip(layer, hardware).bits.weight * weights + least_rows(layer, hardware)
 
 
 def least_banks(layer: Layer, hardware: Hardware) -> int:
     """Return the banks below which no mapping keeps to the rows of a bank, by the number of weights alone."""
-    held = (hardware.rows_per_bank - least_rows(layer, hardware)) // hardware.bits.weight
+    held = (hardware.rows_per_bank - least_rows(layer, hardware)) // own_chip(layer, hardware).bits.weight
     return ceil_div(_least_weights(layer, hardware), max(held, 1))
 
 
 def least_area(layer: Layer, hardware: Hardware) -> int:
     """Return the rows below which no mapping gets by, over all banks that it has."""
     beside = least_banks(layer, hardware) * least_rows(layer, hardware)
-    return hardware.bits.weight * _least_weights(layer, hardware) + beside
+    return own_chip(layer, hardware).bits.weight * _least_weights(layer, hardware) + beside
 
 
 def _least_weights(layer: Layer, hardware: Hardware) -> int:

@@ -10,6 +10,7 @@ from hw.hardware import Hardware
 from solver import core
 from solver.core.compiled import compiled_layer
 from solver.timing.mapping import Loop, Mapping
+from solver.timing.own_bits import own_chip
 from solver.timing.profile import Profile, ceil_div, load_parts
 from solver.timing.tiles import tiles
 from solver.timing.validity import valid
@@ -39,6 +40,7 @@ def coarser_loads(profile: Profile, hardware: Hardware) -> Iterator[Mapping]:
 
     The blocks, and so what the layer waits for, stay the same as long as the load lies inside them.
     """
+    hardware = own_chip(profile.layer, hardware)
     found: list[tuple[int, int]] = []
     costs = _costs(profile, hardware)
     buffer = hardware.inputs.buffer_bits

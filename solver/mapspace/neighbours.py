@@ -15,6 +15,7 @@ from solver.core.compiled import compiled_layer
 from solver.mapspace.enumeration import listed
 from solver.mapspace.rows import with_full_rows
 from solver.timing.mapping import Loop, Mapping
+from solver.timing.own_bits import own_chip
 from solver.timing.problem import Problem
 from solver.timing.tiles import innermost_read, load_depth
 from solver.timing.validity import valid
@@ -53,7 +54,7 @@ def allowed_neighbour(problem: Problem, layer: int, mapping: Mapping, rng: rando
 def settled(layer: Layer, mapping: Mapping, hardware: Hardware) -> Mapping | None:
     """Return a mapping with loops that just cover each dim and with full rows; None if it is not valid."""
     if core.native is not None:
-        compiled = compiled_layer(core.native, layer, hardware)
+        compiled = compiled_layer(core.native, layer, own_chip(layer, hardware))
         found = core.native.settle(compiled, mapping.loops, mapping.load, Loop)
         if found is not False:
             return None if found is None else Mapping(*found)

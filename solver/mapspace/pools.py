@@ -38,6 +38,7 @@ from solver.timing.cache import cached
 from solver.timing.infinity import INFINITY
 from solver.timing.limits import NO_LIMITS, LayerLimits
 from solver.timing.mapping import Loop, Mapping
+from solver.timing.own_bits import own_chip
 from solver.timing.problem import Problem
 from solver.timing.profile import Profile
 from solver.timing.validity import units
@@ -170,7 +171,7 @@ def _batch(
         work = over_level(ceil_divide(bounds, channel * bank), hardware, "column")
         filled.append((channel, bank, _column_choices(tuple(work.tolist()), columns, params.column_options)))
     if core.native is not None:
-        compiled = compiled_layer(core.native, layer, hardware)
+        compiled = compiled_layer(core.native, layer, own_chip(layer, hardware))
         found: Batch | None = core.native.batch(compiled, filled, params.most_steps)
         if found is not None:
             return found
@@ -194,14 +195,15 @@ def _with_few_steps(
         temporal = ceil_divide(needed, array * column)
         steps = temporal.prod(axis=0)
         whole = np.ones_like(array)
-        fits = Batch(layer, hardware, whole, array, column, temporal).fits
+        fits = Batch(layer, own_chip(layer, hardware), whole, array, column, temporal).fits
         fewest = min(fewest, steps[fits].min(initial=INFINITY))
         temporal = temporal[:, fits & (steps <= most_steps * fewest)]
         # The smallest bounds that still cover, so that the mapping is valid.
         column = ceil_divide(needed, temporal * array)
         banks = ceil_divide(needed, temporal * column * channel[:, None])
         parts.append((ceil_divide(needed, temporal * column * banks), banks, column, temporal))
-    return Batch(layer, hardware, *(np.concatenate(part, axis=1) for part in zip(*parts, strict=True)))
+    bounds = (np.concatenate(part, axis=1) for part in zip(*parts, strict=True))
+    return Batch(layer, own_chip(layer, hardware), *bounds)
 
 
 def pool_mappings(

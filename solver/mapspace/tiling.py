@@ -22,6 +22,7 @@ from solver.mapspace.widths import some_widths
 from solver.params import TilingParams
 from solver.timing.infinity import INFINITY
 from solver.timing.mapping import SPATIAL, Kind, Loop, Mapping
+from solver.timing.own_bits import own_chip
 from solver.timing.tiles import innermost_read
 from solver.timing.validity import valid
 
@@ -111,7 +112,7 @@ class _Cuts:
         column = ceil_divide(needed, steps * bank * channel)
         bank = ceil_divide(needed, steps * column * channel)
         channel = ceil_divide(needed, steps * column * bank)
-        return cls(Batch(layer, hardware, channel, bank, column, steps), parts)
+        return cls(Batch(layer, own_chip(layer, hardware), channel, bank, column, steps), parts)
 
     def only(self, ways: Ints) -> _Cuts:
         """Return some of the ways."""

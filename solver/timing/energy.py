@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from hw.hardware import Energy, Hardware
 from models.network import Layer
+from solver.timing.own_bits import own_chip
 from solver.timing.profile import OUTPUTS, Profile, ceil_log2, reads_back
 from solver.timing.rounds import rounds_until
 from solver.timing.tiles import Tiles, channel_weights, tiles
@@ -92,6 +93,7 @@ def energy_parts(profile: Profile, hardware: Hardware) -> EnergyParts:
     costs = hardware.energy
     if costs is None:
         return EnergyParts()
+    hardware = own_chip(profile.layer, hardware)
     rounds, widths = rounds_until(profile, profile.last_finish), _widths(profile)
     layer, tile = profile.layer, tiles(profile.layer, profile.mapping, profile.load_depth)
     back = reads_back(profile.temporal, profile.drain_depth)

@@ -7,11 +7,11 @@ that whatever makes valid mappings for that chip keeps to the limit. `LayerLimit
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from hw.hardware import Hardware, Level, LevelDims
-from models.network import DIMS, Dim
+from models.network import DIMS, Dim, LayerBits, Network
 from solver.timing.mapping import SPATIAL, Loop, Mapping
 
 ANY_DIMS = LevelDims()
@@ -30,6 +30,7 @@ class LayerLimits:
     banks : numbers of the banks that the layer is given, all of them; ascending.
     earliest : cycle before which the layer does not start.
     spread : dims that the loops of each level may be over, of those that the chip allows.
+    bits : with which the layer computes, in place of those of the network file or the chip.
     """
 
     mapping: Mapping | None = None
@@ -39,6 +40,7 @@ class LayerLimits:
     banks: tuple[int, ...] = ()
     earliest: int = 0
     spread: LevelDims = ANY_DIMS
+    bits: LayerBits | None = None
 
     @property
     def number(self) -> int | None:
@@ -96,6 +98,14 @@ class Limits:
     def placed(self) -> bool:
         """Whether any layer is given the numbers of its banks."""
         return any(own.banks for own in self.layers)
+
+    def applied(self, network: Network) -> tuple[Network, Limits]:
+        """Return the network with the bits that its layers are given, and the limits that are left."""
+        if all(own.bits is None for own in self.layers):
+            return network, self
+        left = tuple(replace(own, bits=None) for own in self.layers)
+        others = Limits(left) if any(own != NO_LIMITS for own in left) else UNLIMITED
+        return network.with_bits([own.bits for own in self.layers]), others
 
     @property
     def mapped(self) -> bool:

@@ -103,12 +103,21 @@ def operand_groups(
 
 @dataclass(frozen=True, eq=False)
 class Problem:
-    """A network and a chip, what layers may have of it, and what plans are compared by."""
+    """A network and a chip, what layers may have of it, and what plans are compared by.
+
+    The network's layers have the bits that limits give them.
+    """
 
     network: Network
     hardware: Hardware
     objective: Objective = LATENCY
     limits: Limits = UNLIMITED
+
+    def __post_init__(self) -> None:
+        """Give the layers the bits that limits say."""
+        network, limits = self.limits.applied(self.network)
+        object.__setattr__(self, "network", network)
+        object.__setattr__(self, "limits", limits)
 
     @property
     def layers(self) -> tuple[Layer, ...]:

@@ -22,6 +22,7 @@ from solver import core
 from solver.core.compiled import compiled_layer
 from solver.timing.cache import cached
 from solver.timing.mapping import WEIGHT_DIMS, Loop, Mapping
+from solver.timing.own_bits import own_chip
 from solver.timing.tiles import Tiles, channel_weights, tiles
 
 Cycles = npt.NDArray[np.int64]
@@ -257,6 +258,7 @@ class Drain(NamedTuple):
 
 def load_parts(layer: Layer, mapping: Mapping, tile: Tiles, hardware: Hardware) -> Load:
     """Return the parts of t_in, the cycles of loading one tile of every operand that is loaded."""
+    hardware = own_chip(layer, hardware)
     bits = hardware.bits.activation
     bus = sum([_bus(own.channel * bits, mapping, hardware) for own in tile.loaded])
     additions = sum((len(group) - 1) * max(tile.loaded[i].lane for i in group) for group in layer.sums)
@@ -276,6 +278,7 @@ def _bus(bits: int, mapping: Mapping, hardware: Hardware) -> int:
 
 def drain_parts(layer: Layer, mapping: Mapping, tile: Tiles, hardware: Hardware, reloads: bool) -> Drain:
     """Return the parts of t_out; `reloads` if partial sums are read back."""
+    hardware = own_chip(layer, hardware)
     reduced = {"column": 1, "bank": 1, "channel": 1, "temporal": 1}
     outputs = 1
     for dim, bound, kind in mapping.loops:
@@ -314,7 +317,7 @@ def weight_cycles(layer: Layer, mapping: Mapping, tile: Tiles, hardware: Hardwar
     """Return t_w, the cycles of writing the weights of a layer before it begins."""
     if hardware.weights != "reload" or not layer.weights:
         return 0
-    bits = hardware.bits.weight
+    bits = own_chip(layer, hardware).bits.weight
     bus = _bus(channel_weights(layer, mapping) * bits, mapping, hardware)
     return bus + bits * tile.lane_weights * hardware.cycles.row_write
 
@@ -361,7 +364,7 @@ def profile(layer: Layer, mapping: Mapping, hardware: Hardware) -> Profile:
         if the layer takes longer than 64-bit arithmetic can handle.
     """
     if core.native is not None:
-        compiled = compiled_layer(core.native, layer, hardware)
+        compiled = compiled_layer(core.native, layer, own_chip(layer, hardware))
         found = core.native.profile(compiled, mapping.loops, mapping.load)
         if found is not None:
             banks, rows, *rest = found
@@ -381,7 +384,7 @@ def _profile(layer: Layer, mapping: Mapping, hardware: Hardware) -> Profile:
     t_in = sum(load_parts(layer, mapping, tile, hardware))
     t_out = sum(drain_parts(layer, mapping, tile, hardware, reads_back(temporal, drain)))
     # The time of one iteration of each loop, the innermost first, from a step on.
-    time, weights = hardware.mac_cycles, []
+    time, weights = own_chip(layer, hardware).mac_cycles, []
     for depth in range(len(bounds), -1, -1):
         time += (t_in if depth == load else 0) + (t_out if depth == drain else 0)
         time += t_open if depth == opening else 0
@@ -410,7 +413,7 @@ def _profile(layer: Layer, mapping: Mapping, hardware: Hardware) -> Profile:
         layer=layer,
         mapping=mapping,
         banks=mapping.banks,
-        rows=tile.rows(hardware),
+        rows=tile.rows(own_chip(layer, hardware)),
         temporal=temporal,
         weights=tuple(weights),
         load_depth=load,

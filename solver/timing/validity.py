@@ -11,18 +11,20 @@ from overlapim_files import InputError
 from solver import core
 from solver.core.compiled import compiled_layer
 from solver.timing.mapping import SPATIAL, Mapping
+from solver.timing.own_bits import own_chip
 from solver.timing.tiles import innermost_read, load_depth, tiles
 
 
 def rows_needed(layer: Layer, mapping: Mapping, hardware: Hardware) -> int:
     """Return the bits that one lane stores: weights, two tiles of inputs, residuals and an accumulator."""
-    return tiles(layer, mapping, load_depth(layer, mapping)).rows(hardware)
+    return tiles(layer, mapping, load_depth(layer, mapping)).rows(own_chip(layer, hardware))
 
 
 def least_rows(layer: Layer, hardware: Hardware) -> int:
     """Return the bits of a lane that are not weights if every tile is one element for each lane."""
     inputs = len(layer.residuals) + (0 if hardware.buffered else 2 * len(layer.loaded))
-    return hardware.bits.activation * inputs + hardware.bits.accumulator
+    bits = own_chip(layer, hardware).bits
+    return bits.activation * inputs + bits.accumulator
 
 
 def units(layer: Layer, hardware: Hardware, level: Level, dims: Sequence[Dim]) -> int:
@@ -57,20 +59,20 @@ def problems(layer: Layer, mapping: Mapping, hardware: Hardware) -> list[str]:
         return found
     if uncovered:
         return found  # what is read is counted by walking over the loops, which may be of any length here
-    own = tiles(layer, mapping, load_depth(layer, mapping))
-    rows = own.rows(hardware)
+    own, chip = tiles(layer, mapping, load_depth(layer, mapping)), own_chip(layer, hardware)
+    rows = own.rows(chip)
     if rows > hardware.rows_per_bank:
         found.append(f"a lane needs {rows} rows, and there are {hardware.rows_per_bank}")
     buffer = hardware.inputs.buffer_bits
-    if buffer is not None and own.buffer_bits(hardware) > buffer:
-        found.append(f"a tile takes {own.buffer_bits(hardware)} bits of the buffer of {buffer}")
+    if buffer is not None and own.buffer_bits(chip) > buffer:
+        found.append(f"a tile takes {own.buffer_bits(chip)} bits of the buffer of {buffer}")
     return found
 
 
 def valid(layer: Layer, mapping: Mapping, hardware: Hardware) -> bool:
     """Whether a mapping breaks no rule."""
     if core.native is not None:
-        compiled = compiled_layer(core.native, layer, hardware)
+        compiled = compiled_layer(core.native, layer, own_chip(layer, hardware))
         found: bool | None = core.native.valid(compiled, mapping.loops, mapping.load)
         if found is not None:
             return found

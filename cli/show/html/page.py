@@ -124,7 +124,7 @@ def _page(
         tiles=tuple(_tiles(account, solution, found)),
         cut=_cut(pieces.resolution),
         together=_together(figures.banks_together(account, pieces)),
-        multiplying=f"{network.macs * hardware.mac_cycles / lanes:.1%}",
+        multiplying=f"{account.work / lanes:.1%}",
         utilisation=f"{account.utilisation:.2%}",
         edges=edges,
         rows=number(hardware.rows_per_bank),
