@@ -328,6 +328,22 @@ class ApartParams:
 
 
 @dataclass(frozen=True)
+class PolishParams:
+    """How faster mappings of single layers are looked for."""
+
+    rounds: int = 8
+    """Times that each layer is looked at, from its mapping on."""
+    tries: int = 1000
+    """Changes that are tried each time."""
+    length: int = 20
+    """How many steps back a change is compared with."""
+    share: float = 0.06
+    """Share of the time that is left for it, at most."""
+    near: float = 0.8
+    """How late the best plan has to be, as a part of the one without overlap, for it to be worth its time."""
+
+
+@dataclass(frozen=True)
 class DescentParams:
     """How descents begin, accept and begin anew."""
 
@@ -335,6 +351,7 @@ class DescentParams:
     shares: SharesParams = SharesParams()
     pursuit: PursuitParams = PursuitParams()
     apart: ApartParams = ApartParams()
+    polish: PolishParams = PolishParams()
     walk: Strategy = "forward"
     """Which way the walk through the layers goes that a descent begins with."""
     batch: float = 0.3

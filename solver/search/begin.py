@@ -15,6 +15,7 @@ from solver.search.apart import BanksApart
 from solver.search.batches import lift
 from solver.search.descent import Descent
 from solver.search.layerwise import layerwise
+from solver.search.polish import polish
 from solver.search.pursuit import first_plans
 from solver.search.sequential import sequential
 from solver.search.shares import share_banks
@@ -62,6 +63,10 @@ def begin(
         if not clear:
             shares = params.descent.shares
             share_banks(pools, others[0], stop.part(shares.share), seed, other, shares)
+            if others[-1].latency > params.descent.polish.near * start.latency:
+                faster = polish(pools, start, stop.part(params.descent.polish.share), seed, params)
+                if faster is not None:
+                    other(faster)
         if apart is not None:
             apart.go_on(others[-1], stop, seed, better)
     batch = _one_of_batch(pools, stop.part(params.descent.batch), seed, params)

@@ -118,7 +118,7 @@ def _together(pools: Pools, apart: Plan | None, stop: Stop, params: SequentialPa
 def _sharing(problem: Problem, look: PoolLookup, params: SequentialParams) -> Plan | None:
     """Return the plan in which each layer may have the whole chip; None if their rows do not fit into it."""
     options = _options(problem, look, shapes(problem.hardware)[-1:])
-    return _first(problem, _shared_choices(options, problem.hardware, params.prices), apart=False)
+    return _first(problem, shared_choices(options, problem.hardware, params.prices), apart=False)
 
 
 def banks_apart(
@@ -164,9 +164,10 @@ def row_prices(prices: RowPrices) -> list[float]:
     return [0.0, *np.geomspace(prices.least, prices.most, prices.count).tolist(), math.inf]
 
 
-def _shared_choices(
+def shared_choices(
     options: Sequence[Sequence[Profile]], hardware: Hardware, prices: RowPrices
 ) -> Iterator[list[Profile]]:
+    """Yield choices of one of the options of each layer, the fastest first, then ever fewer rows."""
     seen: set[tuple[int, ...]] = set()
     for chosen in itertools.chain(_within_rows(options, hardware), _at_prices(options, prices)):
         key = tuple(map(id, chosen))
