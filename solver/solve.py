@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from hw.hardware import Hardware
@@ -159,7 +159,8 @@ def solve_with(
     if known is not None:
         run.found(known)
     run.doing("maps the layers one after the other")
-    run.start = _start(run)
+    # What is drawn at random is compared with such plans, and not mixed with them.
+    run.start = _start(run, (lambda _: None) if method == "random" else run.found)
     if warm_start is not None and known is None and (part := _allowed_part(run, warm_start)) is not None:
         run.found(part)
     try:
@@ -208,10 +209,10 @@ def _check_kept(run: Run, plan: Plan) -> None:
             raise InputError(f"no plan with at most {most:,.10g} {unit} of {what}: {nearest_found}")
 
 
-def _start(run: Run) -> Plan:
+def _start(run: Run, found: Callable[[Plan], None]) -> Plan:
     """Return the plan without overlap; the warm start if none is found."""
     try:
-        return sequential(run.pools, run.stop, run.params.sequential, run.found)
+        return sequential(run.pools, run.stop, run.params.sequential, found)
     except InputError as error:
         if run.warm_start is not None:
             return run.warm_start

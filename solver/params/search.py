@@ -54,6 +54,8 @@ class SequentialParams:
 
     prices: RowPrices = RowPrices()
     fitting: FittingParams = FittingParams()
+    smallest: float = 0.5
+    """Of the banks of the chip, the part that a layer has at least which may have all of them."""
     coarse: int = 4
     """If time is short, only every so many-th size of the banks of a layer is tried."""
     thorough: float = 0.4
@@ -333,6 +335,8 @@ class PolishParams:
 
     rounds: int = 8
     """Times that each layer is looked at, from its mapping on."""
+    starts: int = 2
+    """Mappings to go on from, beside the layer's own and the fastest on all banks."""
     tries: int = 1000
     """Changes that are tried each time."""
     length: int = 20

@@ -6,6 +6,7 @@ import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from functools import partial
 
 import numpy as np
 
@@ -37,9 +38,10 @@ def sequential(
 ) -> Plan:
     """Return the plan without overlap; `found` is called with a first one if another one is looked for.
 
-    Under shared weights each layer may have the whole chip. If the rows of all layers do not fit into a bank
-    together, the fastest choice that does is looked for. As not all layers use all banks, rows are then given
-    a price that rises until they can be placed; in the end only rows count. Under static weights the banks
+    Under shared weights each layer may have the whole chip, or most of it. If the rows of all do not fit into
+    a bank together, the fastest choice that does is looked for. As not all layers use all banks, rows are
+    then given a price that rises until they can be placed; in the end only rows count. Under static weights
+    the banks
     are shared out so that the sum of the layers' latencies is lowest; if time is short, only among some of
     the sizes. Where none of this leads to a plan, mappings and banks are chosen together. If time is so
     short that not even some sizes are looked at in a share of it, the first mappings that come up are enough
@@ -80,6 +82,10 @@ def _thorough(
     if not static:
         plan = _sharing(problem, quick.pool, params)
         if plan is not None:
+            found(plan)
+            with suppress(StoppedError):
+                fewer = partial(on_most_banks, quick, params.smallest)
+                plan = _sharing(problem, fewer, params) or plan
             return plan
     sizes, began = shapes(problem.hardware), stop.elapsed()
     plan = banks_apart(problem, quick.favourites, sizes[:: -params.coarse], params)
@@ -119,6 +125,16 @@ def _sharing(problem: Problem, look: PoolLookup, params: SequentialParams) -> Pl
     """Return the plan in which each layer may have the whole chip; None if their rows do not fit into it."""
     options = _options(problem, look, shapes(problem.hardware)[-1:])
     return _first(problem, shared_choices(options, problem.hardware, params.prices), apart=False)
+
+
+def on_most_banks(pools: Pools, smallest: float, layer: int, whole: BankShape) -> Sequence[Profile]:
+    """Return what a layer may have on the whole chip, and the fastest on each of somewhat fewer banks.
+
+    All banks are often more than the loops of a layer can be spread over without adding up between them.
+    """
+    least = smallest * math.prod(whole)
+    fewer = [shape for shape in pools.sizes if least <= math.prod(shape) < math.prod(whole)]
+    return [*pools.pool(layer, whole), *(p for shape in fewer for p in pools.quick(layer, shape))]
 
 
 def banks_apart(
