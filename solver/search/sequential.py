@@ -41,11 +41,10 @@ def sequential(
     Under shared weights each layer may have the whole chip, or most of it. If the rows of all do not fit into
     a bank together, the fastest choice that does is looked for. As not all layers use all banks, rows are
     then given a price that rises until they can be placed; in the end only rows count. Under static weights
-    the banks
-    are shared out so that the sum of the layers' latencies is lowest; if time is short, only among some of
-    the sizes. Where none of this leads to a plan, mappings and banks are chosen together. If time is so
-    short that not even some sizes are looked at in a share of it, the first mappings that come up are enough
-    for a plan to begin with, and only a share of what is left goes into a better one.
+    the banks are shared out so that the sum of the layers' latencies is lowest; if time is short, only among
+    some of the sizes. Where none of this leads to a plan, mappings and banks are chosen together. If time is
+    so short that not even some sizes are looked at in a share of it, the first mappings that come up are
+    enough for a plan to begin with, and only a share of what is left goes into a better one.
 
     Raises
     ------
@@ -84,8 +83,8 @@ def _thorough(
         if plan is not None:
             found(plan)
             with suppress(StoppedError):
-                fewer = partial(on_most_banks, quick, params.smallest)
-                plan = _sharing(problem, fewer, params) or plan
+                other = _sharing(problem, partial(on_most_banks, quick, params.smallest), params)
+                plan = min(plan, other or plan, key=lambda p: p.latency)
             return plan
     sizes, began = shapes(problem.hardware), stop.elapsed()
     plan = banks_apart(problem, quick.favourites, sizes[:: -params.coarse], params)
