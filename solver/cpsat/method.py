@@ -29,6 +29,7 @@ from solver.schedule.plan import Plan
 from solver.schedule.transform import improve
 from solver.search.apart import BanksApart
 from solver.search.begin import begin
+from solver.search.descent import Neighbourhood
 from solver.search.exchanges import Exchanges, TableCheckedMoves
 from solver.search.nearby import Nearby, crossed
 from solver.search.parallel import Descents, Searcher, descend
@@ -262,32 +263,38 @@ def _side_by_side(run: Run, apart: BanksApart | None, bounded: bool) -> None:
 
 
 def _in_turn(run: Run, apart: BanksApart | None, bounded: bool) -> None:
-    """Search, prove a bound unless that has been done already, and choose, in one process."""
+    """Search, prove a bound unless that has been done already, and choose, in one process.
+
+    A search that still makes progress is gone on with before anything is chosen.
+    """
     choices, params = _Choices(run), run.params
     moves = neighbourhoods(run.problem, run.incumbent, NEIGHBOURHOODS)
     for turn, neighbourhood in enumerate(itertools.cycle(moves)):
         if run.stop.reached():
             break
         end = run.stop.elapsed() + max(params.cpsat.first_round, run.stop.elapsed())
-        run.doing("changes mappings, starts and banks")
-        searching = run.stop.part(params.cpsat.descent_share, until=end)
-        if apart is not None and (share := apart.share()) > 0:
-            own = Exchanges if turn % 2 else TableCheckedMoves
-            apart.search(searching.part(share), run.seed + turn, choices.found, own)
-        descend(
-            run.pools,
-            run.incumbent,
-            searching,
-            run.seed + turn,
-            1,
-            choices.found,
-            params.descent,
-            neighbourhood,
-        )
-        bounded = bounded or _bound_in_time(run)
+        for _ in range(2):
+            _search(
+                run, apart, turn, run.stop.part(params.cpsat.descent_share, until=end), choices, neighbourhood
+            )
+            going = run.stop.pace is None and not choices.stalled()
+            bounded = bounded or _bound_in_time(run)
+            if not going:
+                break
         choosing = run.stop.part(until=end)
         while not choosing.reached():
             choices.improve(choosing)
+
+
+def _search(
+    run: Run, apart: BanksApart | None, turn: int, stop: Stop, choices: _Choices, moves: Neighbourhood
+) -> None:
+    """Go on from the best plan and, where that comes near, with banks apart."""
+    run.doing("changes mappings, starts and banks")
+    if apart is not None and (share := apart.share()) > 0:
+        own = Exchanges if turn % 2 else TableCheckedMoves
+        apart.search(stop.part(share), run.seed + turn, choices.found, own)
+    descend(run.pools, run.incumbent, stop, run.seed + turn, 1, choices.found, run.params.descent, moves)
 
 
 def _bound_in_time(run: Run) -> bool:
