@@ -159,8 +159,9 @@ def solve_with(
     if known is not None:
         run.found(known)
     run.doing("maps the layers one after the other")
-    # What is drawn at random is compared with such plans, and not mixed with them.
-    run.start = _start(run, (lambda _: None) if method == "random" else run.found)
+    # What is drawn at random is compared with such plans, and not mixed with them; nor is what is refused.
+    silent = method in ("random", "exhaustive")
+    run.start = _start(run, (lambda _: None) if silent else run.found)
     if warm_start is not None and known is None and (part := _allowed_part(run, warm_start)) is not None:
         run.found(part)
     try:

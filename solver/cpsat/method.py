@@ -279,7 +279,7 @@ def _in_turn(run: Run, apart: BanksApart | None, bounded: bool) -> None:
             )
             going = run.stop.pace is None and not choices.stalled()
             bounded = bounded or _bound_in_time(run)
-            if not going:
+            if not going or run.stop.reached():
                 break
         choosing = run.stop.part(until=end)
         while not choosing.reached():
