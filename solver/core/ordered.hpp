@@ -43,7 +43,7 @@ inline AxisClasses axis_classes(const Profile &producer, int axis) {
 }
 
 // The place of each block, in the loops' order, among the combinations of classes of the axes, the first axis outermost.
-inline std::vector<std::size_t> class_places(const Profile &producer, const std::vector<int> &axes) {
+inline Ints class_places(const Profile &producer, const std::vector<int> &axes) {
     Ints strides(producer.shape.size(), 0);
     Int stride = 1;
     for (auto axis = axes.rbegin(); axis != axes.rend(); ++axis) {
@@ -55,16 +55,7 @@ inline std::vector<std::size_t> class_places(const Profile &producer, const std:
                 stride *= loop->bound;
             }
     }
-    std::vector<std::size_t> places{0};
-    for (std::size_t i = 0; i < producer.shape.size(); ++i) {
-        std::vector<std::size_t> finer;
-        finer.reserve(places.size() * std::size_t(producer.shape[i]));
-        for (std::size_t before : places)
-            for (Int digit = 0; digit < producer.shape[i]; ++digit)
-                finer.push_back(before + std::size_t(digit * strides[i]));
-        places = std::move(finer);
-    }
-    return places;
+    return digit_sums(producer.shape, strides);
 }
 
 using ClassFinish = std::vector<std::pair<Int, Int>>;  // class, the largest of the cycles to the finish
@@ -180,24 +171,14 @@ inline Gather gather(const Group &group, const Profile &producer, Asked &asked) 
 }
 
 // The entry of each block of a consumer in a table with one axis for each of some block loops.
-inline std::vector<std::size_t> entries_of(const Profile &consumer, const std::vector<std::pair<int, Int>> &strides) {
+inline Ints entries_of(const Profile &consumer, const std::vector<std::pair<int, Int>> &strides) {
     Ints own(consumer.shape.size(), 0);
     for (const auto &[place, stride] : strides) own[std::size_t(place)] = stride;
-    std::vector<std::size_t> entries{0};
-    for (std::size_t i = 0; i < consumer.shape.size(); ++i) {
-        std::vector<std::size_t> finer;
-        finer.reserve(entries.size() * std::size_t(consumer.shape[i]));
-        for (std::size_t before : entries)
-            for (Int digit = 0; digit < consumer.shape[i]; ++digit)
-                finer.push_back(before + std::size_t(digit * own[i]));
-        entries = std::move(finer);
-    }
-    return entries;
+    return digit_sums(consumer.shape, own);
 }
 
 // Which blocks read nothing whatever the operand is: `Profile.unread_blocks`.
 inline std::vector<bool> unread_blocks(const Profile &consumer, bool residual) {
-    const std::size_t rank = consumer.shape.size();
     std::vector<bool> unread(entries_of(consumer, {}).size(), false);
     for (std::size_t dim = 0; dim < std::size_t(residual ? OUTPUTS : DIMS); ++dim) {
         std::vector<std::pair<int, Int>> strides;
@@ -209,25 +190,25 @@ inline std::vector<bool> unread_blocks(const Profile &consumer, bool residual) {
         if (strides.size() < 2) continue;
         const auto first = entries_of(consumer, strides);
         for (std::size_t i = 0; i < first.size(); ++i)
-            if (Int(first[i]) >= consumer.bounds[dim]) unread[i] = true;
+            if (first[i] >= consumer.bounds[dim]) unread[i] = true;
     }
-    for (std::size_t place = 0; residual && place < rank; ++place) {
+    for (std::size_t place = 0; residual && place < consumer.shape.size(); ++place) {
         if (consumer.dims[place] < OUTPUTS) continue;
         const auto digits = entries_of(consumer, {{int(place), 1}});
         for (std::size_t i = 0; i < digits.size(); ++i)
-            if (Int(digits[i]) < consumer.shape[place] - 1) unread[i] = true;
+            if (digits[i] < consumer.shape[place] - 1) unread[i] = true;
     }
     return unread;
 }
 
 // How the needs of the blocks of a consumer follow from the starts of the blocks of a producer, in whatever order.
 struct Gathers {
-    std::vector<std::size_t> places, entries;
+    Ints places, entries;
     std::vector<Gather> groups;
     std::vector<bool> unread;
 
     std::size_t size() const {
-        std::size_t bytes = (places.size() + entries.size()) * sizeof(std::size_t);
+        std::size_t bytes = (places.size() + entries.size()) * sizeof(Int);
         for (const auto &own : groups)
             bytes += own.firsts.size() * sizeof(std::size_t) + own.entries.size() * sizeof(ClassFinish::value_type);
         return bytes;
@@ -238,14 +219,12 @@ inline Gathers gathers(const Profile &producer, const Profile &consumer, const E
     Gathers result;
     std::vector<int> axes;
     std::vector<std::pair<int, Int>> strides;
-    Int below = 1;
     for (const auto &group : edge.groups) {
         axes.insert(axes.end(), group.axes.begin(), group.axes.end());
         Asked asked = asked_of(group, consumer);
         result.groups.push_back(gather(group, producer, asked));
         for (auto &[_, stride] : strides) stride *= asked.entries;
         for (std::size_t i = 0; i < asked.places.size(); ++i) strides.push_back({asked.places[i], asked.strides[i]});
-        below *= asked.entries;
     }
     result.places = class_places(producer, axes);
     result.entries = entries_of(consumer, strides);
@@ -253,10 +232,9 @@ inline Gathers gathers(const Profile &producer, const Profile &consumer, const E
     return result;
 }
 
-// When each block of a producer starts, the blocks in the order of the loops.
+// When each block of a producer with an order of its own starts, the blocks in the order of the loops.
 inline Ints starts_by_block(const Profile &producer) {
     const Ints starts = block_starts(producer);
-    if (!producer.order) return starts;
     Ints by_block(starts.size());
     for (std::size_t i = 0; i < starts.size(); ++i) by_block[std::size_t(producer.order->blocks[i])] = starts[i];
     return by_block;
@@ -267,7 +245,7 @@ inline Ints starts_by_block(const Profile &producer) {
 inline Ints gathered(const Profile &producer, const Gathers &gathers) {
     const Ints starts = starts_by_block(producer);
     Ints need(starts.size());
-    for (std::size_t i = 0; i < starts.size(); ++i) need[gathers.places[i]] = starts[i];
+    for (std::size_t i = 0; i < starts.size(); ++i) need[std::size_t(gathers.places[i])] = starts[i];
     for (const auto &group : gathers.groups) {
         // The classes of this group come first, the block loops of those that are done last.
         const std::size_t rest = need.size() / group.classes, count = group.firsts.size() - 1;
@@ -285,7 +263,7 @@ inline Ints gathered(const Profile &producer, const Gathers &gathers) {
     }
     Ints result(gathers.entries.size());
     for (std::size_t i = 0; i < result.size(); ++i) {
-        const Int own = need[gathers.entries[i]];
+        const Int own = need[std::size_t(gathers.entries[i])];
         result[i] = own < 0 || gathers.unread[i] ? -INFINITE : own + producer.finish_base;
     }
     return result;
@@ -302,7 +280,7 @@ inline Ints summed(const Profile &producer, const Profile &consumer, const Edge 
         for (std::size_t i = need.places.size(); i-- > 0; stride *= need.shape[i])
             strides.push_back({need.places[i], stride});
         const auto entries = entries_of(consumer, strides);
-        for (std::size_t i = 0; i < result.size(); ++i) result[i] += need.levels.back()[entries[i]];
+        for (std::size_t i = 0; i < result.size(); ++i) result[i] += need.levels.back()[std::size_t(entries[i])];
     }
     for (std::size_t i = 0; i < result.size(); ++i)
         if (result[i] < 0 || unread[i]) result[i] = -INFINITE;
@@ -412,7 +390,7 @@ inline Int last_finish(const Profile &profile) {
         all.swap(more);
     }
     Ints by_class(starts.size());
-    for (std::size_t i = 0; i < starts.size(); ++i) by_class[places[i]] = starts[i];
+    for (std::size_t i = 0; i < starts.size(); ++i) by_class[std::size_t(places[i])] = starts[i];
     Int latest = 0;
     for (const auto &[at, cycles] : all) latest = std::max(latest, by_class[std::size_t(at)] + cycles);
     return profile.finish_base + latest;

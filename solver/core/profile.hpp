@@ -37,19 +37,21 @@ struct Profile {
     Int channels, banks, rows, load, drain, open, t_in, t_out, t_open, t_weights, lead, total, finish_base, last_finish;
 };
 
-// When the blocks start, in the order in which they are taken.
-inline Ints block_starts(const Profile &profile) {
-    Ints starts{0};
-    for (std::size_t place = 0; place < profile.shape.size(); ++place) {
+// The sum of digit * step over some loops for all combinations of their digits, the last loop innermost.
+inline Ints digit_sums(const Ints &bounds, const Ints &steps) {
+    Ints sums{0};
+    for (std::size_t i = 0; i < bounds.size(); ++i) {
         Ints finer;
-        finer.reserve(starts.size() * std::size_t(profile.shape[place]));
-        for (Int before : starts)
-            for (Int digit = 0; digit < profile.shape[place]; ++digit)
-                finer.push_back(before + digit * profile.weights[place]);
-        starts = std::move(finer);
+        finer.reserve(sums.size() * std::size_t(bounds[i]));
+        for (Int before : sums)
+            for (Int digit = 0; digit < bounds[i]; ++digit) finer.push_back(before + digit * steps[i]);
+        sums = std::move(finer);
     }
-    return starts;
+    return sums;
 }
+
+// When the blocks start, in the order in which they are taken.
+inline Ints block_starts(const Profile &profile) { return digit_sums(profile.shape, profile.weights); }
 
 inline Int halvings(Int n) {
     Int count = 0;
