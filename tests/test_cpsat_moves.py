@@ -15,7 +15,7 @@ from solver.cpsat.optimise import optimise
 from solver.mapspace.pools import Pools
 from solver.maxplus.through import Remaining
 from solver.schedule.plan import overlap_static
-from solver.search.exchanges import Exchanges, TableCheckedMoves
+from solver.search.exchanges import Exchanges
 from solver.search.nearby import crossed
 from solver.search.sequential import sequential
 from solver.search.static import StaticMoves
@@ -59,20 +59,6 @@ def test_a_change_of_one_layer_leads_to_what_it_is_said_to(seed: int) -> None:
         latency = evaluate(problem, *given).latency
         assert through <= latency <= max(through, before.latency)
         assert all(tails.through(j, p) <= before.latency for j, p in enumerate(profiles) if orders[j] is None)
-
-
-@pytest.mark.parametrize("seed", range(3))
-def test_moves_that_are_looked_up_are_those_of_descent(seed: int) -> None:
-    problem = Problem(load_network("toy"), load_hardware("toy").with_weights("static"))
-    pools = Pools(problem)
-    timed, looked = StaticMoves(pools, random.Random(seed)), TableCheckedMoves(pools, random.Random(seed))
-    state, made = timed.state(sequential(pools, Stop())), 0
-    for _ in range(150):
-        one, other = timed.change(state, 1.02 * state.cost), looked.change(state, 1.02 * state.cost)
-        assert (one and one.cost) == (other and other.cost)
-        if one is not None:
-            state, made = one, made + 1
-    assert made > 10
 
 
 @pytest.mark.parametrize("seed", range(3))

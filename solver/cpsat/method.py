@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
+from dataclasses import dataclass, replace
 
 from overlapim_files import InputError
 from solver.bound.model import BoundModel, raised_bound
@@ -29,12 +30,13 @@ from solver.schedule.plan import Plan
 from solver.schedule.transform import improve
 from solver.search.apart import BanksApart
 from solver.search.begin import begin
-from solver.search.descent import Neighbourhood
-from solver.search.exchanges import Exchanges, TableCheckedMoves
+from solver.search.descent import Descent
+from solver.search.exchanges import Exchanges
 from solver.search.nearby import Nearby, crossed
 from solver.search.parallel import Descents, Searcher, descend
 from solver.search.pursuit import neighbourhoods
-from solver.stop import POLL_SECONDS, Stop, StoppedError
+from solver.search.static import StaticMoves
+from solver.stop import POLL_SECONDS, Flag, Stop, StoppedError
 from solver.timing.energy import standby_energy
 from solver.timing.objective import PlanFigures, Value
 from solver.timing.problem import Problem
@@ -163,17 +165,22 @@ def _bound(run: Run) -> None:
 
 
 class _Choices:
-    """Proves the best choice among candidates near the best plan, again and again."""
+    """Proves the best choice among candidates near the best plan, again and again.
 
-    def __init__(self, run: Run) -> None:
+    Choices that are no better may take `share` of the time.
+    """
+
+    def __init__(self, run: Run, share: float = math.inf) -> None:
         self.run = run
+        self._share = share
         self.params = run.params.cpsat
         self.nearby = Nearby(run.pools, run.seed, self.params.nearby)
         self.others: deque[Plan] = deque(maxlen=self.params.others)
         self.afar: deque[Plan] = deque(maxlen=self.params.crossed)
         self._pause = self.params.stall
         self._mark = run.goal.value(run.incumbent)
-        self._marked = run.stop.wall()
+        self._marked = run.stop.elapsed()
+        self._vain = 0.0
 
     def found(self, plan: Plan) -> None:
         """Keep a plan that a descent has found: a better one, or the best of a stretch that began afar."""
@@ -182,24 +189,33 @@ class _Choices:
         (self.others if better else self.afar).append(plan)
         self.run.found(plan)
         if (value := goal.value(plan)) < (1 - self.params.progress) * self._mark:
-            self._mark, self._marked = value, self.run.stop.wall()
+            self._mark, self._marked = value, self.run.stop.elapsed()
 
-    def stalled(self) -> bool:
-        """Whether it is long ago that a descent made progress, or it is time to prove something at all."""
+    def due(self) -> bool:
+        """Whether it is long ago that a descent made progress and choices were not in vain too often."""
+        stalled = self.run.stop.elapsed() > self._marked + self._pause
+        return stalled and self._allowance() >= self.params.shortest_choice
+
+    def late(self) -> bool:
+        """Whether it is time to prove something about candidates at all."""
         stop = self.run.stop
-        late = self.run.candidate_bound is None and stop.remaining() < self.params.last_share * stop.elapsed()
-        return late or stop.wall() > self._marked + self._pause
+        return self.run.candidate_bound is None and stop.remaining() < self.params.last_share * stop.elapsed()
+
+    def _allowance(self) -> float:
+        """Return for how many seconds a choice may be no better."""
+        return self._share * self.run.stop.elapsed() - self._vain
 
     def improve(self, stop: Stop) -> None:
         """Draw candidates near the best plan and solve for the best choice."""
         stop.count(1)
         self.run.doing("proves the best choice among candidates")
-        crossing = tuple(self.afar)
+        crossing, begun = tuple(self.afar), stop.elapsed()
         self.afar.clear()
         if self._choose(self._candidates(crossing, stop), stop, adapt=not crossing):
             self._pause = self.params.stall
         else:
-            self._pause, self._marked = 2 * self._pause, self.run.stop.wall()
+            self._pause, self._marked = 2 * self._pause, stop.elapsed()
+            self._vain += self._marked - begun
         self.run.found(improve(self.run.problem, self.run.incumbent, stop))
 
     def _candidates(self, afar: tuple[Plan, ...], stop: Stop) -> Candidates:
@@ -224,7 +240,8 @@ class _Choices:
     def _moment(self, stop: Stop) -> Stop:
         """Return when a choice is to end: where work is counted, after the same work on every machine."""
         if stop.pace is None:
-            return Stop(seconds=min(self.params.choice_seconds, stop.remaining()), interrupt=stop)
+            seconds = min(self.params.choice_seconds, self._allowance(), stop.remaining())
+            return Stop(seconds=seconds, interrupt=stop)
         stop.worked(self.params.choice_work)
         return Stop(iterations=self.params.choice_solves, interrupt=stop.interrupt)
 
@@ -255,7 +272,7 @@ def _side_by_side(run: Run, apart: BanksApart | None, bounded: bool) -> None:
         if not bounded:
             _bound_in_time(run)
         while not run.stop.reached():
-            if choices.stalled():
+            if choices.due() or choices.late():
                 choices.improve(run.stop)
             else:
                 wait([listening], POLL_SECONDS)
@@ -265,36 +282,46 @@ def _side_by_side(run: Run, apart: BanksApart | None, bounded: bool) -> None:
 def _in_turn(run: Run, apart: BanksApart | None, bounded: bool) -> None:
     """Search, prove a bound unless that has been done already, and choose, in one process.
 
-    A search that still makes progress is gone on with before anything is chosen.
+    A search that makes progress is gone on with; one that does not is gone on with after a choice.
     """
-    choices, params = _Choices(run), run.params
+    params = run.params
+    choices = _Choices(run, params.cpsat.vain_share)
     moves = neighbourhoods(run.problem, run.incumbent, NEIGHBOURHOODS)
     for turn, neighbourhood in enumerate(itertools.cycle(moves)):
         if run.stop.reached():
             break
-        end = run.stop.elapsed() + max(params.cpsat.first_round, run.stop.elapsed())
-        for _ in range(2):
-            _search(
-                run, apart, turn, run.stop.part(params.cpsat.descent_share, until=end), choices, neighbourhood
-            )
-            going = run.stop.pace is None and not choices.stalled()
-            bounded = bounded or _bound_in_time(run)
-            if not going or run.stop.reached():
-                break
-        choosing = run.stop.part(until=end)
-        while not choosing.reached():
-            choices.improve(choosing)
+        until = run.stop.elapsed() + max(params.cpsat.first_round, run.stop.elapsed())
+        first, whole = run.stop.part(params.cpsat.descent_share, until), run.stop.part(until=until)
+        run.doing("changes mappings, starts and banks")
+        if apart is not None and (share := apart.share()) > 0:
+            own = Exchanges if turn % 2 else StaticMoves
+            apart.search(first.part(share), run.seed + turn, choices.found, own)
+        pools = run.pools.until(run.stop)
+        search = Descent(pools, run.seed + turn, params.descent, neighbourhood=neighbourhood)
+        search.run(run.incumbent, _until_stalled(first, choices), choices.found)
+        bounded = bounded or _bound_in_time(run)
+        while not whole.reached():
+            if choices.due():
+                choices.improve(whole)
+            run.doing("changes mappings, starts and banks")
+            search.go_on(run.incumbent, _until_stalled(whole, choices), choices.found)
 
 
-def _search(
-    run: Run, apart: BanksApart | None, turn: int, stop: Stop, choices: _Choices, moves: Neighbourhood
-) -> None:
-    """Go on from the best plan and, where that comes near, with banks apart."""
-    run.doing("changes mappings, starts and banks")
-    if apart is not None and (share := apart.share()) > 0:
-        own = Exchanges if turn % 2 else TableCheckedMoves
-        apart.search(stop.part(share), run.seed + turn, choices.found, own)
-    descend(run.pools, run.incumbent, stop, run.seed + turn, 1, choices.found, run.params.descent, moves)
+def _until_stalled(stop: Stop, choices: _Choices) -> Stop:
+    """Return the stop that is also reached when it is time for a choice."""
+    return replace(stop, interrupt=_Pause(stop.interrupt, choices))
+
+
+@dataclass(frozen=True)
+class _Pause:
+    """Set by an interrupt, or while it is time for a choice."""
+
+    interrupt: Flag
+    choices: _Choices
+
+    def is_set(self) -> bool:
+        """Whether it is set."""
+        return self.interrupt.is_set() or self.choices.due()
 
 
 def _bound_in_time(run: Run) -> bool:

@@ -15,9 +15,10 @@ from solver.mapspace.pools import Pools
 from solver.params import MoveParams
 from solver.schedule.plan import Plan, by_start, in_order
 from solver.search.descent import Neighbourhood, moves_for
-from solver.search.exchanges import Exchanges, TableCheckedMoves
+from solver.search.exchanges import Exchanges
 from solver.search.modes import Modes, length
 from solver.search.shared import SharedMoves, SharedState
+from solver.search.static import StaticMoves
 from solver.stop import STEP_LAYERS, STEPS_PER_SECOND
 from solver.timing.profile import Profile
 
@@ -92,7 +93,7 @@ class WindowMoves(SharedMoves):
 
 
 NEIGHBOURHOODS: tuple[Neighbourhood, ...] = (
-    partial(moves_for, TableCheckedMoves, WindowMoves),
+    partial(moves_for, StaticMoves, WindowMoves),
     partial(moves_for, Exchanges, WindowMoves),
 )
 """Of searches side by side, or one after the other: random choices are faster on some networks, exact ones

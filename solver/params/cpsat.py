@@ -97,7 +97,11 @@ class CpsatParams:
     first_round: float = 60.0
     """Seconds, where one process does everything in turn; each round after it is as long as all before."""
     descent_share: float = 0.7
-    """Share of a round for the descent."""
+    """Share of a round after which the bound is proved, if no descent has stalled before."""
+    vain_share: float = 0.1
+    """Share of the time, where one process does everything in turn, for choices that are no better."""
+    shortest_choice: float = 1.0
+    """Seconds below which a choice is not begun."""
     choice_work: float = 4.0
     """Seconds that a choice among candidates counts where work is counted instead of time."""
     choice_solves: int = 3

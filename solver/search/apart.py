@@ -18,9 +18,9 @@ from solver.mapspace.pools import Pools, shapes
 from solver.params import Params
 from solver.schedule.plan import Plan
 from solver.search.descent import Descent, Neighbourhood
-from solver.search.exchanges import TableCheckedMoves
 from solver.search.layerwise import layerwise
 from solver.search.sequential import banks_apart
+from solver.search.static import StaticMoves
 from solver.stop import Stop, StoppedError
 from solver.timing.infinity import INFINITY
 from solver.timing.timeline import evaluate
@@ -68,7 +68,7 @@ class BanksApart:
         for share, near in self._params.descent.apart.rounds:
             if stop.reached() or self.behind() > near:
                 return
-            self.search(_part(stop, share, self._steps), seed, found, TableCheckedMoves)
+            self.search(_part(stop, share, self._steps), seed, found, StaticMoves)
 
     def behind(self) -> float:
         """Return how many times as late as the best of the others its plan is."""
@@ -77,7 +77,7 @@ class BanksApart:
     def _first(self, limit: float, stop: Stop, seed: int) -> Plan | None:
         """Share out the banks evenly and, if that comes to no less than a limit, for the lowest sum."""
         params, alone = self._params, self.pools.until(stop)
-        even = TableCheckedMoves(alone, random.Random(seed), params.descent.moves).starts(stop)
+        even = StaticMoves(alone, random.Random(seed), params.descent.moves).starts(stop)
         plans: list[Plan] = []
         with suppress(InputError, StoppedError):
             plans += [state.plan for state in islice(even, params.descent.first_starts)]

@@ -1,8 +1,8 @@
 """Moves for static weights that are weighed exactly before they are made: a mapping, or banks for a mapping.
 
 What a change of one layer does to the whole network is looked up (`Remaining`), much faster than all layers
-are timed. So moves that come to nothing need not be timed, and a move may be the best of many: of random
-changes of a mapping, of the mappings of some size, or of the layers that could give banks away.
+are timed. So a move may be the best of many: of random changes of a mapping, of the mappings of some size, or
+of the layers that could give banks away.
 """
 
 from __future__ import annotations
@@ -26,35 +26,13 @@ Weighed = tuple[int, Profile]
 """A profile and the latency that it leads to, or that minus the one that it came from."""
 
 
-class TableCheckedMoves(StaticMoves):
-    """The moves of `descent`; those that come to nothing are looked up instead of timed. See `Moves`."""
-
-    def __init__(self, pools: Pools, rng: random.Random, params: MoveParams = MoveParams()) -> None:
-        super().__init__(pools, rng, params)
-        self._remaining: deque[Remaining] = deque(maxlen=2)
-
-    def _with(self, layer: int, profile: Profile, timeline: Timeline, limit: float) -> Timeline | None:
-        in_order = timeline.layers[layer].order is None
-        if in_order and self._remaining_of(timeline).through(layer, profile) > limit:
-            return None
-        return super()._with(layer, profile, timeline, limit)
-
-    def _remaining_of(self, timeline: Timeline) -> Remaining:
-        for remaining in self._remaining:
-            if remaining.timeline is timeline:
-                return remaining
-        self._remaining.append(
-            Remaining(self.problem, timeline, self._remaining[-1] if self._remaining else None)
-        )
-        return self._remaining[-1]
-
-
-class Exchanges(TableCheckedMoves):
+class Exchanges(StaticMoves):
     """See `Moves`."""
 
     def __init__(self, pools: Pools, rng: random.Random, params: MoveParams = MoveParams()) -> None:
         super().__init__(pools, rng, params)
         self.attention = params.exchange.attention
+        self._remaining: deque[Remaining] = deque(maxlen=2)
         self._elite: dict[tuple[int, int], dict[Mapping, Profile]] = {}
         self._costs: dict[tuple[int, int], Weighed] = {}
 
@@ -81,6 +59,15 @@ class Exchanges(TableCheckedMoves):
         if sum(times.profile.banks for times in changed.layers) <= self.problem.hardware.banks:
             return self._placed(changed, limit)
         return self._exchanged(layer, changed, remaining, limit)
+
+    def _remaining_of(self, timeline: Timeline) -> Remaining:
+        for remaining in self._remaining:
+            if remaining.timeline is timeline:
+                return remaining
+        self._remaining.append(
+            Remaining(self.problem, timeline, self._remaining[-1] if self._remaining else None)
+        )
+        return self._remaining[-1]
 
     def _instead(self, state: State, layer: int, profile: Profile, limit: float) -> State | None:
         """Give a layer a mapping of as many banks, cut so that it takes the ones that it has."""

@@ -14,8 +14,8 @@ from solver.schedule.goal import Goal
 from solver.schedule.pace import apart
 from solver.schedule.plan import Plan, by_start, overlap_shared
 from solver.schedule.transform import downstream, movable, transform
-from solver.search.exchanges import TableCheckedMoves
 from solver.search.state import State, decisive_layers
+from solver.search.static import StaticMoves
 from solver.stop import Stop
 from solver.timing.infinity import INFINITY
 from solver.timing.profile import Profile
@@ -50,7 +50,7 @@ class SharedMoves:
         self.goal = Goal(pools.problem)
         self.random = rng
         self.shapes = shapes(pools.problem.hardware)
-        self._apart = TableCheckedMoves(pools, rng, params)
+        self._apart = StaticMoves(pools, rng, params)
         self._stalled = False
 
     def history(self, restarts: int) -> int:
