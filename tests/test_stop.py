@@ -129,7 +129,7 @@ def test_another_process_counts_for_itself_and_is_ended_by_who_sees_all() -> Non
 
 
 def run(stop: Stop, method: str = "cpsat", workers: int = 1) -> Result:
-    quick = Params(cpsat=CpsatParams(head_start=0.1, first_round=4.0))
+    quick = Params(cpsat=CpsatParams(head_start=0.1, shortest_turn=0.3, latest_bound=4.0))
     return solve(TOY, STATIC, method=method, params=quick, stop=stop, workers=workers, seed=2)
 
 

@@ -30,7 +30,7 @@ from solver.schedule.plan import Plan
 from solver.schedule.transform import improve
 from solver.search.apart import BanksApart
 from solver.search.begin import begin
-from solver.search.descent import Descent
+from solver.search.descent import Descent, Neighbourhood
 from solver.search.exchanges import Exchanges
 from solver.search.nearby import Nearby, crossed
 from solver.search.parallel import Descents, Searcher, descend
@@ -282,29 +282,59 @@ def _side_by_side(run: Run, apart: BanksApart | None, bounded: bool) -> None:
 def _in_turn(run: Run, apart: BanksApart | None, bounded: bool) -> None:
     """Search, prove a bound unless that has been done already, and choose, in one process.
 
-    A search that makes progress is gone on with; one that does not is gone on with after a choice.
+    Searches of several kinds take turns, the one more often that brings more. Each goes on from where it
+    was, or from what was found since.
     """
-    params = run.params
-    choices = _Choices(run, params.cpsat.vain_share)
-    moves = neighbourhoods(run.problem, run.incumbent, NEIGHBOURHOODS)
-    for turn, neighbourhood in enumerate(itertools.cycle(moves)):
+    params = run.params.cpsat
+    choices = _Choices(run, params.vain_share)
+    kinds = neighbourhoods(run.problem, run.incumbent, NEIGHBOURHOODS)
+    if run.problem.hardware.weights != "static":
+        kinds = kinds[:1]  # all are one
+    searches = [_Search(run, run.seed + i, moves) for i, moves in enumerate(kinds)]
+    bound_at = run.stop.elapsed() + params.descent_share * min(params.latest_bound, run.stop.remaining())
+    for turn in itertools.count():
         if run.stop.reached():
             break
-        until = run.stop.elapsed() + max(params.cpsat.first_round, run.stop.elapsed())
-        first, whole = run.stop.part(params.cpsat.descent_share, until), run.stop.part(until=until)
+        if not bounded and (choices.due() or run.stop.elapsed() >= bound_at):
+            bounded = _bound_in_time(run)
+        if choices.due():
+            choices.improve(run.stop)
         run.doing("changes mappings, starts and banks")
+        until = run.stop.elapsed() + max(params.shortest_turn, params.turn_share * run.stop.elapsed())
+        if not bounded and run.stop.elapsed() < bound_at:
+            until = min(until, bound_at)
+        part = run.stop.part(until=until)
         if apart is not None and (share := apart.share()) > 0:
             own = Exchanges if turn % 2 else StaticMoves
-            apart.search(first.part(share), run.seed + turn, choices.found, own)
-        pools = run.pools.until(run.stop)
-        search = Descent(pools, run.seed + turn, params.descent, neighbourhood=neighbourhood)
-        search.run(run.incumbent, _until_stalled(first, choices), choices.found)
-        bounded = bounded or _bound_in_time(run)
-        while not whole.reached():
-            if choices.due():
-                choices.improve(whole)
-            run.doing("changes mappings, starts and banks")
-            search.go_on(run.incumbent, _until_stalled(whole, choices), choices.found)
+            apart.search(part.part(share), run.seed + turn, choices.found, own)
+        search = max(searches, key=lambda one: (one.gain, -one.turn))
+        search.go_on(turn, _until_stalled(part, choices), choices.found)
+
+
+class _Search:
+    """A descent that is gone on with again and again.
+
+    Attributes
+    ----------
+    turn, gain : its last turn, and by what share of the cost a second of that made the best plan better.
+    """
+
+    def __init__(self, run: Run, seed: int, moves: Neighbourhood) -> None:
+        self.turn, self.gain = -1, math.inf
+        self._run = run
+        self._descent = Descent(run.pools.until(run.stop), seed, run.params.descent, neighbourhood=moves)
+
+    def go_on(self, turn: int, stop: Stop, found: Callable[[Plan], None]) -> None:
+        """Go on until it is time to stop."""
+        run, goal = self._run, self._run.goal
+        start, before = run.stop.elapsed(), goal.value(run.incumbent)
+        if self.turn < 0:
+            self._descent.run(run.incumbent, stop, found)
+        else:
+            self._descent.go_on(run.incumbent, stop, found)
+        self.turn = turn
+        seconds = max(run.stop.elapsed() - start, POLL_SECONDS)
+        self.gain = (before - goal.value(run.incumbent)) / before / seconds
 
 
 def _until_stalled(stop: Stop, choices: _Choices) -> Stop:

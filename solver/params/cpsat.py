@@ -94,10 +94,14 @@ class CpsatParams:
     """Other good plans whose mappings are among the candidates: the last ones that were found."""
     crossed: int = 2
     """Plans of stretches that began afar that are crossed with the best one at a time: the last ones."""
-    first_round: float = 60.0
-    """Seconds, where one process does everything in turn; each round after it is as long as all before."""
+    shortest_turn: float = 4.0
+    """Seconds that one of several searches goes on for, where one process does everything in turn."""
+    turn_share: float = 0.1
+    """The same as a share of the time so far; the longer of the two counts."""
+    latest_bound: float = 60.0
+    """Seconds of which no more than `descent_share` go by before the bound is proved."""
     descent_share: float = 0.7
-    """Share of a round after which the bound is proved, if no descent has stalled before."""
+    """Such a share of the time, if less than that is left: a descent may stall before."""
     vain_share: float = 0.1
     """Share of the time, where one process does everything in turn, for choices that are no better."""
     shortest_choice: float = 1.0
