@@ -192,14 +192,11 @@ class _Choices:
             self._mark, self._marked = value, self.run.stop.elapsed()
 
     def due(self) -> bool:
-        """Whether it is long ago that a descent made progress and choices were not in vain too often."""
-        stalled = self.run.stop.elapsed() > self._marked + self._pause
-        return stalled and self._allowance() >= self.params.shortest_choice
-
-    def late(self) -> bool:
-        """Whether it is time to prove something about candidates at all."""
-        stop = self.run.stop
-        return self.run.candidate_bound is None and stop.remaining() < self.params.last_share * stop.elapsed()
+        """Whether a descent has stalled, or it is time to prove something about candidates at all."""
+        stop, allowance = self.run.stop, self._allowance()
+        if self.run.candidate_bound is None and stop.remaining() < self.params.last_share * stop.elapsed():
+            return allowance > 0
+        return stop.elapsed() > self._marked + self._pause and allowance >= self.params.shortest_choice
 
     def _allowance(self) -> float:
         """Return for how many seconds a choice may be no better."""
@@ -272,7 +269,7 @@ def _side_by_side(run: Run, apart: BanksApart | None, bounded: bool) -> None:
         if not bounded:
             _bound_in_time(run)
         while not run.stop.reached():
-            if choices.due() or choices.late():
+            if choices.due():
                 choices.improve(run.stop)
             else:
                 wait([listening], POLL_SECONDS)

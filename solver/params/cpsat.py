@@ -102,11 +102,11 @@ class CpsatParams:
     """Seconds of which no more than `descent_share` go by before the bound is proved."""
     descent_share: float = 0.7
     """Such a share of the time, if less than that is left: a descent may stall before."""
-    vain_share: float = 0.1
+    vain_share: float = 0.15
     """Share of the time, where one process does everything in turn, for choices that are no better."""
     shortest_choice: float = 1.0
     """Seconds below which a choice is not begun."""
-    choice_work: float = 4.0
+    choice_work: float = 1.0
     """Seconds that a choice among candidates counts where work is counted instead of time."""
     choice_solves: int = 3
     """Solves of such a choice."""
