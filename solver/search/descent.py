@@ -115,10 +115,9 @@ class Descent:
         self, moves: Moves[AState], walk: _Walk[AState], stop: Stop, found: Callable[[Plan], None]
     ) -> Plan:
         while not stop.step():
+            limit = max(walk.current.cost, walk.history[0])
             try:
-                walk.current = (
-                    moves.change(walk.current, max(walk.current.cost, walk.history[0])) or walk.current
-                )
+                walk.current = moves.change(walk.current, limit) or walk.current
             except StoppedError:
                 break
             walk.history.append(walk.current.cost)
