@@ -33,7 +33,7 @@ def curves(results: AnytimeResults) -> Figure:
     names = list(dict.fromkeys(method for methods in subjects.values() for method in methods))
     rows = -(-len(subjects) // COLUMNS)
     figure = Figure(figsize=(4.2 * min(COLUMNS, len(subjects)), 2.9 * rows + 0.4), layout="constrained")
-    grid = figure.subplots(rows, min(COLUMNS, len(subjects)), squeeze=False).flat
+    grid = list(figure.subplots(rows, min(COLUMNS, len(subjects)), squeeze=False).flat)
     for axes, (on, methods) in zip(grid, subjects.items(), strict=False):
         for method, runs in methods.items():
             _method(axes, runs, method, COLOURS[names.index(method) % len(COLOURS)])
@@ -44,7 +44,7 @@ def curves(results: AnytimeResults) -> Figure:
         longest = max(case.what.seconds for runs in methods.values() for case in runs)
         axes.set_xlim(FIRST_SECOND, max(longest, 2 * FIRST_SECOND))
         axes.set_ylim(0, min(axes.get_ylim()[1], HIGHEST * best_latency(methods) / 1e6))
-    for axes in list(grid)[len(subjects) :]:
+    for axes in grid[len(subjects) :]:
         axes.set_visible(False)
     figure.supxlabel("seconds", fontsize=9)
     figure.supylabel("M cycles", fontsize=9)
