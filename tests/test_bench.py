@@ -228,9 +228,11 @@ def test_spreads_are_of_runs_that_all_have_something() -> None:
 
 
 def test_speed_measures_everything(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(speed, "CANDIDATES", 20)
+    for name in ("CANDIDATES", "DRAWN"):
+        monkeypatch.setattr(speed, name, 20)
+    monkeypatch.setattr(speed, "SEARCHED", 0.1)
     report = speed.library_speed(load_network("toy"), load_hardware("toy"), 0)
-    assert report.candidates_per_s > 0 and report.edges_per_candidate >= 1
+    assert report.edges_per_candidate >= 1 and all(figure > 0 for figure in report.model_dump().values())
 
 
 def test_a_benchmark_notes_its_arguments_as_they_are_typed() -> None:
