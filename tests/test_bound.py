@@ -6,6 +6,7 @@ import itertools
 import math
 import random
 import time
+from collections import Counter
 from collections.abc import Iterator
 from itertools import pairwise
 
@@ -23,7 +24,7 @@ from solver.bench.small import draw_small
 from solver.bound.durations import useful_cycles
 from solver.bound.model import BoundModel, raised_bound
 from solver.bound.quick import bank_numbers, quick_bound
-from solver.bound.reading import enabled, needed, needed_by_shares
+from solver.bound.reading import enabled, needed, needed_by_shares, products
 from solver.bound.relaxation import linear_bound
 from solver.cpsat import method
 from solver.mapspace.enumeration import mappings
@@ -230,9 +231,24 @@ def test_no_share_of_the_outputs_reads_less(first: int) -> None:
         least = least_unions([set().union(*(e for o, e in pairs if o == i)) for i in range(outputs)])
         for grid in (3, 8):
             shares = needed_by_shares(record, edge, grid).tolist()
-            assert all(shares[i] <= least[-(-i * outputs // grid)] for i in range(grid + 1))
+            assert all(shares[i] <= least[max(-(-i * outputs // grid), 1)] for i in range(grid + 1))
             claimed += sum(shares) > 0
     assert claimed
+
+
+@pytest.mark.parametrize("first", range(0, 200, 20))
+def test_no_output_reads_in_fewer_products(first: int) -> None:
+    exact = 0
+    for problem, layer, edge in itertools.chain(small_edges(first), varied_edges(first)):
+        record = problem.layers[layer]
+        if record.macs > 200:
+            continue
+        _, outputs, elements = element_reads(problem, layer, edge)
+        reading = Counter(o for o, e in zip(outputs, elements, strict=True) if e)
+        least = min(reading[o] for o in set(outputs))
+        assert products(record, edge) <= least
+        exact += products(record, edge) == least > 1
+    assert exact
 
 
 @pytest.mark.parametrize("first", range(0, 200, 20))

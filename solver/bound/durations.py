@@ -19,6 +19,13 @@ ROUNDING = 1 - 1e-9
 """Keeps sums of floating-point numbers below the exact ones."""
 
 
+class Lanes(NamedTuple):
+    """A range of numbers of lanes over which a sum is spread."""
+
+    least: int
+    most: int
+
+
 def _covers(bound: int, most: int) -> tuple[Floats, Floats]:
     """Return the least pairs of a spatial and a temporal bound whose product covers a dim, about `most`."""
     widths = [bound]
@@ -91,12 +98,20 @@ def _residual(layer: Layer, hardware: Hardware) -> int:
 
 
 def useful_cycles(
-    layer: Layer, hardware: Hardware, banks: Sequence[int], params: BoundParams = BoundParams()
+    layer: Layer,
+    hardware: Hardware,
+    banks: Sequence[int],
+    params: BoundParams = BoundParams(),
+    spread: Lanes | None = None,
 ) -> Floats:
     """Return the least cycles in which so many banks can do all the useful work of a layer.
 
     That is the least own latency without the share of it that is spent on idle outputs. Nothing is counted
     for writing weights.
+
+    Parameters
+    ----------
+    spread : over how many lanes each sum is spread.
 
     Returns
     -------
@@ -104,6 +119,11 @@ def useful_cycles(
     """
     hardware = own_chip(layer, hardware)
     lanes, steps = _reductions(layer, params.widths)
+    if spread is not None:
+        # On fewer lanes than there are, no sum has fewer steps.
+        first = max(int(np.searchsorted(lanes, spread.least, side="right")) - 1, 0)
+        last = int(np.searchsorted(lanes, spread.most, side="right"))
+        lanes, steps = np.maximum(lanes[first:last], spread.least), steps[first:last]
     rows = hardware.bits.weight * steps + least_rows(layer, hardware)
     everything = float(math.prod(layer.bound(dim) for dim in OUTPUT_DIMS))
     fitting = rows <= hardware.rows_per_bank
@@ -116,7 +136,8 @@ def useful_cycles(
     possible = (outputs >= 1) & (lanes <= _widest(layer, hardware, REDUCTION_DIMS, numbers))
     reuse, each_bank = Reuse(layer, hardware), units(layer, hardware, "column", OUTPUT_DIMS)
     least = np.full(possible.shape, np.inf)
-    for between in range(2 * int(max(banks)).bit_length() + 1):
+    levels = (int(lanes.max(initial=1)) - 1).bit_length()  # more of them between banks only cost more
+    for between in range(min(2 * int(max(banks)).bit_length(), levels) + 1):
         # So many levels of adding up lie between banks or channels, which takes at least `factor` banks.
         if (factor := _least_product(between)) > max(banks):
             break
@@ -127,9 +148,38 @@ def useful_cycles(
     return np.asarray(np.floor(least.min(axis=1, initial=np.inf) * ROUNDING))
 
 
-def block_tail(layer: Layer, hardware: Hardware) -> int:
-    """Return the least cycles from the start of a block to the finish of an output that it works on."""
+def block_tail(layer: Layer, hardware: Hardware, products: int = 1, lanes: Lanes | None = None) -> int:
+    """Return the least cycles from an arrival to the finish of an output.
+
+    Parameters
+    ----------
+    products : how many of those that the output sums up wait for the arrival.
+    lanes : over how many the sum is spread; on more there are fewer steps, and more levels of adding up.
+    """
     hardware = own_chip(layer, hardware)
     cycles = hardware.cycles
     drain = cycles.drain + layer.post * cycles.post + _residual(layer, hardware)
-    return least_load(layer, hardware) + hardware.mac_cycles + drain
+    least, most = lanes or Lanes(1, _most_lanes(layer, hardware))
+    numbers = [least, *(2**i for i in range(least.bit_length(), most.bit_length())), most]
+    summing = min(-(-products // n) * hardware.mac_cycles + _adding_up(n, hardware) for n in numbers)
+    return int(least_load(layer, hardware) + summing + drain)
+
+
+def lane_ranges(layer: Layer, hardware: Hardware) -> list[Lanes]:
+    """Return ranges that hold every number of lanes over which a mapping can spread a sum."""
+    most = _most_lanes(layer, own_chip(layer, hardware))
+    return [Lanes(2**i // 2 + 1, min(2**i, most)) for i in range((most - 1).bit_length() + 1)]
+
+
+def _most_lanes(layer: Layer, hardware: Hardware) -> int:
+    return int(_widest(layer, hardware, REDUCTION_DIMS, np.array(hardware.most_banks)))
+
+
+def _adding_up(lanes: int, hardware: Hardware) -> int:
+    """Return the least cycles of adding up one number from each of so many lanes, wherever these are."""
+    bits, bandwidth = hardware.bits.accumulator, hardware.bits_per_cycle
+    if hardware.reduction == "host":
+        return math.floor(bits * lanes / hardware.most_banks / float(bandwidth.drain) * ROUNDING)
+    between = bits / float(max(bandwidth.bank, bandwidth.channel))
+    level = hardware.cycles.add + min(hardware.cycles.move, between)
+    return math.floor((lanes - 1).bit_length() * level * ROUNDING)

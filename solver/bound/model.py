@@ -7,16 +7,16 @@ outputs are finished. All that it demands of them holds in every valid solution.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 from ortools.sat.python import cp_model
 
-from models.network import Layer
-from solver.bound.durations import block_tail
-from solver.bound.quick import LayerDurations
-from solver.bound.reading import Counts, enabled, needed_by_shares, read_key
+from solver.bound.durations import Lanes, block_tail, lane_ranges
+from solver.bound.quick import LayerDurations, first_output
+from solver.bound.reading import Counts, enabled, needed_by_shares, products, read_key
 from solver.bound.reuse import Floats
 from solver.params import BoundParams
 from solver.stop import Stop
@@ -25,6 +25,28 @@ from solver.timing.problem import Edge, Problem
 EPSILON = 1e-9
 """Allows for rounding where shares are floating-point numbers."""
 
+ALIKE = 1.002
+"""Modes that take no more of the chip than by such a factor may be one mode."""
+
+SCALE = 10**3
+"""Shares of the work are rounded to multiples of one over this."""
+
+
+class Mode(NamedTuple):
+    """A range of numbers of banks, and of lanes over which each sum is spread.
+
+    Attributes
+    ----------
+    banks : the least number.
+    time : the least in which any number does all the work of the layer.
+    held : the least of what the mode takes of the chip: banks, or their time where layers share them.
+    """
+
+    banks: int
+    time: int
+    held: int
+    lanes: Lanes
+
 
 @dataclass(frozen=True, eq=False)
 class _LayerVariables:
@@ -32,27 +54,27 @@ class _LayerVariables:
 
     Attributes
     ----------
-    numbers, units, chosen : least numbers of banks of some ranges, the least time in which a number of the
-        range does all the work of the layer, and which range is taken.
-    work : that time of the one that is taken.
-    finished : time at which at least the share `i / grid` of the outputs is finished; entry 0 is time 0.
+    modes, chosen : ways to run the layer, and which is taken.
+    work, tail : time of the one that is taken for all the work, and from an arrival to an output, at least.
+    finished : time at which at least the share `i / grid` of the outputs is finished; entry 0: one of them.
     idle : for each share of its work the latest time up to which no more can be done, less the time that
         this share takes.
     """
 
-    numbers: tuple[int, ...]
+    modes: tuple[Mode, ...]
     chosen: list[cp_model.IntVar]
-    units: tuple[int, ...]
     work: cp_model.IntVar
+    tail: cp_model.IntVar
     finished: list[cp_model.IntVar]
     idle: list[cp_model.IntVar]
 
 
 class _Reading(NamedTuple):
-    """See `needed_by_shares`, and `enabled` for just less than each share of the producer."""
+    """See `needed_by_shares`, `enabled` for just less than each share of the producer, and `products`."""
 
     needed: Counts
     enabled: Floats
+    products: int
 
 
 class BoundModel:
@@ -86,35 +108,57 @@ class BoundModel:
         for i in range(len(problem.layers)):
             stop.check()
             self.layers.append(self._layer(i))
-        self._share_banks()
         for index, edges in enumerate(problem.edges):
             for edge in edges:
                 stop.check()
                 self._wait(index, edge)
-        for earliest, variables in zip(problem.earliest, self.layers, strict=True):
+        for i in range(len(problem.layers)):
             stop.check()
-            self._finish(variables, earliest // self.unit)
+            self._finish(i)
+        self._share_banks(stop)
         self.model.minimize(self.end)
 
-    def _layer(self, layer: int) -> _LayerVariables:
-        least = self._durations.of(layer)
-        # On fewer banks the layer alone would take longer than the latency that is known.
-        possible = [
-            (int(banks), int(cycles))
-            for banks, cycles in zip(least.banks, least.cycles // self.unit, strict=True)
-            if cycles <= self.horizon
-        ]
-        numbers, units = tuple(first for first, _ in possible), tuple(c for _, c in possible)
-        chosen = [self.model.new_bool_var("") for _ in possible]
+    def _layer(self, index: int) -> _LayerVariables:
+        modes = self._modes(index)
+        layer, chip = self.problem.layers[index], self.problem.hardware
+        chosen = [self.model.new_bool_var("") for _ in modes]
         work = self.model.new_int_var(0, self.horizon, "")
+        tail = self.model.new_int_var(0, self.horizon, "")
         finished = [self.model.new_int_var(0, self.horizon, "") for _ in range(self.grid + 1)]
         idle = [self.model.new_int_var(-self.horizon, self.horizon, "") for _ in range(self.grid + 1)]
         self.model.add_exactly_one(chosen)
-        self.model.add(work == sum(u * v for u, v in zip(units, chosen, strict=True)))
-        return _LayerVariables(numbers, chosen, units, work, finished, idle)
+        variables = _LayerVariables(modes, chosen, work, tail, finished, idle)
+        self.model.add(work == _total(variables, [mode.time for mode in modes]))
+        self.model.add(tail == self._by_lanes(variables, lambda lanes: block_tail(layer, chip, lanes=lanes)))
+        return variables
 
-    def _finish(self, layer: _LayerVariables, earliest: int) -> None:
+    def _modes(self, index: int) -> tuple[Mode, ...]:
+        """Return how a layer may run; on fewer banks it alone would take longer than what is known."""
+        found: list[Mode] = []
+        for lanes in lane_ranges(self.problem.layers[index], self.problem.chips[index]):
+            own = self._durations.of(index, lanes)
+            possible = [
+                self._mode(int(banks), int(cycles) // self.unit, lanes)
+                for banks, cycles in zip(own.banks, own.cycles, strict=True)
+                if cycles < (self.horizon + 1) * self.unit
+            ]
+            found += _extreme(possible) if len(possible) > self.params.numbers else possible
+        return tuple(found)
+
+    def _mode(self, banks: int, time: int, lanes: Lanes) -> Mode:
+        static = self.problem.hardware.weights == "static"
+        return Mode(banks, time, banks if static else banks * time, lanes)
+
+    def _by_lanes(self, layer: _LayerVariables, cycles: Callable[[Lanes], int]) -> cp_model.LinearExpr:
+        """Return a time that depends on the lanes over which sums are spread, in units."""
+        times = {lanes: cycles(lanes) // self.unit for lanes in {mode.lanes for mode in layer.modes}}
+        return _total(layer, [times[mode.lanes] for mode in layer.modes])
+
+    def _finish(self, index: int) -> None:
         """A share of the outputs takes its share of the work, and what could be done before some time."""
+        layer, earliest = self.layers[index], self.problem.earliest[index] // self.unit
+        first = self._by_lanes(layer, lambda lanes: first_output(self.problem, index, lanes))
+        self.model.add(layer.finished[0] >= first)
         for i in range(1, self.grid + 1):
             self.model.add(self.grid * (layer.finished[i] - earliest + 1) >= i * layer.work)
             self.model.add(self.grid * (layer.finished[i] - layer.idle[i] + 1) >= i * layer.work)
@@ -122,52 +166,122 @@ class BoundModel:
             self.model.add(layer.idle[i] >= layer.idle[i - 1])
         self.model.add(self.end >= layer.finished[self.grid])
 
-    def _share_banks(self) -> None:
-        """Static: the banks of all layers together; shared: the time for which they hold banks."""
+    def _share_banks(self, stop: Stop) -> None:
+        """Static: the banks of all layers together; shared: the time for which they hold banks.
+
+        What follows a layer is done after its first output, so it has only the time from then on.
+        """
         hardware = self.problem.hardware
         if hardware.weights == "static":
-            used = [n * v for x in self.layers for n, v in zip(x.numbers, x.chosen, strict=True)]
-            self.model.add(sum(used) <= hardware.banks)
+            self.model.add(cp_model.LinearExpr.sum(list(map(_held, self.layers))) <= hardware.banks)
             return
-        held = [n * u * v for x in self.layers for n, u, v in zip(x.numbers, x.units, x.chosen, strict=True)]
-        self.model.add(sum(held) <= hardware.banks * (self.end + 1))
+        self._after_first_outputs(stop)
+
+    def _after_first_outputs(self, stop: Stop) -> None:
+        """What layers do after the first output of one from which they follow, the banks do from then on."""
+        network, banks = self.problem.network, self.problem.hardware.banks
+        held = [self.model.new_int_var(0, banks * self.horizon, "") for _ in self.layers]
+        for own, x in zip(held, self.layers, strict=True):
+            self.model.add(own == _held(x))
+        self.model.add(sum(held) <= banks * (self.end + 1))
+        step = -(-len(self.layers) // self.params.windows)
+        for first in network.topological[::step]:
+            stop.check()
+            shares = {first: 0}
+            for i in network.topological:
+                later = [self._waiting(i, edge) for edge in self.problem.edges[i] if edge.producer in shares]
+                if later:
+                    shares[i] = max(later)
+            work = sum(share * held[i] for i, share in shares.items())
+            self.model.add(work <= SCALE * banks * (self.end + 1 - self.layers[first].finished[0]))
+
+    def _waiting(self, index: int, edge: Edge) -> int:
+        """Return which share of its work a layer does after the first output of a producer, at least."""
+        reading = self._reading(index, edge)
+        return SCALE - math.ceil(float(reading.enabled[0]) * SCALE + EPSILON)
 
     def _wait(self, index: int, edge: Edge) -> None:
         """What a layer does not yet find finished, it can only work on later."""
         layer, consumer, producer = self.problem.layers[index], self.layers[index], self.layers[edge.producer]
-        total = math.prod(self.problem.network.shapes[self.problem.layers[edge.producer].name])
-        transfer = self.problem.hardware.cycles.transfer
-        reading = self._reading(layer, edge, total)
+        total, transfer = self._total(edge), self.problem.hardware.cycles.transfer
+        reading = self._reading(index, edge)
         least, most = reading.needed, reading.enabled
-        after = (transfer + block_tail(layer, self.problem.hardware)) // self.unit
+        if reading.products:
+            sums = self._by_lanes(
+                consumer, lambda lanes: block_tail(layer, self.problem.hardware, reading.products, lanes)
+            )
+            self.model.add(consumer.finished[0] >= producer.finished[0] + transfer // self.unit + sums)
         for i, before in enumerate((least * self.grid // total).tolist()):
             if before:
-                self.model.add(consumer.finished[i] >= producer.finished[before] + after)
+                arrival = producer.finished[before] + transfer // self.unit
+                self.model.add(consumer.finished[i] >= arrival + consumer.tail)
         # The first row may have been opened before what is waited for.
         opened = self.problem.hardware.cycles.open or 0
-        scale = 10**3
-        for i, done in enumerate(most.tolist(), 1):
-            share = math.ceil(done * scale + EPSILON)
-            first = math.floor(share / scale * self.grid) + 1
+        for i, done in enumerate(most.tolist()):
+            share = math.ceil(done * SCALE + EPSILON)
+            first = math.floor(share / SCALE * self.grid) + 1
             if first <= self.grid:
                 late = producer.finished[i] + (transfer - opened) // self.unit - 1 - consumer.idle[first]
-                self.model.add(scale * late <= share * consumer.work)
+                self.model.add(SCALE * late <= share * consumer.work)
 
     @property
     def size(self) -> int:
         """Number of variables."""
         return len(self.model.proto.variables)
 
-    def _reading(self, layer: Layer, edge: Edge, total: int) -> _Reading:
+    def _reading(self, index: int, edge: Edge) -> _Reading:
         """Return what a layer reads through an edge; many layers of a network read alike."""
+        layer = self.problem.layers[index]
         key = read_key(layer, edge)
         if key not in self._readings:
+            total = self._total(edge)
             # Up to the time at which a share is finished, fewer elements are.
-            fewer = np.ceil(np.arange(1, self.grid + 1) / self.grid * total - EPSILON) - 1
+            fewer = np.ceil(np.arange(self.grid + 1) / self.grid * total - EPSILON) - 1
             self._readings[key] = _Reading(
-                needed_by_shares(layer, edge, self.grid), enabled(layer, edge, fewer)
+                needed_by_shares(layer, edge, self.grid),
+                enabled(layer, edge, np.maximum(fewer, 0)),
+                products(layer, edge),
             )
         return self._readings[key]
+
+    def _total(self, edge: Edge) -> int:
+        """Return how many elements a producer has."""
+        return math.prod(self.problem.network.shapes[self.problem.layers[edge.producer].name])
+
+
+def _held(layer: _LayerVariables) -> cp_model.LinearExpr:
+    """Return what a layer takes of the chip."""
+    return _total(layer, [mode.held for mode in layer.modes])
+
+
+def _total(layer: _LayerVariables, values: Sequence[int]) -> cp_model.LinearExpr:
+    """Return the value of the mode that is taken."""
+    return cp_model.LinearExpr.weighted_sum(layer.chosen, values)
+
+
+def _extreme(modes: Sequence[Mode]) -> list[Mode]:
+    """Return modes, from few banks to many, so that no mixture of others is better than a mixture of these.
+
+    Of several that hold nearly as much, one stands for all, with the least that any of them takes.
+    """
+    hull: list[Mode] = []
+    for mode in modes:
+        while hull and (hull[-1].held >= mode.held or _above(hull, mode)):
+            hull.pop()
+        if hull and mode.time >= hull[-1].time:
+            continue
+        if hull and mode.held <= ALIKE * hull[-1].held:
+            mode = mode._replace(held=hull.pop().held)
+        hull.append(mode)
+    return hull
+
+
+def _above(hull: Sequence[Mode], mode: Mode) -> bool:
+    """Whether the last mode is no better than a mixture of the one before it and another."""
+    if len(hull) < 2:
+        return False
+    one, last = hull[-2:]
+    return (one.time - last.time) * (mode.held - one.held) <= (one.time - mode.time) * (last.held - one.held)
 
 
 def raised_bound(model: BoundModel, least: int, stop: Stop) -> int:

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from hw.hardware import Hardware
-from models.network import Layer
-from solver.bound.durations import block_tail, useful_cycles
+from models.network import REDUCTION_DIMS, Layer
+from solver.bound.durations import Lanes, block_tail, useful_cycles
 from solver.bound.energy import least_energy
-from solver.bound.reading import ReadInAll
+from solver.bound.reading import Reads
 from solver.bound.reuse import Floats
 from solver.params import BoundParams
 from solver.timing.energy import standby_energy
@@ -68,21 +68,28 @@ class LayerDurations:
         self._problem, self._params = problem, params
         self._most = most_banks(problem)
         self._known: dict[object, Durations] = {}
+        self._ranges: dict[object, list[tuple[int, int]]] = {}
 
-    def of(self, index: int) -> Durations:
-        """Return the durations of a layer."""
+    def of(self, index: int, spread: Lanes | None = None) -> Durations:
+        """Return the durations of a layer, of all mappings or those that spread sums over so many lanes."""
         layer, limits = self._problem.layers[index], self._problem.limits.of(index)
-        key = layer.bounds, layer.post, len(layer.loaded), len(layer.residuals), layer.sums, limits
+        key = layer.bounds, layer.post, len(layer.loaded), len(layer.residuals), layer.sums, limits, spread
         if key not in self._known:
-            self._known[key] = self._durations(layer, self._problem.chips[index], limits.number)
+            self._known[key] = self._durations(layer, self._problem.chips[index], limits.number, spread)
         return self._known[key]
 
-    def _durations(self, layer: Layer, chip: Hardware, number: int | None) -> Durations:
+    def _durations(self, layer: Layer, chip: Hardware, number: int | None, spread: Lanes | None) -> Durations:
         """Return the durations of a layer on its own chip, with a number of banks if one is given."""
         most = min(self._most, chip.most_banks)
-        ranges = bank_numbers(chip, most, self._params) if number is None else [(number, number)]
-        cycles = useful_cycles(layer, chip, [last for _, last in ranges], self._params)
+        ranges = self._numbers(chip, most) if number is None else [(number, number)]
+        cycles = useful_cycles(layer, chip, [last for _, last in ranges], self._params, spread)
         return Durations(np.array([first for first, _ in ranges], float), cycles)
+
+    def _numbers(self, chip: Hardware, most: int) -> list[tuple[int, int]]:
+        key = chip.channels, chip.banks_per_channel, most
+        if key not in self._ranges:
+            self._ranges[key] = bank_numbers(chip, most, self._params)
+        return self._ranges[key]
 
 
 def quick_bound(problem: Problem, params: BoundParams = BoundParams()) -> int:
@@ -148,20 +155,32 @@ def _fewest(own: Durations, time: float) -> float:
 
 def _along(problem: Problem, durations: Sequence[Durations]) -> int:
     """Return when the network ends at least, since what is read last has to be there before a last block."""
+    hardware, reads = problem.hardware, Reads()
     fastest = [int(own.cycles.min()) for own in durations]
-    reads = ReadInAll()
+    firsts: dict[int, int] = {}
     ends: dict[int, int] = {}
     for i in problem.network.topological:
-        after = problem.hardware.cycles.transfer + block_tail(problem.layers[i], problem.hardware)
-        ends[i] = problem.earliest[i] + max(fastest[i], _alone(problem, i))
+        layer, transfer = problem.layers[i], hardware.cycles.transfer
+        after = transfer + block_tail(layer, hardware)
+        first, end = first_output(problem, i), problem.earliest[i] + max(fastest[i], _alone(problem, i))
         for edge in problem.edges[i]:
+            if waiting := reads.products(layer, edge):
+                first = max(first, firsts[edge.producer] + transfer + block_tail(layer, hardware, waiting))
             total = math.prod(problem.network.shapes[problem.layers[edge.producer].name])
-            read = reads.of(problem.layers[i], edge)
+            read = reads.in_all(layer, edge)
             part = problem.earliest[edge.producer] + fastest[edge.producer] * read // total
             ready = ends[edge.producer] if read == total else part
             if read:
-                ends[i] = max(ends[i], ready + after)
+                end = max(end, ready + after)
+        firsts[i], ends[i] = first, max(first, end)
     return max(ends.values())
+
+
+def first_output(problem: Problem, index: int, lanes: Lanes | None = None) -> int:
+    """Return when an output of a layer is finished at the earliest, if it waits for nothing."""
+    layer = problem.layers[index]
+    products = math.prod(layer.bound(dim) for dim in REDUCTION_DIMS)
+    return problem.earliest[index] + block_tail(layer, problem.hardware, products, lanes)
 
 
 def _alone(problem: Problem, layer: int) -> int:

@@ -17,6 +17,9 @@ Counts = npt.NDArray[np.int64]
 MOST_CELLS = 3 * 10**7
 """Work of the exact table; beyond it a simple proportion is used."""
 
+MOST_VALUES = 10**6
+"""Combinations of digits for which it is told one by one what they read."""
+
 FEW_POINTS = 2**10
 """Points whose concave hull is found one point after the other, without thinning them out first."""
 
@@ -35,12 +38,12 @@ def needed_by_shares(layer: Layer, edge: Edge, grid: int) -> Counts:
 
     Returns
     -------
-    (grid + 1,), rising; the last entry is at most what all outputs read.
+    (grid + 1,), rising; the first entry is what any one output reads, the last at most what all do.
     """
     counts = needed(layer, edge)
     if not _alike(layer, edge):
         return np.where(np.arange(grid + 1) == grid, counts[-1], 0)
-    return counts[-(-np.arange(grid + 1) * (len(counts) - 1) // grid)]
+    return counts[np.maximum(-(-np.arange(grid + 1) * (len(counts) - 1) // grid), 1)]
 
 
 def _alike(layer: Layer, edge: Edge) -> bool:
@@ -80,24 +83,72 @@ def needed(layer: Layer, edge: Edge) -> Counts:
     return _unions(rows, columns) * others
 
 
+def products(layer: Layer, edge: Edge) -> int:
+    """Return how many products of any one output at least read the producer; 0 if some output may read none.
+
+    Counted where each axis is read through dims of its own, other products are not claimed to read it.
+    """
+    dims = [dim for group in edge.groups for dim in group.dims]
+    if edge.residual or len(dims) > len(set(dims)):
+        return 0
+    outputs = {DIMS.index(dim) for dim in OUTPUT_DIMS}
+    count = math.prod(bound for dim, bound in enumerate(layer.bounds) if dim not in outputs | set(dims))
+    for group in edge.groups:
+        if math.prod(layer.bounds[dim] for dim in group.dims) > MOST_VALUES:
+            return 0
+        reads = _reads(group)
+        values = np.add.outer(
+            _sums(group, layer, outputs) + group.offset, _sums(group, layer, set(group.dims) - outputs)
+        )
+        inside = (values >= 0) & (values < len(reads))
+        count *= int((inside & reads[np.where(inside, values, 0)]).sum(axis=1).min())
+    return count
+
+
+def _sums(group: Group, layer: Layer, dims: set[int]) -> Counts:
+    """Return what some dims add to the values of a form, for each combination of their digits."""
+    sums = np.zeros(1, np.int64)
+    for dim, coefficient in group.terms:
+        if dim in dims:
+            sums = np.add.outer(sums, coefficient * np.arange(layer.bounds[dim])).ravel()
+    return sums
+
+
+def _reads(group: Group) -> npt.NDArray[np.bool_]:
+    """Return which values of a form read anything on all of its axes."""
+    reads = np.ones(1, bool)
+    for extent, interval in zip(group.extents, group.intervals, strict=True):
+        own = np.ones(extent, bool) if interval is None else interval[0] <= interval[1]
+        reads = np.logical_and.outer(reads, own).ravel()
+    return reads
+
+
 def read_key(layer: Layer, edge: Edge) -> object:
     """Return what edges have in common through which layers read alike."""
     groups = tuple((g.axes, g.terms, g.offset, g.extents, g.windows) for g in edge.groups)
     return layer.bounds, edge.residual, groups
 
 
-class ReadInAll:
-    """How many elements of a producer a layer reads at least; edges that are alike share it."""
+class Reads:
+    """What layers read of their producers at least; edges that are alike share it."""
 
     def __init__(self) -> None:
-        self._known: dict[object, int] = {}
+        self._all: dict[object, int] = {}
+        self._products: dict[object, int] = {}
 
-    def of(self, layer: Layer, edge: Edge) -> int:
+    def in_all(self, layer: Layer, edge: Edge) -> int:
         """Return the last entry of `needed`, without the others."""
         key = read_key(layer, edge)
-        if key not in self._known:
-            self._known[key] = int(_all_or_nothing(1, edge, layer)[1])
-        return self._known[key]
+        if key not in self._all:
+            self._all[key] = int(_all_or_nothing(1, edge, layer)[1])
+        return self._all[key]
+
+    def products(self, layer: Layer, edge: Edge) -> int:
+        """Return `products`."""
+        key = read_key(layer, edge)
+        if key not in self._products:
+            self._products[key] = products(layer, edge)
+        return self._products[key]
 
 
 def _all_or_nothing(size: int, edge: Edge, layer: Layer) -> Counts:

@@ -17,6 +17,10 @@ class BoundParams:
     """Layers from which on the coarse grid is used."""
     resolution: int = 10**6
     """Units of time in the known latency; all times are rounded down to units."""
+    numbers: int = 12
+    """Ranges of numbers of banks that are all kept; of more, those that the linear relaxation needs."""
+    windows: int = 20
+    """Layers, about, for each of which what follows it has to be done after its first output."""
     bank_step: float = 1.02
     """Numbers of banks within such a factor are taken for the least of them."""
     widths: int = 400
