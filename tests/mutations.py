@@ -215,18 +215,23 @@ BOUND_MODEL = changed(
     {
         "one number of banks": drop("self.model.add_exactly_one"),
         "work of the banks": drop("self.model.add(work =="),
-        "slow numbers of banks": swap("if cycles <= self.horizon", "if cycles >= 0"),
+        "slow numbers of banks": swap(
+            "if cycles < (self.horizon + 1)", "if cycles < 10**9 * (self.horizon + 1)"
+        ),
         "share of the work": drop("self.model.add(self.grid * (layer.finished[i] - earliest + 1)"),
         "work that waits": drop("self.model.add(self.grid * (layer.finished[i] - layer"),
         "shares in order": drop("self.model.add(layer.finished[i] >="),
         "idle times in order": drop("self.model.add(layer.idle[i] >="),
         "the end": drop("self.model.add(self.end >="),
-        "banks, static": drop("self.model.add(sum(used)"),
+        "banks, static": drop("self.model.add(cp_model.LinearExpr.sum"),
         "bank-time, shared": drop("self.model.add(sum(held)"),
+        "bank-time after a first output": drop("self.model.add(work <= SCALE"),
+        "first outputs": drop("self.model.add(layer.finished[0] >="),
+        "first outputs of a chain": drop("self.model.add(consumer.finished[0] >="),
         "needs": drop("self.model.add(consumer.finished[i] >="),
-        "needs: transfer": swap("after = (transfer + block_tail", "after = (block_tail"),
-        "needs: tail": swap("transfer + block_tail(layer, self.problem.hardware)", "transfer"),
-        "work enabled": drop("self.model.add(scale * late"),
+        "needs: transfer": swap("[before] + transfer // self.unit", "[before]"),
+        "needs: tail": swap("arrival + consumer.tail", "arrival"),
+        "work enabled": drop("self.model.add(SCALE * late"),
         "work enabled: transfer": swap("+ (transfer - opened) // self.unit - 1 -", "- 1 -"),
     },
 ) + changed(
@@ -236,12 +241,16 @@ BOUND_MODEL = changed(
         "share of the work, raised": swap("(layer.finished[i] - earliest + 1) >=", "layer.finished[i] >="),
         "work that waits, raised": swap("layer.idle[i] + 1) >=", "layer.idle[i] - 3) >="),
         "the end, raised": swap("self.end >= layer", "self.end >= 1 + layer"),
-        "banks, static, raised": swap("sum(used) <= hardware", "sum(used) + 1 <= hardware"),
+        "banks, static, raised": swap(") <= hardware.banks)", ") + 1 <= hardware.banks)"),
         "bank-time, shared, raised": swap("(self.end + 1)", "(self.end - 2)"),
-        "needs, raised": swap("producer.finished[before] + after", "producer.finished[before] + after + 2"),
+        "first outputs, raised": swap("self.unit + sums", "self.unit + sums + 2"),
+        "bank-time after a first output, raised": swap("self.end + 1 - self", "self.end - 4 - self"),
+        "needs, raised": swap("arrival + consumer.tail", "arrival + consumer.tail + 2"),
         "work enabled, raised": swap("opened) // self.unit - 1 -", "opened) // self.unit + 3 -"),
-        "rounding to units, raised": swap("least.cycles // self.unit,", "least.cycles // self.unit + 1,"),
-        "slow numbers of banks, raised": swap("if cycles <= self.horizon", "if cycles < self.horizon - 2"),
+        "rounding to units, raised": swap("int(cycles) // self.unit,", "int(cycles) // self.unit + 1,"),
+        "slow numbers of banks, raised": swap(
+            "if cycles < (self.horizon + 1)", "if cycles < (self.horizon - 2)"
+        ),
     },
 )
 
@@ -256,6 +265,7 @@ QUICK = changed(
         "banks, static": swap("<= banks:", "<= math.inf:"),
         "banks, static, raised": swap("<= banks:", "< banks:"),
         "each layer alone": swap("earliest[i] + max(fastest[i], _alone(problem, i))", "earliest[i]"),
+        "first outputs of a chain": swap("firsts[i], ends[i] = first", "firsts[i], ends[i] = 0"),
         "all of a producer": swap("if read == total else", "if read > total else"),
         "a part of a producer": swap("if read == total else", "if read else"),
         "transfer and tail": swap("ready + after", "ready"),
@@ -284,9 +294,11 @@ DURATIONS = changed(
         "residuals": empty("_residual", "0"),
         "partial results for the host": swap("_Drain(partial / float", "_Drain(0 * partial / float"),
         "idle lanes": swap("/ lanes, everything)", "/ lanes, 10**9)"),
-        "tail: load": swap("return least_load(layer, hardware) + hardware.mac", "return hardware.mac"),
-        "tail: multiplication": swap("+ hardware.mac_cycles + drain", "+ drain"),
-        "tail: drain": swap("hardware.mac_cycles + drain", "hardware.mac_cycles"),
+        "tail: load": swap("int(least_load(layer, hardware) + summing", "int(summing"),
+        "tail: multiplication": swap("+ summing + drain", "+ drain"),
+        "tail: drain": swap("+ summing + drain", "+ summing"),
+        "tail: levels": swap(" * hardware.mac_cycles + _adding_up(n, hardware)", " * hardware.mac_cycles"),
+        "lanes of a sum": swap("np.maximum(lanes[first:last], spread.least)", "lanes[first:last]"),
     },
 ) + changed(
     "solver/bound/durations.py",
@@ -302,7 +314,7 @@ DURATIONS = changed(
             "* steps + least_rows(layer, hardware)", "* steps + 1 + least_rows(layer, hardware)"
         ),
         "tail, raised": swap(
-            "return least_load(layer, hardware) +", "return 2 + least_load(layer, hardware) +"
+            "return int(least_load(layer, hardware) +", "return int(2 + least_load(layer, hardware) +"
         ),
     },
 )

@@ -19,9 +19,9 @@ from hypothesis import strategies as st
 from hw.hardware import Weights
 from hw.library import load_hardware
 from models.library import load_network
-from models.network import AXES, DIMS, AxisAccess, Dim, Flatten
+from models.network import AXES, DIMS, REDUCTION_DIMS, AxisAccess, Dim, Flatten
 from solver.bench.small import draw_small
-from solver.bound.durations import useful_cycles
+from solver.bound.durations import lane_ranges, useful_cycles
 from solver.bound.model import BoundModel, raised_bound
 from solver.bound.quick import bank_numbers, quick_bound
 from solver.bound.reading import enabled, needed, needed_by_shares, products
@@ -130,8 +130,22 @@ def test_no_mapping_is_faster_than_its_banks_allow(seed: int) -> None:
     for layer in network.layers:
         for mapping in mappings(layer, hardware):
             found = profile(layer, mapping, hardware)
-            assert useful_cycles(layer, hardware, [found.banks])[0] <= found.lead + found.last_finish
+            sums = math.prod(
+                x.bound for x in mapping.loops if x.kind != "temporal" and x.dim in REDUCTION_DIMS
+            )
+            (lanes,) = (x for x in lane_ranges(layer, hardware, 1.5) if x.least <= sums <= x.most)
+            cycles = useful_cycles(layer, hardware, [found.banks], spread=lanes)[0]
+            assert cycles <= found.lead + found.last_finish
             assert any(low <= found.banks <= high for low, high in bank_numbers(hardware, hardware.banks))
+
+
+@pytest.mark.parametrize("chip", ["hbm2-bitsimd", "gddr6-aim"])
+def test_the_least_of_all_lanes_is_the_least(chip: str) -> None:
+    hardware = load_hardware(chip)
+    for layer in load_network("mobilenetv2").layers[:6]:
+        ranges = lane_ranges(layer, hardware, 1.5)
+        apart = [useful_cycles(layer, hardware, range(1, 129), spread=lanes) for lanes in ranges]
+        assert np.array_equal(np.min(apart, axis=0), useful_cycles(layer, hardware, range(1, 129)))
 
 
 def test_more_banks_are_never_slower() -> None:

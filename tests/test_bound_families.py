@@ -21,7 +21,7 @@ from hw.hardware import Hardware, LevelDims
 from hw.library import load_hardware
 from models.network import REDUCTION_DIMS, Layer, Network
 from solver.bench.small import draw_small
-from solver.bound.durations import block_tail, useful_cycles
+from solver.bound.durations import Lanes, block_tail, lane_ranges, useful_cycles
 from solver.bound.model import BoundModel
 from solver.bound.quick import bank_numbers, quick_bound
 from solver.bound.reading import enabled, needed, needed_by_shares
@@ -194,6 +194,24 @@ def test_tail_of_a_block() -> None:
     assert block_tail(layer, chip()) == 2 * 9 + 4 + 12 + 3 * 2
 
 
+def test_tail_of_a_sum() -> None:
+    """Four products, 9 + 12 cycles for one, 12 for each other; a level is an addition, 4, and at least 1.
+
+    What is an integer is stated as one less, as above.
+    """
+    layer = Layer.model_validate(SUM)
+    assert lane_ranges(layer, chip(), 2) == [Lanes(1, 1), Lanes(2, 2), Lanes(3, 16)]
+    for lanes, one, four in (
+        (Lanes(1, 1), 21, 57),
+        (Lanes(2, 2), 25, 37),
+        (Lanes(3, 16), 30, 30),
+        (None, 21, 30),
+    ):
+        assert (block_tail(layer, chip(), 1, lanes), block_tail(layer, chip(), 4, lanes)) == (one, four)
+    by_host = chip(reduction="host", bits_per_cycle=chip().bits_per_cycle.model_copy(update={"drain": 2}))
+    assert block_tail(layer, by_host, 4) == 9 + 12 + 32 * 4 // 8 // 2 - 1
+
+
 # The families
 
 
@@ -276,7 +294,17 @@ def test_shared_layers_hold_banks_for_as_long_as_they_work() -> None:
         assert feasible(made, *taken(made, 0, 6), *taken(made, 1, 8), (made.end, end)) == allowed
 
 
-@pytest.mark.parametrize("share", [1, 28, ROWS])
+def test_what_follows_a_first_output_has_the_time_that_is_left() -> None:
+    """Three layers of 104 bank-cycles after a row at 30: 8 banks have 312 up to 68 + 1."""
+    rows = network(rows_layer("a", "x"), *(rows_layer(name, "a") for name in "bcd"))
+    made = BoundModel(Problem(rows, chip(weights="shared")), 1000)
+    banks = [x for layer in (1, 2, 3) for x in taken(made, layer, 8)]
+    for end, allowed in ((68, True), (67, False)):
+        fixed = *banks, *taken(made, 0, 8), (made.layers[0].finished[0], 30), (made.end, end)
+        assert feasible(made, *fixed) == allowed
+
+
+@pytest.mark.parametrize("share", [0, 1, 28, ROWS])
 def test_outputs_are_finished_after_what_they_read(share: int) -> None:
     """So many rows need as many: 5 cycles to transfer the last, 9 to load it and 12 to multiply it."""
     made = two_layers()

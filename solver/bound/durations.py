@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -165,10 +166,14 @@ def block_tail(layer: Layer, hardware: Hardware, products: int = 1, lanes: Lanes
     return int(least_load(layer, hardware) + summing + drain)
 
 
-def lane_ranges(layer: Layer, hardware: Hardware) -> list[Lanes]:
-    """Return ranges that hold every number of lanes over which a mapping can spread a sum."""
+def lane_ranges(layer: Layer, hardware: Hardware, step: float) -> list[Lanes]:
+    """Return ranges of all numbers of lanes that a mapping can give a sum, the ends `step` apart."""
     most = _most_lanes(layer, own_chip(layer, hardware))
-    return [Lanes(2**i // 2 + 1, min(2**i, most)) for i in range((most - 1).bit_length() + 1)]
+    products = min(math.prod(layer.bound(dim) for dim in REDUCTION_DIMS), most)
+    ends = [1]
+    while ends[-1] < products:
+        ends.append(math.ceil(ends[-1] * step))
+    return [Lanes(last + 1, end) for last, end in itertools.pairwise([0, *ends[:-1], max(most, ends[-1])])]
 
 
 def _most_lanes(layer: Layer, hardware: Hardware) -> int:

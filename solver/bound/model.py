@@ -135,7 +135,9 @@ class BoundModel:
     def _modes(self, index: int) -> tuple[Mode, ...]:
         """Return how a layer may run; on fewer banks it alone would take longer than what is known."""
         found: list[Mode] = []
-        for lanes in lane_ranges(self.problem.layers[index], self.problem.chips[index]):
+        for lanes in lane_ranges(
+            self.problem.layers[index], self.problem.chips[index], self.params.lane_step
+        ):
             own = self._durations.of(index, lanes)
             possible = [
                 self._mode(int(banks), int(cycles) // self.unit, lanes)
@@ -179,7 +181,10 @@ class BoundModel:
 
     def _after_first_outputs(self, stop: Stop) -> None:
         """What layers do after the first output of one from which they follow, the banks do from then on."""
-        network, banks = self.problem.network, self.problem.hardware.banks
+        network, hardware = self.problem.network, self.problem.hardware
+        banks, cycles = hardware.banks, hardware.cycles
+        # Each layer may have opened a row before what it waits for.
+        early = max(-((cycles.transfer - (cycles.open or 0)) // self.unit), 0)
         held = [self.model.new_int_var(0, banks * self.horizon, "") for _ in self.layers]
         for own, x in zip(held, self.layers, strict=True):
             self.model.add(own == _held(x))
@@ -193,7 +198,8 @@ class BoundModel:
                 if later:
                     shares[i] = max(later)
             work = sum(share * held[i] for i, share in shares.items())
-            self.model.add(work <= SCALE * banks * (self.end + 1 - self.layers[first].finished[0]))
+            span = self.end + 1 - self.layers[first].finished[0] + early
+            self.model.add(work <= SCALE * banks * span)
 
     def _waiting(self, index: int, edge: Edge) -> int:
         """Return which share of its work a layer does after the first output of a producer, at least."""

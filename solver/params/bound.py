@@ -13,6 +13,8 @@ class BoundParams:
     """Shares of a layer's outputs that have a time of their own: `i / fine`."""
     coarse: int = 28
     """The same in networks of many layers."""
+    lane_step: float = 1.42
+    """Numbers of lanes of one sum within such a factor are told apart from others only."""
     many_layers: int = 30
     """Layers from which on the coarse grid is used."""
     resolution: int = 10**6
