@@ -39,7 +39,7 @@ class Mode(NamedTuple):
     ----------
     banks : the least number.
     time : the least in which any number does all the work of the layer.
-    held : the least of what the mode takes of the chip: banks, or their time where layers share them.
+    held : the least that it takes of the chip: banks or, where layers share them, parts of the time of all.
     """
 
     banks: int
@@ -98,11 +98,13 @@ class BoundModel:
         self.problem = problem
         self.params = params
         self.model = cp_model.CpModel()
-        self.grid = params.coarse if len(problem.layers) >= params.many_layers else params.fine
+        self.grid = self._grid()
         self._durations = LayerDurations(problem, params)
         self._readings: dict[object, _Reading] = {}
         self.unit = max(1, latency // params.resolution)
         self.horizon = latency // self.unit + 1
+        # Of a unit of the time of the whole chip, so that bank-times are numbers of the size of times.
+        self.parts = max(1, params.resolution // self.horizon)
         self.end = self.model.new_int_var(0, self.horizon, "end")
         self.layers: list[_LayerVariables] = []
         for i in range(len(problem.layers)):
@@ -117,6 +119,12 @@ class BoundModel:
             self._finish(i)
         self._share_banks(stop)
         self.model.minimize(self.end)
+
+    def _grid(self) -> int:
+        params = self.params
+        if self.problem.hardware.weights != "static":
+            return params.in_turn
+        return params.coarse if len(self.problem.layers) >= params.many_layers else params.fine
 
     def _layer(self, index: int) -> _LayerVariables:
         modes = self._modes(index)
@@ -148,8 +156,9 @@ class BoundModel:
         return tuple(found)
 
     def _mode(self, banks: int, time: int, lanes: Lanes) -> Mode:
-        static = self.problem.hardware.weights == "static"
-        return Mode(banks, time, banks if static else banks * time, lanes)
+        hardware = self.problem.hardware
+        static = hardware.weights == "static"
+        return Mode(banks, time, banks if static else banks * time * self.parts // hardware.banks, lanes)
 
     def _by_lanes(self, layer: _LayerVariables, cycles: Callable[[Lanes], int]) -> cp_model.LinearExpr:
         """Return a time that depends on the lanes over which sums are spread, in units."""
@@ -181,14 +190,13 @@ class BoundModel:
 
     def _after_first_outputs(self, stop: Stop) -> None:
         """What layers do after the first output of one from which they follow, the banks do from then on."""
-        network, hardware = self.problem.network, self.problem.hardware
-        banks, cycles = hardware.banks, hardware.cycles
+        network, cycles = self.problem.network, self.problem.hardware.cycles
         # Each layer may have opened a row before what it waits for.
         early = max(-((cycles.transfer - (cycles.open or 0)) // self.unit), 0)
-        held = [self.model.new_int_var(0, banks * self.horizon, "") for _ in self.layers]
+        held = [self.model.new_int_var(0, self.parts * self.horizon, "") for _ in self.layers]
         for own, x in zip(held, self.layers, strict=True):
             self.model.add(own == _held(x))
-        self.model.add(sum(held) <= banks * (self.end + 1))
+        self.model.add(sum(held) <= self.parts * (self.end + 1))
         step = -(-len(self.layers) // self.params.windows)
         for first in network.topological[::step]:
             stop.check()
@@ -199,7 +207,7 @@ class BoundModel:
                     shares[i] = max(later)
             work = sum(share * held[i] for i, share in shares.items())
             span = self.end + 1 - self.layers[first].finished[0] + early
-            self.model.add(work <= SCALE * banks * span)
+            self.model.add(work <= SCALE * self.parts * span)
 
     def _waiting(self, index: int, edge: Edge) -> int:
         """Return which share of its work a layer does after the first output of a producer, at least."""
