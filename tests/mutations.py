@@ -225,7 +225,7 @@ BOUND_MODEL = changed(
         "the end": drop("self.model.add(self.end >="),
         "banks, static": drop("self.model.add(cp_model.LinearExpr.sum"),
         "bank-time, shared": drop("self.model.add(sum(held)"),
-        "bank-time after a first output": drop("self.model.add(work <= SCALE"),
+        "bank-time after a first output": drop("self.model.add(sum(work)"),
         "first outputs": drop("self.model.add(layer.finished[0] >="),
         "first outputs of a chain": drop("self.model.add(consumer.finished[0] >="),
         "needs": drop("self.model.add(consumer.finished[i] >="),

@@ -137,8 +137,9 @@ def useful_cycles(
     possible = (outputs >= 1) & (lanes <= _widest(layer, hardware, REDUCTION_DIMS, numbers))
     reuse, each_bank = Reuse(layer, hardware), units(layer, hardware, "column", OUTPUT_DIMS)
     least = np.full(possible.shape, np.inf)
-    levels = (int(lanes.max(initial=1)) - 1).bit_length()  # more of them between banks only cost more
-    for between in range(min(2 * int(max(banks)).bit_length(), levels) + 1):
+    # Of a product of two numbers of lanes, both together need at most one level more.
+    levels = 2 * int(max(banks)).bit_length() if spread is None else (spread.most - 1).bit_length() + 1
+    for between in range(levels + 1):
         # So many levels of adding up lie between banks or channels, which takes at least `factor` banks.
         if (factor := _least_product(between)) > max(banks):
             break

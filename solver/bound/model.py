@@ -200,19 +200,17 @@ class BoundModel:
         step = -(-len(self.layers) // self.params.windows)
         for first in network.topological[::step]:
             stop.check()
-            shares = {first: 0}
+            later, work = {first}, []
             for i in network.topological:
-                later = [self._waiting(i, edge) for edge in self.problem.edges[i] if edge.producer in shares]
-                if later:
-                    shares[i] = max(later)
-            work = sum(share * held[i] for i, share in shares.items())
+                readings = [
+                    self._reading(i, edge) for edge in self.problem.edges[i] if edge.producer in later
+                ]
+                if any(reading.products for reading in readings):
+                    later.add(i)
+                done = min((float(reading.enabled[0]) for reading in readings), default=1.0)
+                work.append(max(SCALE - math.ceil(done * SCALE + EPSILON), 0) * held[i])
             span = self.end + 1 - self.layers[first].finished[0] + early
-            self.model.add(work <= SCALE * self.parts * span)
-
-    def _waiting(self, index: int, edge: Edge) -> int:
-        """Return which share of its work a layer does after the first output of a producer, at least."""
-        reading = self._reading(index, edge)
-        return SCALE - math.ceil(float(reading.enabled[0]) * SCALE + EPSILON)
+            self.model.add(sum(work) <= SCALE * self.parts * span)
 
     def _wait(self, index: int, edge: Edge) -> None:
         """What a layer does not yet find finished, it can only work on later."""
@@ -274,16 +272,16 @@ def _total(layer: _LayerVariables, values: Sequence[int]) -> cp_model.LinearExpr
 
 
 def _extreme(modes: Sequence[Mode]) -> list[Mode]:
-    """Return modes, from few banks to many, so that no mixture of others is better than a mixture of these.
+    """Return modes, from slow to fast, so that no mixture of others is better than a mixture of these.
 
     Of several that hold nearly as much, one stands for all, with the least that any of them takes.
     """
     hull: list[Mode] = []
-    for mode in modes:
+    for mode in sorted(modes, key=lambda mode: (-mode.time, mode.held)):
+        if hull and mode.time == hull[-1].time:
+            continue
         while hull and (hull[-1].held >= mode.held or _above(hull, mode)):
             hull.pop()
-        if hull and mode.time >= hull[-1].time:
-            continue
         if hull and mode.held <= ALIKE * hull[-1].held:
             mode = mode._replace(held=hull.pop().held)
         hull.append(mode)
