@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 import pytest
 from generators import draw_hardware, draw_mapping, draw_network
+from hypothesis import given
+from hypothesis import strategies as st
 from ortools.sat.python.cp_model import FEASIBLE, INFEASIBLE, OPTIMAL, CpSolver, IntVar
 
 from hw.hardware import Hardware, LevelDims
@@ -22,7 +24,7 @@ from hw.library import load_hardware
 from models.network import REDUCTION_DIMS, Layer, Network
 from solver.bench.small import draw_small
 from solver.bound.durations import Lanes, block_tail, lane_ranges, useful_cycles
-from solver.bound.model import BoundModel
+from solver.bound.model import BoundModel, Mode, extreme
 from solver.bound.quick import bank_numbers, quick_bound
 from solver.bound.reading import enabled, needed, needed_by_shares
 from solver.bound.relaxation import linear_bound
@@ -304,6 +306,28 @@ def test_what_follows_a_first_output_has_the_time_that_is_left() -> None:
         assert feasible(made, *fixed) == allowed
 
 
+def test_outputs_that_do_not_read_a_layer_do_not_follow_it() -> None:
+    """Rows of two layers one after the other: the first row is there without the second layer.
+
+    So may be nearly all that 20 layers do with them, 260 cycles on 8 banks, when that finishes its first row.
+    """
+    parts = [
+        {
+            "from": name,
+            "concat": "both",
+            "axes": {"n": {"terms": {"N": 1}}, "h": {"terms": {"P": 1}, **offset}},
+        }
+        for name, offset in (("a", {}), ("b", {"offset": -ROWS}))
+    ]
+    both = rows_layer("both", "a") | {"dims": {"P": 2 * ROWS}, "operands": parts}
+    readers = [rows_layer(f"c{i}", "both") for i in range(20)]
+    rows = network(rows_layer("a", "x"), rows_layer("b", "x"), both, *readers)
+    made = BoundModel(Problem(rows, chip(weights="shared")), 1000, BoundParams(windows=100))
+    banks = [x for layer in range(len(made.layers)) for x in taken(made, layer, 8)]
+    assert feasible(made, *banks, (made.layers[1].finished[0], 500), (made.end, 600))
+    assert not feasible(made, *banks, (made.layers[2].finished[0], 500), (made.end, 600))
+
+
 @pytest.mark.parametrize("share", [0, 1, 28, ROWS])
 def test_outputs_are_finished_after_what_they_read(share: int) -> None:
     """So many rows need as many: 5 cycles to transfer the last, 9 to load it and 12 to multiply it."""
@@ -326,6 +350,28 @@ def test_work_waits_for_what_it_reads(share: int) -> None:
     for time, allowed in ((idle, True), (idle - 1, False)):
         fixed = (first.finished[share], 200), (second.idle[share], time)
         assert feasible(made, *taken(made, 1, 1), *fixed) == allowed
+
+
+def replaced(mode: Mode, kept: list[Mode]) -> bool:
+    """Whether a mixture of two modes takes no more time and no more of the chip than a mode."""
+    if any(one.time <= mode.time and one.held <= mode.held for one in kept):
+        return True
+    return any(
+        (slow.time - mode.time) * fast.held + (mode.time - fast.time) * slow.held
+        <= mode.held * (slow.time - fast.time)
+        for slow, fast in itertools.permutations(kept, 2)
+        if slow.time > mode.time > fast.time
+    )
+
+
+MODES = st.builds(Mode, st.just(1), st.integers(0, 60), st.integers(1, 60), st.just(Lanes(1, 1)))
+
+
+@given(st.lists(MODES, min_size=1, max_size=12))
+def test_no_mode_is_better_than_a_mixture_of_those_that_are_kept(drawn: list[Mode]) -> None:
+    kept = extreme(drawn)
+    assert all(replaced(mode, kept) for mode in drawn)
+    assert not any(replaced(mode, [x for x in kept if x is not mode]) for mode in kept)
 
 
 # Their bounds, before anything else is known

@@ -240,7 +240,7 @@ KNOWN = {
     ("random", "static"): (11238, 3487, 1000),
     ("layerwise", "static"): (7853, 3487, 0),
     ("descent", "static"): (7533, 3487, 1200),
-    ("cpsat", "static"): (7225, 3557, 1046),
+    ("cpsat", "static"): (7088, 3557, 1046),
     ("sequential", "shared"): (3420, 2323, 0),
     ("random", "shared"): (4153, 2323, 1000),
     ("layerwise", "shared"): (3415, 2323, 0),

@@ -152,7 +152,7 @@ class BoundModel:
                 for banks, cycles in zip(own.banks, own.cycles, strict=True)
                 if cycles < (self.horizon + 1) * self.unit
             ]
-            found += _extreme(possible) if len(possible) > self.params.numbers else possible
+            found += extreme(possible) if len(possible) > self.params.numbers else possible
         return tuple(found)
 
     def _mode(self, banks: int, time: int, lanes: Lanes) -> Mode:
@@ -271,7 +271,7 @@ def _total(layer: _LayerVariables, values: Sequence[int]) -> cp_model.LinearExpr
     return cp_model.LinearExpr.weighted_sum(layer.chosen, values)
 
 
-def _extreme(modes: Sequence[Mode]) -> list[Mode]:
+def extreme(modes: Sequence[Mode]) -> list[Mode]:
     """Return modes, from slow to fast, so that no mixture of others is better than a mixture of these.
 
     Of several that hold nearly as much, one stands for all, with the least that any of them takes.

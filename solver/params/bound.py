@@ -29,7 +29,7 @@ class BoundParams:
     """Numbers of banks within such a factor are taken for the least of them."""
     widths: int = 400
     """Widths of one dim that are told apart; of longer dims a grid stands for all of them."""
-    build_seconds: float = 0.1
+    build_seconds: float = 0.03
     """Seconds for each layer without which the bound is not begun, since half of its model proves nothing."""
     small: int = 600
     """Times and choices in the model up to which CP-SAT can raise the bound of the relaxation."""

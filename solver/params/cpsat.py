@@ -98,7 +98,7 @@ class CpsatParams:
     """Seconds that one of several searches goes on for, where one process does everything in turn."""
     turn_share: float = 0.1
     """The same as a share of the time so far; the longer of the two counts."""
-    latest_bound: float = 60.0
+    latest_bound: float = 1.0
     """Seconds of which no more than `descent_share` go by before the bound is proved."""
     descent_share: float = 0.7
     """Such a share of the time, if less than that is left: a descent may stall before."""
