@@ -106,10 +106,8 @@ class BoundModel:
         # Of a unit of the time of the whole chip, so that bank-times are numbers of the size of times.
         self.parts = max(1, params.resolution // self.horizon)
         self.end = self.model.new_int_var(0, self.horizon, "end")
-        self.layers: list[_LayerVariables] = []
-        for i in range(len(problem.layers)):
-            stop.check()
-            self.layers.append(self._layer(i))
+        modes = self._all_modes(stop)
+        self.layers = [self._layer(i, own) for i, own in enumerate(modes)]
         for index, edges in enumerate(problem.edges):
             for edge in edges:
                 stop.check()
@@ -126,8 +124,19 @@ class BoundModel:
             return params.in_turn
         return params.coarse if len(self.problem.layers) >= params.many_layers else params.fine
 
-    def _layer(self, index: int) -> _LayerVariables:
-        modes = self._modes(index)
+    def _all_modes(self, stop: Stop) -> list[tuple[Mode, ...]]:
+        """Return how each layer may run; with wider ranges of lanes if these are too many ways."""
+        step = self.params.lane_step
+        while True:
+            found = []
+            for i in range(len(self.problem.layers)):
+                stop.check()
+                found.append(self._modes(i, step))
+            if sum(map(len, found)) <= self.params.modes or step > self.problem.hardware.lanes:
+                return found
+            step *= step
+
+    def _layer(self, index: int, modes: tuple[Mode, ...]) -> _LayerVariables:
         layer, chip = self.problem.layers[index], self.problem.hardware
         chosen = [self.model.new_bool_var("") for _ in modes]
         work = self.model.new_int_var(0, self.horizon, "")
@@ -140,12 +149,10 @@ class BoundModel:
         self.model.add(tail == self._by_lanes(variables, lambda lanes: block_tail(layer, chip, lanes=lanes)))
         return variables
 
-    def _modes(self, index: int) -> tuple[Mode, ...]:
+    def _modes(self, index: int, step: float) -> tuple[Mode, ...]:
         """Return how a layer may run; on fewer banks it alone would take longer than what is known."""
         found: list[Mode] = []
-        for lanes in lane_ranges(
-            self.problem.layers[index], self.problem.chips[index], self.params.lane_step
-        ):
+        for lanes in lane_ranges(self.problem.layers[index], self.problem.chips[index], step):
             own = self._durations.of(index, lanes)
             possible = [
                 self._mode(int(banks), int(cycles) // self.unit, lanes)

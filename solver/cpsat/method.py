@@ -157,7 +157,7 @@ def _bound(run: Run) -> None:
     latency = run.incumbent.latency
     with suppress(StoppedError):
         model = BoundModel(run.problem, latency, run.params.bound, run.stop)
-        least = linear_bound(model, run.stop)
+        least = linear_bound(model, run.stop.part(run.params.bound.linear_share))
         if least > 0:
             run.bounded(min(least, latency))
         if model.size <= run.params.bound.small and not run.stop.reached():
@@ -353,7 +353,8 @@ class _Pause:
 
 def _bound_in_time(run: Run) -> bool:
     """Prove the bound unless there is too little time to begin, and return whether there was enough."""
-    enough = run.stop.remaining() > run.params.bound.build_seconds * len(run.problem.layers)
+    params, layers = run.params.bound, len(run.problem.layers)
+    enough = layers < params.most_layers and run.stop.remaining() > params.build_seconds * layers
     if enough and not run.stop.reached():
         _bound(run)
         return True

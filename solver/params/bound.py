@@ -17,6 +17,8 @@ class BoundParams:
     """Numbers of lanes of one sum within such a factor are told apart from others only."""
     in_turn: int = 8
     """The same where layers may share banks; finer shares have not been seen to raise the bound."""
+    modes: int = 50_000
+    """Ways to run layers, together, up to which the ranges of lanes are as fine as that."""
     many_layers: int = 30
     """Layers from which on the coarse grid is used."""
     resolution: int = 10**6
@@ -31,6 +33,10 @@ class BoundParams:
     """Widths of one dim that are told apart; of longer dims a grid stands for all of them."""
     build_seconds: float = 0.03
     """Seconds for each layer without which the bound is not begun, since half of its model proves nothing."""
+    most_layers: int = 400
+    """Layers from which on the linear relaxation is not begun; it would not be solved in a minute."""
+    linear_share: float = 0.5
+    """Share of the time left that the linear relaxation may take."""
     small: int = 600
     """Times and choices in the model up to which CP-SAT can raise the bound of the relaxation."""
     raise_effort: float = 2.0
