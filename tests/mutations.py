@@ -215,9 +215,6 @@ BOUND_MODEL = changed(
     {
         "one number of banks": drop("self.model.add_exactly_one"),
         "work of the banks": drop("self.model.add(work =="),
-        "slow numbers of banks": swap(
-            "if cycles < (self.horizon + 1)", "if cycles < 10**9 * (self.horizon + 1)"
-        ),
         "share of the work": drop("self.model.add(self.grid * (layer.finished[i] - earliest + 1)"),
         "work that waits": drop("self.model.add(self.grid * (layer.finished[i] - layer"),
         "shares in order": drop("self.model.add(layer.finished[i] >="),
@@ -247,11 +244,39 @@ BOUND_MODEL = changed(
         "bank-time after a first output, raised": swap("self.end + 1 - self", "self.end - 4 - self"),
         "needs, raised": swap("arrival + consumer.tail", "arrival + consumer.tail + 2"),
         "work enabled, raised": swap("opened) // self.unit - 1 -", "opened) // self.unit + 3 -"),
-        "rounding to units, raised": swap("int(cycles) // self.unit,", "int(cycles) // self.unit + 1,"),
-        "slow numbers of banks, raised": swap(
-            "if cycles < (self.horizon + 1)", "if cycles < (self.horizon - 2)"
-        ),
     },
+)
+
+BOUND_MODES = (
+    changed(
+        "solver/bound/modes.py",
+        BY_HAND,
+        {
+            "slow numbers of banks": swap(
+                "if cycles < (self._horizon + 1)", "if cycles < 10**9 * (self._horizon + 1)"
+            ),
+            "modes that are no better": swap("or _above(hull, mode)", ""),
+        },
+    )
+    + changed(
+        "solver/bound/modes.py",
+        SOUND,
+        {
+            "rounding to units, raised": swap("int(cycles) // self._unit,", "int(cycles) // self._unit + 1,"),
+            "slow numbers of banks, raised": swap(
+                "if cycles < (self._horizon + 1)", "if cycles < (self._horizon - 2)"
+            ),
+        },
+    )
+    + changed(
+        "solver/bound/modes.py",
+        BY_HAND,
+        {
+            "modes that mixtures replace, raised": swap(
+                "<= (one.time - mode.time)", "<= 2 * (one.time - mode.time)"
+            )
+        },
+    )
 )
 
 QUICK = changed(
@@ -354,6 +379,7 @@ READS = (
     "tests/test_bound.py::test_positions_read_no_less_than_the_table_says",
     "tests/test_bound.py::test_no_share_of_the_outputs_reads_less",
     "tests/test_bound.py::test_no_work_is_done_beyond_what_is_enabled",
+    "tests/test_bound.py::test_no_output_reads_in_fewer_products",
 )
 
 READING = changed(
@@ -364,12 +390,14 @@ READING = changed(
         "needed: other axes": swap("_unions(rows, columns) * others", "_unions(rows, columns)"),
         "needed: rows": swap("            rows = gained", "            pass"),
         "needed: columns": swap("            columns = gained", "            pass"),
-        "needed by shares": swap("return counts[-(-np.arange", "return 0 * counts[-(-np.arange"),
+        "products": swap("    return count\n", "    return min(count, 1)\n"),
+        "products, raised": swap(".sum(axis=1).min())", ".sum(axis=1).max())"),
+        "needed by shares": swap("return counts[np.maximum", "return 0 * counts[np.maximum"),
         "enabled": empty("enabled", "np.ones_like(elements)"),
         "enabled: other axes": swap("elements / channels)", "elements)"),
         "needed, raised": swap("_unions(rows, columns) * others", "_unions(rows, columns) * others + 1"),
         "needed by shares, raised": swap(
-            "counts[-(-np.arange(grid + 1) *", "counts[-(-np.arange(grid + 1).clip(1) *"
+            "* (len(counts) - 1) // grid), 1)]", "* (len(counts) - 1) // grid), 2)]"
         ),
         "unlike outputs, raised": empty("_alike", "True"),
         "rows that read less, raised": empty("_least_first", "True"),
@@ -498,19 +526,23 @@ STARTS = [
         LATE,
         {"earliest starts": swap("self.problem.limits.of(i).earliest + leads", "leads")},
     ),
-    *changed("solver/bound/model.py", LATE, {"earliest starts": swap("earliest // self.unit", "0")}),
+    *changed(
+        "solver/bound/model.py",
+        LATE,
+        {"earliest starts": swap("self.problem.earliest[index] // self.unit", "0")},
+    ),
     *changed(
         "solver/bound/quick.py",
         LATE,
         {
             "earliest starts": swap("problem.earliest[i] + max(", "max("),
-            "numbers of banks": swap("limits.number)", "None)"),
-            "the chip of a layer": swap("self._problem.chips[index]", "self._problem.hardware"),
+            "numbers of banks": swap("limits.number, spread)", "None, spread)"),
+            "the chip of a layer": swap("layer, self._problem.chips[index]", "layer, self._problem.hardware"),
         },
     ),
 ]
 
-MODELS = [*CPSAT_MODEL, *CPSAT_BANKS, *MASTER, *BOUND_MODEL]
+MODELS = [*CPSAT_MODEL, *CPSAT_BANKS, *MASTER, *BOUND_MODEL, *BOUND_MODES]
 MUTATIONS = [*MODELS, *QUICK, *DURATIONS, *REUSE, *READING, *RELAXATION, *MAXPLUS, *STARTS]
 
 

@@ -24,7 +24,8 @@ from hw.library import load_hardware
 from models.network import REDUCTION_DIMS, Layer, Network
 from solver.bench.small import draw_small
 from solver.bound.durations import Lanes, block_tail, lane_ranges, useful_cycles
-from solver.bound.model import BoundModel, Mode, extreme
+from solver.bound.model import BoundModel
+from solver.bound.modes import Mode, extreme
 from solver.bound.quick import bank_numbers, quick_bound
 from solver.bound.reading import enabled, needed, needed_by_shares
 from solver.bound.relaxation import linear_bound

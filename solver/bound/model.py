@@ -14,8 +14,9 @@ from typing import NamedTuple
 import numpy as np
 from ortools.sat.python import cp_model
 
-from solver.bound.durations import Lanes, block_tail, lane_ranges
-from solver.bound.quick import LayerDurations, first_output
+from solver.bound.durations import Lanes, block_tail
+from solver.bound.modes import Mode, Modes
+from solver.bound.quick import first_output
 from solver.bound.reading import Counts, enabled, needed_by_shares, products, read_key
 from solver.bound.reuse import Floats
 from solver.params import BoundParams
@@ -25,27 +26,8 @@ from solver.timing.problem import Edge, Problem
 EPSILON = 1e-9
 """Allows for rounding where shares are floating-point numbers."""
 
-ALIKE = 1.002
-"""Modes that take no more of the chip than by such a factor may be one mode."""
-
 SCALE = 10**3
 """Shares of the work are rounded to multiples of one over this."""
-
-
-class Mode(NamedTuple):
-    """A range of numbers of banks, and of lanes over which each sum is spread.
-
-    Attributes
-    ----------
-    banks : the least number.
-    time : the least in which any number does all the work of the layer.
-    held : the least that it takes of the chip: banks or, where layers share them, parts of the time of all.
-    """
-
-    banks: int
-    time: int
-    held: int
-    lanes: Lanes
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,15 +81,14 @@ class BoundModel:
         self.params = params
         self.model = cp_model.CpModel()
         self.grid = self._grid()
-        self._durations = LayerDurations(problem, params)
         self._readings: dict[object, _Reading] = {}
         self.unit = max(1, latency // params.resolution)
         self.horizon = latency // self.unit + 1
         # Of a unit of the time of the whole chip, so that bank-times are numbers of the size of times.
         self.parts = max(1, params.resolution // self.horizon)
         self.end = self.model.new_int_var(0, self.horizon, "end")
-        modes = self._all_modes(stop)
-        self.layers = [self._layer(i, own) for i, own in enumerate(modes)]
+        modes = Modes(problem, self.unit, self.horizon, self.parts, params)
+        self.layers = [self._layer(i, own) for i, own in enumerate(modes.of_all(stop))]
         for index, edges in enumerate(problem.edges):
             for edge in edges:
                 stop.check()
@@ -124,18 +105,6 @@ class BoundModel:
             return params.in_turn
         return params.coarse if len(self.problem.layers) >= params.many_layers else params.fine
 
-    def _all_modes(self, stop: Stop) -> list[tuple[Mode, ...]]:
-        """Return how each layer may run; with wider ranges of lanes if these are too many ways."""
-        step = self.params.lane_step
-        while True:
-            found = []
-            for i in range(len(self.problem.layers)):
-                stop.check()
-                found.append(self._modes(i, step))
-            if sum(map(len, found)) <= self.params.modes or step > self.problem.hardware.lanes:
-                return found
-            step *= step
-
     def _layer(self, index: int, modes: tuple[Mode, ...]) -> _LayerVariables:
         layer, chip = self.problem.layers[index], self.problem.hardware
         chosen = [self.model.new_bool_var("") for _ in modes]
@@ -148,24 +117,6 @@ class BoundModel:
         self.model.add(work == _total(variables, [mode.time for mode in modes]))
         self.model.add(tail == self._by_lanes(variables, lambda lanes: block_tail(layer, chip, lanes=lanes)))
         return variables
-
-    def _modes(self, index: int, step: float) -> tuple[Mode, ...]:
-        """Return how a layer may run; on fewer banks it alone would take longer than what is known."""
-        found: list[Mode] = []
-        for lanes in lane_ranges(self.problem.layers[index], self.problem.chips[index], step):
-            own = self._durations.of(index, lanes)
-            possible = [
-                self._mode(int(banks), int(cycles) // self.unit, lanes)
-                for banks, cycles in zip(own.banks, own.cycles, strict=True)
-                if cycles < (self.horizon + 1) * self.unit
-            ]
-            found += extreme(possible) if len(possible) > self.params.numbers else possible
-        return tuple(found)
-
-    def _mode(self, banks: int, time: int, lanes: Lanes) -> Mode:
-        hardware = self.problem.hardware
-        static = hardware.weights == "static"
-        return Mode(banks, time, banks if static else banks * time * self.parts // hardware.banks, lanes)
 
     def _by_lanes(self, layer: _LayerVariables, cycles: Callable[[Lanes], int]) -> cp_model.LinearExpr:
         """Return a time that depends on the lanes over which sums are spread, in units."""
@@ -276,31 +227,6 @@ def _held(layer: _LayerVariables) -> cp_model.LinearExpr:
 def _total(layer: _LayerVariables, values: Sequence[int]) -> cp_model.LinearExpr:
     """Return the value of the mode that is taken."""
     return cp_model.LinearExpr.weighted_sum(layer.chosen, values)
-
-
-def extreme(modes: Sequence[Mode]) -> list[Mode]:
-    """Return modes, from slow to fast, so that no mixture of others is better than a mixture of these.
-
-    Of several that hold nearly as much, one stands for all, with the least that any of them takes.
-    """
-    hull: list[Mode] = []
-    for mode in sorted(modes, key=lambda mode: (-mode.time, mode.held)):
-        if hull and mode.time == hull[-1].time:
-            continue
-        while hull and (hull[-1].held >= mode.held or _above(hull, mode)):
-            hull.pop()
-        if hull and mode.held <= ALIKE * hull[-1].held:
-            mode = mode._replace(held=hull.pop().held)
-        hull.append(mode)
-    return hull
-
-
-def _above(hull: Sequence[Mode], mode: Mode) -> bool:
-    """Whether the last mode is no better than a mixture of the one before it and another."""
-    if len(hull) < 2:
-        return False
-    one, last = hull[-2:]
-    return (one.time - last.time) * (mode.held - one.held) <= (one.time - mode.time) * (last.held - one.held)
 
 
 def raised_bound(model: BoundModel, least: int, stop: Stop) -> int:
