@@ -285,10 +285,12 @@ def _in_turn(run: Run, apart: BanksApart | None, bounded: bool) -> None:
     params = run.params.cpsat
     choices = _Choices(run, params.vain_share)
     kinds = neighbourhoods(run.problem, run.incumbent, NEIGHBOURHOODS)
-    if run.problem.hardware.weights != "static":
+    static = run.problem.hardware.weights == "static"
+    if not static:
         kinds = kinds[:1]  # all are one
     searches = [_Search(run, run.seed + i, moves) for i, moves in enumerate(kinds)]
-    bound_at = run.stop.elapsed() + params.descent_share * min(params.latest_bound, run.stop.remaining())
+    share = params.descent_share if static else 0.0
+    bound_at = run.stop.elapsed() + share * min(params.latest_bound, run.stop.remaining())
     for turn in itertools.count():
         if run.stop.reached():
             break
