@@ -24,7 +24,7 @@ from solver.bench.small import draw_small
 from solver.bound.durations import lane_ranges, useful_cycles
 from solver.bound.model import BoundModel, raised_bound
 from solver.bound.quick import bank_numbers, quick_bound
-from solver.bound.reading import enabled, needed, needed_by_shares, products
+from solver.bound.reading import enabled, needed, needed_by_shares, reading_products
 from solver.bound.relaxation import linear_bound
 from solver.cpsat import method
 from solver.mapspace.enumeration import mappings
@@ -262,8 +262,8 @@ def test_no_output_reads_in_fewer_products(first: int) -> None:
         _, outputs, elements = element_reads(problem, layer, edge)
         reading = Counter(o for o, e in zip(outputs, elements, strict=True) if e)
         least = min(reading[o] for o in set(outputs))
-        assert products(record, edge) <= least
-        exact += products(record, edge) == least > 1
+        assert reading_products(record, edge) <= least
+        exact += reading_products(record, edge) == least > 1
     assert exact
 
 

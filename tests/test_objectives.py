@@ -197,8 +197,8 @@ def test_the_limit_on_the_energy_is_kept() -> None:
         ({"interval_at_most": 10}, "no plan has at most 10 cycles of interval: none has less than"),
         ({"energy_at_most": 10.0}, "no plan has at most 10 pJ of energy: none has less than"),
         (
-            {"latency_at_most": 3500},
-            "no plan with at most 3,500 cycles of latency: the nearest",
+            {"latency_at_most": 3600},
+            "no plan with at most 3,600 cycles of latency: the nearest",
         ),
     ],
 )

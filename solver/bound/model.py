@@ -15,9 +15,9 @@ import numpy as np
 from ortools.sat.python import cp_model
 
 from solver.bound.durations import Lanes, block_tail
-from solver.bound.modes import Mode, Modes
+from solver.bound.modes import LayerModes, Mode
 from solver.bound.quick import first_output
-from solver.bound.reading import Counts, enabled, needed_by_shares, products, read_key
+from solver.bound.reading import Counts, enabled, needed_by_shares, read_key, reading_products
 from solver.bound.reuse import Floats
 from solver.params import BoundParams
 from solver.stop import Stop
@@ -52,7 +52,7 @@ class _LayerVariables:
 
 
 class _Reading(NamedTuple):
-    """See `needed_by_shares`, `enabled` for just less than each share of the producer, and `products`."""
+    """See `needed_by_shares`, `enabled` for just less than each share of a producer, `reading_products`."""
 
     needed: Counts
     enabled: Floats
@@ -87,7 +87,7 @@ class BoundModel:
         # Of a unit of the time of the whole chip, so that bank-times are numbers of the size of times.
         self.parts = max(1, params.resolution // self.horizon)
         self.end = self.model.new_int_var(0, self.horizon, "end")
-        modes = Modes(problem, self.unit, self.horizon, self.parts, params)
+        modes = LayerModes(problem, self.unit, self.horizon, self.parts, params)
         self.layers = [self._layer(i, own) for i, own in enumerate(modes.of_all(stop))]
         for index, edges in enumerate(problem.edges):
             for edge in edges:
@@ -210,7 +210,7 @@ class BoundModel:
             self._readings[key] = _Reading(
                 needed_by_shares(layer, edge, self.grid),
                 enabled(layer, edge, np.maximum(fewer, 0)),
-                products(layer, edge),
+                reading_products(layer, edge),
             )
         return self._readings[key]
 

@@ -31,7 +31,7 @@ class Mode(NamedTuple):
     lanes: Lanes
 
 
-class Modes:
+class LayerModes:
     """The modes of all layers, in units of time.
 
     Parameters

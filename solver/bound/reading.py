@@ -83,7 +83,7 @@ def needed(layer: Layer, edge: Edge) -> Counts:
     return _unions(rows, columns) * others
 
 
-def products(layer: Layer, edge: Edge) -> int:
+def reading_products(layer: Layer, edge: Edge) -> int:
     """Return how many products of any one output at least read the producer; 0 if some output may read none.
 
     Counted where each axis is read through dims of its own, other products are not claimed to read it.
@@ -144,10 +144,10 @@ class Reads:
         return self._all[key]
 
     def products(self, layer: Layer, edge: Edge) -> int:
-        """Return `products`."""
+        """Return `reading_products`."""
         key = read_key(layer, edge)
         if key not in self._products:
-            self._products[key] = products(layer, edge)
+            self._products[key] = reading_products(layer, edge)
         return self._products[key]
 
 
