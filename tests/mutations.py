@@ -247,36 +247,27 @@ BOUND_MODEL = changed(
     },
 )
 
-BOUND_MODES = (
-    changed(
-        "solver/bound/modes.py",
-        BY_HAND,
-        {
-            "slow numbers of banks": swap(
-                "if cycles < (self._horizon + 1)", "if cycles < 10**9 * (self._horizon + 1)"
-            ),
-            "modes that are no better": swap("or _above(hull, mode)", ""),
-        },
-    )
-    + changed(
-        "solver/bound/modes.py",
-        SOUND,
-        {
-            "rounding to units, raised": swap("int(cycles) // self._unit,", "int(cycles) // self._unit + 1,"),
-            "slow numbers of banks, raised": swap(
-                "if cycles < (self._horizon + 1)", "if cycles < (self._horizon - 2)"
-            ),
-        },
-    )
-    + changed(
-        "solver/bound/modes.py",
-        BY_HAND,
-        {
-            "modes that mixtures replace, raised": swap(
-                "<= (one.time - mode.time)", "<= 2 * (one.time - mode.time)"
-            )
-        },
-    )
+BOUND_MODES = changed(
+    "solver/bound/modes.py",
+    BY_HAND,
+    {
+        "slow numbers of banks": swap(
+            "if cycles < (self._horizon + 1)", "if cycles < 10**9 * (self._horizon + 1)"
+        ),
+        "modes that are no better": swap("or _above(hull, mode)", ""),
+        "modes that mixtures replace, raised": swap(
+            "<= (one.time - mode.time)", "<= 2 * (one.time - mode.time)"
+        ),
+    },
+) + changed(
+    "solver/bound/modes.py",
+    SOUND,
+    {
+        "rounding to units, raised": swap("int(cycles) // self._unit,", "int(cycles) // self._unit + 1,"),
+        "slow numbers of banks, raised": swap(
+            "if cycles < (self._horizon + 1)", "if cycles < (self._horizon - 2)"
+        ),
+    },
 )
 
 QUICK = changed(

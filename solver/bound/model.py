@@ -152,20 +152,22 @@ class BoundModel:
         # Each layer may have opened a row before what it waits for.
         early = max(-((cycles.transfer - (cycles.open or 0)) // self.unit), 0)
         held = [self.model.new_int_var(0, self.parts * self.horizon, "") for _ in self.layers]
-        for own, x in zip(held, self.layers, strict=True):
-            self.model.add(own == _held(x))
+        for variable, layer in zip(held, self.layers, strict=True):
+            self.model.add(variable == _held(layer))
         self.model.add(sum(held) <= self.parts * (self.end + 1))
+        readings = [
+            [(edge.producer, self._reading(i, edge)) for edge in edges]
+            for i, edges in enumerate(self.problem.edges)
+        ]
         step = -(-len(self.layers) // self.params.windows)
         for first in network.topological[::step]:
             stop.check()
             later, work = {first}, []
             for i in network.topological:
-                readings = [
-                    self._reading(i, edge) for edge in self.problem.edges[i] if edge.producer in later
-                ]
-                if any(reading.products for reading in readings):
+                own = [reading for producer, reading in readings[i] if producer in later]
+                if any(reading.products for reading in own):
                     later.add(i)
-                done = min((float(reading.enabled[0]) for reading in readings), default=1.0)
+                done = min((float(reading.enabled[0]) for reading in own), default=1.0)
                 work.append(max(SCALE - math.ceil(done * SCALE + EPSILON), 0) * held[i])
             span = self.end + 1 - self.layers[first].finished[0] + early
             self.model.add(sum(work) <= SCALE * self.parts * span)

@@ -13,14 +13,14 @@ class BoundParams:
     """Shares of a layer's outputs that have a time of their own: `i / fine`."""
     coarse: int = 28
     """The same in networks of many layers."""
-    lane_step: float = 1.42
-    """Numbers of lanes of one sum within such a factor are told apart from others only."""
     in_turn: int = 8
     """The same where layers may share banks; finer shares have not been seen to raise the bound."""
-    modes: int = 50_000
-    """Ways to run layers, together, up to which the ranges of lanes are as fine as that."""
     many_layers: int = 30
     """Layers from which on the coarse grid is used."""
+    lane_step: float = 1.42
+    """Numbers of lanes of one sum within such a factor are told apart from others only."""
+    modes: int = 50_000
+    """Ways to run layers, together, up to which the ranges of lanes are as fine as that."""
     resolution: int = 10**6
     """Units of time in the known latency; all times are rounded down to units."""
     numbers: int = 12
