@@ -297,6 +297,25 @@ def test_shared_layers_hold_banks_for_as_long_as_they_work() -> None:
         assert feasible(made, *taken(made, 0, 6), *taken(made, 1, 8), (made.end, end)) == allowed
 
 
+def summed() -> Network:
+    """Return a layer of four channels and one that sums them up."""
+    channels = {"name": "a", "dims": {"K": 4, "P": 2}, "operands": [{"from": "x"}]}
+    return network(channels, {**SUM, "name": "b", "operands": [{"from": "a", "axes": CHANNELS}]})
+
+
+def test_a_first_output_takes_its_whole_sum() -> None:
+    """Four products come 5 cycles after a channel: 9 to load, 12 to multiply, two levels of 5, less 1."""
+    made = BoundModel(Problem(summed(), chip()), 1000)
+    first, second = made.layers
+    for time, allowed in ((200 + 5 + 30, True), (200 + 5 + 30 - 1, False)):
+        assert feasible(made, (first.finished[0], 200), (second.finished[0], time)) == allowed
+
+
+def test_first_outputs_follow_each_other() -> None:
+    """The first takes a load and a step; the second its whole sum after that."""
+    assert quick_bound(Problem(summed(), chip())) == FIRST + 5 + 30
+
+
 def test_what_follows_a_first_output_has_the_time_that_is_left() -> None:
     """Three layers of 104 bank-cycles after a row at 30: 8 banks have 312 up to 68 + 1."""
     rows = network(rows_layer("a", "x"), *(rows_layer(name, "a") for name in "bcd"))
