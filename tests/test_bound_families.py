@@ -192,6 +192,13 @@ def test_times_with_loads_and_rows(outputs: Json, cycles: int) -> None:
     assert useful_cycles(layer, load_hardware("gddr6-aim"), [1]).tolist() == [cycles - 1]
 
 
+@pytest.mark.parametrize(("lanes", "cycles"), [(Lanes(2, 2), 30), (Lanes(3, 16), 48)])
+def test_times_of_sums_over_so_many_lanes(lanes: Lanes, cycles: int) -> None:
+    """Four lanes do two sums over two of them in 2 * 12 + 6 + 0.5, or one over four in 12 + 2 * 6 + 0.25."""
+    layer = Layer.model_validate(SUM)
+    assert useful_cycles(layer, chip(columns_per_bank=4), [1], spread=lanes).tolist() == [cycles]
+
+
 def test_tail_of_a_block() -> None:
     layer = Layer.model_validate({**SUM, "post": 3, "operands": [*OF_ONE_BANK[-1][2]["operands"]]})
     assert block_tail(layer, chip()) == 2 * 9 + 4 + 12 + 3 * 2
