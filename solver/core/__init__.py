@@ -15,7 +15,7 @@ from types import ModuleType
 from overlapim_files import InputError
 from solver.memory import evictable
 
-REVISION = 5
+REVISION = 6
 """What the compiled core has to say of itself; raised in both whenever what they expect of it changes."""
 
 

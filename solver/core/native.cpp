@@ -189,49 +189,74 @@ std::shared_ptr<Network> network_of(
     return network;
 }
 
-using OldTimes = std::optional<std::vector<TimesPointer>>;
+// Times of before: none, a timeline of ours, or a list with None where Python has others.
+class OldTimes {
+   public:
+    explicit OldTimes(const py::object &given) {
+        if (py::isinstance<Timeline>(given))
+            own_ = &given.cast<Timeline &>().times();
+        else if (!given.is_none())
+            own_ = &(mixed_ = given.cast<std::vector<TimesPointer>>());
+    }
+
+    const TimesPointer &of(std::size_t layer) const {
+        static const TimesPointer none;
+        return own_ ? (*own_)[layer] : none;
+    }
+
+   private:
+    std::vector<TimesPointer> mixed_;
+    const std::vector<TimesPointer> *own_ = nullptr;
+};
+
+std::vector<const Times *> plain(const std::vector<TimesPointer> &given) {
+    std::vector<const Times *> result;
+    for (const auto &times : given) result.push_back(times.get());
+    return result;
+}
 
 // Runs one layer after its producers, given in the order in which it reads them.
 std::shared_ptr<Times> next_layer(
     const Network &network, int layer, const py::object &profile, const std::shared_ptr<Profile> &own, Int release,
     const std::vector<TimesPointer> &sources, const TimesPointer &old, const std::vector<TimesPointer> &before) {
-    return run(network, layer, profile, own, release, sources, old, before);
+    return run(network, layer, profile, own, release, plain(sources), old, plain(before));
 }
 
 // Runs all layers.
-py::tuple evaluate(
+Timeline evaluate(
     const Network &network, const std::vector<py::object> &profiles, const std::vector<std::shared_ptr<Profile>> &own,
-    const std::vector<Int> &releases, const OldTimes &previous) {
-    std::vector<TimesPointer> done(profiles.size()), sources, before;
+    const std::vector<Int> &releases, const py::object &given) {
+    const OldTimes previous(given);
+    std::vector<TimesPointer> done(profiles.size());
+    std::vector<const Times *> sources, before;
     for (int layer : network.line) {
         const auto i = std::size_t(layer);
         sources.clear();
         before.clear();
         for (const auto &source : network.sources[i]) {
-            sources.push_back(done[std::size_t(source.producer)]);
-            before.push_back(previous ? (*previous)[std::size_t(source.producer)] : nullptr);
+            sources.push_back(done[std::size_t(source.producer)].get());
+            before.push_back(previous.of(std::size_t(source.producer)).get());
         }
-        const TimesPointer old = previous ? (*previous)[i] : nullptr;
-        done[i] = run(network, layer, profiles[i], own[i], releases[i], sources, old, before);
+        done[i] = run(network, layer, profiles[i], own[i], releases[i], sources, previous.of(i), before);
     }
-    py::tuple result(done.size());
-    for (std::size_t i = 0; i < done.size(); ++i) result[i] = done[i];
-    return result;
+    return Timeline(std::move(done));
 }
 
 // The times and banks of all layers, placed one after the other; None if the rows do not fit together. So many layers
 // that choose first have those of a plan that is given.
 py::object overlapped(
     const Network &network, const std::vector<py::object> &profiles, const std::vector<std::shared_ptr<Profile>> &own,
-    const std::vector<int> &priority, const std::vector<bool> &punctual, const OldTimes &previous,
+    const std::vector<int> &priority, const std::vector<bool> &punctual, const py::object &given_times,
     const std::vector<py::object> &old_banks, std::size_t kept, const std::tuple<Int, Int, Int, bool> &chip) {
     const auto [channels, banks_per_channel, rows_per_bank, keeps] = chip;
+    const OldTimes previous(given_times);
     Ledger ledger({channels, banks_per_channel, rows_per_bank, keeps});
-    std::vector<TimesPointer> done(profiles.size()), sources, before;
-    py::tuple all_times(profiles.size()), all_banks(profiles.size());
+    std::vector<TimesPointer> done(profiles.size());
+    std::vector<const Times *> sources, before;
+    py::tuple all_banks(profiles.size());
     for (std::size_t turn = 0; turn < priority.size(); ++turn) {
         const auto i = std::size_t(priority[turn]);
-        const TimesPointer old = previous ? (*previous)[i] : nullptr;
+        const TimesPointer old = previous.of(i);
         if (turn < kept) {
             done[i] = old;
             all_banks[i] = old_banks[i];
@@ -241,8 +266,8 @@ py::object overlapped(
             sources.clear();
             before.clear();
             for (const auto &source : network.sources[i]) {
-                sources.push_back(done[std::size_t(source.producer)]);
-                before.push_back(previous ? (*previous)[std::size_t(source.producer)] : nullptr);
+                sources.push_back(done[std::size_t(source.producer)].get());
+                before.push_back(previous.of(std::size_t(source.producer)).get());
             }
             const auto natural = run(network, int(i), profiles[i], own[i], 0, sources, old, before);
             auto placed = place(ledger, natural, punctual[i], old);
@@ -251,25 +276,26 @@ py::object overlapped(
             all_banks[i] = array_of(placed->banks);
             ledger.hold(*own[i], done[i]->start, done[i]->end, placed->banks);
         }
-        all_times[i] = done[i];
     }
-    return py::make_tuple(all_times, all_banks);
+    return py::make_tuple(Timeline(std::move(done)), all_banks);
 }
 
 Array delay_at(const Times &times, const Array &ideal) {
+    const Ints &steps = times.steps();
     Array result(ideal.size());
     for (Py_ssize_t i = 0; i < ideal.size(); ++i) {
-        const auto place = std::lower_bound(times.steps.begin(), times.steps.end(), ideal.data()[i]);
-        result.mutable_data()[i] = times.delays[std::size_t(place - times.steps.begin()) - 1];
+        const auto place = std::lower_bound(steps.begin(), steps.end(), ideal.data()[i]);
+        result.mutable_data()[i] = times.delays[std::size_t(place - steps.begin()) - 1];
     }
     return result;
 }
 
 Array real_starts(const Times &times) {
+    const Ints &steps = times.steps();
     Ints starts = block_starts(*times.own);
     std::size_t at = 0;
     for (Int &start : starts) {
-        while (at < times.steps.size() && times.steps[at] <= start) ++at;
+        while (at < steps.size() && steps[at] <= start) ++at;
         start += times.delays[at - 1];
     }
     return array_of(starts);
@@ -353,7 +379,7 @@ std::optional<Batch> batch_of(
 PYBIND11_MODULE(native, module) {
     using namespace core;
     module.doc() = "The compiled core; see solver.core.";
-    module.attr("REVISION") = 5;
+    module.attr("REVISION") = 6;
     py::class_<Layer, std::shared_ptr<Layer>>(module, "Layer").def(py::init(&layer_of));
     py::class_<Edge, std::shared_ptr<Edge>>(module, "Edge").def(py::init(&edge_of));
     py::class_<Profile, std::shared_ptr<Profile>>(module, "Profile");
@@ -368,7 +394,7 @@ PYBIND11_MODULE(native, module) {
         .def_readonly("end", &Times::end)
         .def_readonly("own", &Times::own)
         .def_property_readonly("order", &order_of_blocks)
-        .def_property_readonly("steps", [](const Times &times) { return array_of(times.steps); })
+        .def_property_readonly("steps", [](const Times &times) { return array_of(times.steps()); })
         .def_property_readonly("delays", [](const Times &times) { return array_of(times.delays); })
         .def_property_readonly(
             "waits", [](const Times &times) { return py::tuple(py::cast(times.waits)); })
@@ -382,6 +408,9 @@ PYBIND11_MODULE(native, module) {
         .def("block_starts", &real_starts)
         .def("delay_at", &delay_at)
         .def("postponed", [](const Times &times, Int release) { return postponed(times, release); });
+    py::class_<Timeline>(module, "Timeline")
+        .def_property_readonly("layers", &Timeline::layers)
+        .def_property_readonly("latency", &Timeline::latency);
     py::class_<Network, std::shared_ptr<Network>>(module, "Network")
         .def(py::init(&network_of))
         .def("next_layer", &next_layer)

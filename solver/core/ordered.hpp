@@ -132,7 +132,7 @@ class AxisReads {
     std::unordered_map<std::pair<Int, Int>, ClassFinish, Hash> known_;
 };
 
-inline Gather gather(const Group &group, const Profile &producer, Asked &asked) {
+inline Gather gather(const Group &group, const Profile &producer, const Asked &asked) {
     std::vector<AxisReads> reads;
     reads.reserve(group.axes.size());
     Int count = 1, classes = 1;
@@ -141,15 +141,17 @@ inline Gather gather(const Group &group, const Profile &producer, Asked &asked) 
         count *= reads.back().count();
         classes *= reads.back().classes();
     }
-    std::sort(asked.points.begin(), asked.points.end());
+    std::vector<std::pair<Int, Int>> points;  // entry, value of the form
+    each_point(group, asked, [&](Int entry, Int value) { points.push_back({entry, value}); }, 0, 0, group.offset);
+    std::sort(points.begin(), points.end());
     Largest largest(classes);
     Gather result;
     result.classes = std::size_t(classes);
-    auto point = asked.points.begin();
+    auto point = points.begin();
     ClassFinish both, more;
     for (Int entry = 0; entry < asked.entries; ++entry) {
         result.firsts.push_back(result.entries.size());
-        for (; point != asked.points.end() && point->first == entry; ++point) {
+        for (; point != points.end() && point->first == entry; ++point) {
             if (point->second < 0 || point->second >= count) continue;
             Int rest = point->second, below = count;
             both.assign(1, {0, 0});
@@ -221,7 +223,7 @@ inline Gathers gathers(const Profile &producer, const Profile &consumer, const E
     std::vector<std::pair<int, Int>> strides;
     for (const auto &group : edge.groups) {
         axes.insert(axes.end(), group.axes.begin(), group.axes.end());
-        Asked asked = asked_of(group, consumer);
+        const Asked asked = asked_of(group, consumer);
         result.groups.push_back(gather(group, producer, asked));
         for (auto &[_, stride] : strides) stride *= asked.entries;
         for (std::size_t i = 0; i < asked.places.size(); ++i) strides.push_back({asked.places[i], asked.strides[i]});

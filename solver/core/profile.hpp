@@ -50,6 +50,21 @@ inline Ints digit_sums(const Ints &bounds, const Ints &steps) {
     return sums;
 }
 
+// The sum of digit * step(loop) over the loops of a dim for each of its coordinates.
+template <typename Step>
+Ints coordinate_sums(const Profile &profile, std::size_t dim, const Step &step) {
+    Ints sums(std::size_t(profile.bounds[dim]), 0);
+    const auto &loops = profile.digits[dim];
+    std::size_t known = 1;  // of the loops further in
+    for (auto loop = loops.rbegin(); loop != loops.rend() && known < sums.size(); ++loop) {
+        const Int own = step(*loop);
+        const std::size_t all = std::min(known * std::size_t(loop->bound), sums.size());
+        for (std::size_t i = known; i < all; ++i) sums[i] = sums[i - known] + own;
+        known = all;
+    }
+    return sums;
+}
+
 // When the blocks start, in the order in which they are taken.
 inline Ints block_starts(const Profile &profile) { return digit_sums(profile.shape, profile.weights); }
 

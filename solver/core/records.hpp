@@ -10,6 +10,18 @@ namespace core {
 // arrays are those of Python: there may be millions of values.
 struct Interval {
     Array low, high;
+    std::vector<std::vector<std::uint32_t>> by_size;  // the values that read one, two to three, four to seven .. of them
+
+    Interval(Array lows, Array highs) : low(std::move(lows)), high(std::move(highs)) {
+        for (Py_ssize_t i = 0; i < low.size(); ++i) {
+            std::size_t size_class = 0;
+            const Int length = high.data()[i] - low.data()[i] + 1;
+            if (length <= 0) continue;
+            while (length >> (size_class + 1)) ++size_class;
+            if (by_size.size() <= size_class) by_size.resize(size_class + 1);
+            by_size[size_class].push_back(std::uint32_t(i));
+        }
+    }
 };
 
 struct Group {
@@ -44,79 +56,68 @@ inline const std::vector<std::size_t> &dims_of(int axis) {
     return dims[std::size_t(axis)];
 }
 
+// Each sum of one of some values and one of others, the latter innermost.
+inline Ints outer_sum(const Ints &before, const Ints &after) {
+    if (before.size() == 1 && before[0] == 0) return after;
+    if (after.size() == 1 && after[0] == 0) return before;
+    Ints sums(before.size() * after.size());
+    Int *next = sums.data();
+    for (Int own : before)
+        for (Int other : after) *next++ = own + other;
+    return sums;
+}
+
 // Finish of each coordinate of an output axis, as far as it depends on the coordinate.
 inline Ints axis_finish(const Profile &producer, int axis) {
     Ints table{0};
-    for (std::size_t dim : dims_of(axis)) {
-        Ints own{0};
-        for (const auto &loop : producer.digits[dim]) {
-            Ints sums;
-            sums.reserve(own.size() * std::size_t(loop.bound));
-            for (Int before : own)
-                for (Int digit = 0; digit < loop.bound; ++digit) sums.push_back(before + digit * loop.weight);
-            own = std::move(sums);
-        }
-        own.resize(std::size_t(producer.bounds[dim]), 0);
-        Ints sums;
-        sums.reserve(table.size() * own.size());
-        for (Int before : table)
-            for (Int after : own) sums.push_back(before + after);
-        table = std::move(sums);
-    }
+    for (std::size_t dim : dims_of(axis))
+        table = outer_sum(table, coordinate_sums(producer, dim, [](const Digit &loop) { return loop.weight; }));
     return table;
 }
 
 // Maxima of a table over intervals, minus infinity for empty ones: a sparse table, as long as is needed.
 inline Ints range_maximum(const Ints &table, const Interval &interval) {
-    const std::size_t count = std::size_t(interval.low.size());
     const Int *low = interval.low.data(), *high = interval.high.data();
-    Ints result(count, -INFINITE), level = table;
-    Int longest = 0;
-    for (std::size_t i = 0; i < count; ++i) longest = std::max(longest, high[i] - low[i] + 1);
-    for (Int size = 1; size <= longest; size *= 2) {
-        for (std::size_t i = 0; i < count; ++i) {
-            const Int length = high[i] - low[i] + 1;
-            if (length >= size && length < 2 * size)
-                result[i] = std::max(level[std::size_t(low[i])], level[std::size_t(high[i] - size + 1)]);
-        }
-        if (Int(level.size()) > size) {
-            for (std::size_t i = 0; i + std::size_t(size) < level.size(); ++i)
-                level[i] = std::max(level[i], level[i + std::size_t(size)]);
-            level.resize(level.size() - std::size_t(size));
-        }
+    Ints result(std::size_t(interval.low.size()), -INFINITE);
+    if (interval.by_size.size() == 1) {
+        for (std::uint32_t i : interval.by_size[0]) result[i] = table[std::size_t(low[i])];
+        return result;
+    }
+    Ints level = table;  // of each place and those after it, `size` together
+    Int size = 1;
+    for (const auto &values : interval.by_size) {
+        for (std::uint32_t i : values)
+            result[i] = std::max(level[std::size_t(low[i])], level[std::size_t(high[i] - size + 1)]);
+        if (&values == &interval.by_size.back()) break;
+        for (std::size_t i = 0; i + std::size_t(size) < level.size(); ++i)
+            level[i] = std::max(level[i], level[i + std::size_t(size)]);
+        level.resize(level.size() - std::size_t(size));
+        size *= 2;
     }
     return result;
 }
 
 // Largest finish of what each value of the group's form reads.
 inline Ints form_values(const Group &group, const Profile &producer) {
-    Ints values;
+    Ints values{0};
     for (std::size_t i = 0; i < group.axes.size(); ++i) {
         Ints axis = axis_finish(producer, group.axes[i]);
         if (group.intervals[i])
             axis = range_maximum(axis, *group.intervals[i]);
         else
             axis.resize(std::size_t(std::min(group.extents[i], Int(axis.size()))));
-        if (i == 0) {
-            values = std::move(axis);
-            continue;
-        }
-        Ints sums;
-        sums.reserve(values.size() * axis.size());
-        for (Int before : values)
-            for (Int after : axis) sums.push_back(before + after);
-        values = std::move(sums);
+        values = outer_sum(values, axis);
     }
     return values;
 }
 
-// What the blocks of a consumer ask of a group: its block loops, the outermost first, and (entry, value) of every
-// combination of coordinates, an entry for each combination of the digits of those loops.
+// The block loops of a consumer that a group depends on, the outermost first, and for each dim of its form the share
+// of each coordinate in the number of an entry: there is one for each combination of the digits of those loops.
 struct Asked {
     std::vector<int> places;
     Ints shape, strides;
     Int entries = 1;
-    std::vector<std::pair<Int, Int>> points;
+    std::vector<Ints> shares;
 };
 
 inline Asked asked_of(const Group &group, const Profile &consumer) {
@@ -131,33 +132,31 @@ inline Asked asked_of(const Group &group, const Profile &consumer) {
     }
     asked.strides.assign(asked.places.size(), 1);
     for (std::size_t i = asked.places.size(); i-- > 1;) asked.strides[i - 1] = asked.strides[i] * asked.shape[i];
-    asked.points.push_back({0, group.offset});  // one dim after the other
-    for (const auto &term : group.terms) {
-        const Int bound = consumer.bounds[std::size_t(term.dim)];
-        std::vector<std::pair<Int, Int>> own{{0, 0}};  // entry, coordinate
-        for (const auto &loop : consumer.digits[std::size_t(term.dim)]) {
-            Int stride = 0;
-            if (loop.place >= 0) {
-                const auto place = std::find(asked.places.begin(), asked.places.end(), loop.place);
-                stride = asked.strides[std::size_t(place - asked.places.begin())];
-            }
-            std::vector<std::pair<Int, Int>> more;
-            more.reserve(own.size() * std::size_t(loop.bound));
-            for (const auto &[entry, coordinate] : own)
-                for (Int digit = 0; digit < loop.bound; ++digit)
-                    more.push_back({entry + digit * stride, coordinate * loop.bound + digit});
-            own = std::move(more);
-        }
-        own.erase(
-            std::remove_if(own.begin(), own.end(), [&](const auto &x) { return x.second >= bound; }), own.end());
-        std::vector<std::pair<Int, Int>> more;
-        more.reserve(asked.points.size() * own.size());
-        for (const auto &[entry, value] : asked.points)
-            for (const auto &[offset, coordinate] : own)
-                more.push_back({entry + offset, value + coordinate * term.coefficient});
-        asked.points = std::move(more);
-    }
+    for (const auto &term : group.terms)
+        asked.shares.push_back(coordinate_sums(consumer, std::size_t(term.dim), [&](const Digit &loop) {
+            if (loop.place < 0) return Int(0);
+            const auto place = std::find(asked.places.begin(), asked.places.end(), loop.place);
+            return asked.strides[std::size_t(place - asked.places.begin())];
+        }));
     return asked;
+}
+
+// Calls `visit(entry, value of the form)` for every combination of coordinates, from one of the terms on.
+template <typename Visit>
+void each_point(const Group &group, const Asked &asked, const Visit &visit, std::size_t term, Int entry, Int value) {
+    if (term == group.terms.size()) {
+        visit(entry, value);
+        return;
+    }
+    const Int coefficient = group.terms[term].coefficient;
+    const bool last = term + 1 == group.terms.size();
+    for (Int share : asked.shares[term]) {
+        if (last)
+            visit(entry + share, value);
+        else
+            each_point(group, asked, visit, term + 1, entry + share, value);
+        value += coefficient;
+    }
 }
 
 inline Need group_need(const Group &group, const Profile &producer, const Profile &consumer) {
@@ -165,20 +164,25 @@ inline Need group_need(const Group &group, const Profile &producer, const Profil
     const Int count = Int(values.size());
     Asked asked = asked_of(group, consumer);
     Ints table(std::size_t(asked.entries), -INFINITE);
-    for (const auto &[entry, value] : asked.points)
+    const auto raise = [&](Int entry, Int value) {
         if (value >= 0 && value < count)
             table[std::size_t(entry)] = std::max(table[std::size_t(entry)], values[std::size_t(value)]);
+    };
+    each_point(group, asked, raise, 0, 0, group.offset);
     Need need;
     need.places = std::move(asked.places);
     need.shape = std::move(asked.shape);
     need.levels.assign(need.places.size() + 1, {});
     need.levels.back() = std::move(table);
     for (std::size_t k = need.places.size(); k-- > 0;) {
-        const Ints &finer = need.levels[k + 1];
+        const Int *finer = need.levels[k + 1].data();
         const std::size_t width = std::size_t(need.shape[k]);
         Ints &coarser = need.levels[k];
-        coarser.assign(finer.size() / width, -INFINITE);
-        for (std::size_t i = 0; i < finer.size(); ++i) coarser[i / width] = std::max(coarser[i / width], finer[i]);
+        coarser.resize(need.levels[k + 1].size() / width);
+        for (Int &own : coarser) {
+            own = *std::max_element(finer, finer + width);
+            finer += width;
+        }
     }
     return need;
 }
@@ -188,64 +192,77 @@ inline Need group_need(const Group &group, const Profile &producer, const Profil
 class Walk {
    public:
     Walk(const Profile &consumer, const std::vector<Need> &needs, Int base, bool residual)
-        : consumer_(consumer), needs_(needs), base_(base), residual_(residual) {}
+        : needs_(needs), base_(base), depths_(needs.size(), 0), entries_(needs.size(), 0) {
+        for (std::size_t place = 0; place < consumer.shape.size(); ++place) {
+            const bool last_only = residual && consumer.dims[place] >= OUTPUTS;
+            const Int bound = consumer.shape[place], weight = consumer.weights[place];
+            Step step{bound, weight, last_only ? bound - 1 : 0, {}, {}};
+            for (std::size_t g = 0; g < needs.size(); ++g) {
+                const auto &own = needs[g].places;
+                const bool depends = std::find(own.begin(), own.end(), int(place)) != own.end();
+                (depends ? step.owners : step.others).push_back(g);
+            }
+            if (step.owners.empty())
+                start_ += step.first * weight;
+            else
+                steps_.push_back(std::move(step));
+        }
+    }
 
     Records run() {
-        std::vector<std::size_t> depths(needs_.size(), 0), entries(needs_.size(), 0);
-        visit(0, 0, depths, entries);
+        Int most = base_;
+        for (const auto &need : needs_) most += need.levels[0][0];
+        if (most > highest_) {
+            if (steps_.empty())
+                keep(start_, most);
+            else
+                visit(0, start_);
+        }
         return std::move(records_);
     }
 
    private:
-    void visit(
-        std::size_t place, Int start, std::vector<std::size_t> &depths, std::vector<std::size_t> &entries) {
-        Int most = base_;
-        for (std::size_t g = 0; g < needs_.size(); ++g) most += needs_[g].levels[depths[g]][entries[g]];
-        if (most <= highest_) return;
-        if (place == consumer_.shape.size()) {
-            records_.starts.push_back(start);
-            records_.need.push_back(most);
-            highest_ = most;
-            return;
-        }
-        const bool last_only = residual_ && consumer_.dims[place] >= OUTPUTS;
-        const Int bound = consumer_.shape[place], weight = consumer_.weights[place];
-        const Int first = last_only ? bound - 1 : 0;
-        std::uint32_t owners = 0;
-        for (std::size_t g = 0; g < needs_.size(); ++g)
-            if (depths[g] < needs_[g].places.size() && needs_[g].places[depths[g]] == int(place)) owners |= 1u << g;
-        if (!owners) {
-            visit(place + 1, start + first * weight, depths, entries);
-            return;
-        }
-        step(owners, 1, 0, depths, entries, bound);
-        for (Int digit = 0; digit < bound; ++digit) {
-            if (digit >= first) visit(place + 1, start + digit * weight, depths, entries);
-            for (std::size_t g = 0; g < needs_.size(); ++g) entries[g] += owners >> g & 1;
-        }
-        step(owners, -1, bound, depths, entries, bound);
+    // A block loop that some groups depend on, and those groups.
+    struct Step {
+        Int bound, weight, first;
+        std::vector<std::size_t> owners, others;
+    };
+
+    void keep(Int start, Int most) {
+        records_.starts.push_back(start);
+        records_.need.push_back(highest_ = most);
     }
 
-    // Goes into the digits of a loop for the groups that depend on it, or back out of them.
-    void step(
-        std::uint32_t owners,
-        int way,
-        Int passed,
-        std::vector<std::size_t> &depths,
-        std::vector<std::size_t> &entries,
-        Int bound) const {
-        for (std::size_t g = 0; g < needs_.size(); ++g) {
-            if (!(owners >> g & 1)) continue;
-            depths[g] += std::size_t(way);
-            entries[g] = way > 0 ? entries[g] * std::size_t(bound)
-                                 : (entries[g] - std::size_t(passed)) / std::size_t(bound);
+    void visit(std::size_t at, Int start) {
+        const Step &step = steps_[at];
+        const bool last = at + 1 == steps_.size();
+        Int fixed = base_;
+        for (std::size_t g : step.others) fixed += needs_[g].levels[depths_[g]][entries_[g]];
+        for (std::size_t g : step.owners) {
+            ++depths_[g];
+            entries_[g] *= std::size_t(step.bound);
+        }
+        for (Int digit = 0; digit < step.bound; ++digit) {
+            Int most = fixed;
+            for (std::size_t g : step.owners) most += needs_[g].levels[depths_[g]][entries_[g]];
+            if (digit >= step.first && most > highest_) {
+                if (last)
+                    keep(start + digit * step.weight, most);
+                else
+                    visit(at + 1, start + digit * step.weight);
+            }
+            for (std::size_t g : step.owners) ++entries_[g];
+        }
+        for (std::size_t g : step.owners) {
+            --depths_[g];
+            entries_[g] = (entries_[g] - std::size_t(step.bound)) / std::size_t(step.bound);
         }
     }
 
-    const Profile &consumer_;
     const std::vector<Need> &needs_;
-    Int base_, highest_ = -1;
-    bool residual_;
+    Int base_, highest_ = -1, start_ = 0;
+    std::vector<std::size_t> depths_, entries_;
+    std::vector<Step> steps_;
     Records records_;
 };
 

@@ -21,11 +21,36 @@ struct Times {
     py::object profile;
     std::shared_ptr<const Profile> own;
     Int release, start, end;
-    Ints steps, delays;
+    Ints woven, delays;  // the steps of several operands; those of a single one are its own
     std::vector<std::shared_ptr<const Wait>> waits;
+
+    const Ints &steps() const { return woven.empty() ? waits[0]->records->starts : woven; }
 };
 
 using TimesPointer = std::shared_ptr<Times>;
+
+// When every layer of a network runs; Python is given an object for each only where it asks for them.
+class Timeline {
+   public:
+    explicit Timeline(std::vector<TimesPointer> times) : times_(std::move(times)) {}
+
+    const std::vector<TimesPointer> &times() const { return times_; }
+
+    Int latency() const {
+        Int latest = 0;
+        for (const auto &times : times_) latest = std::max(latest, times->end);
+        return latest;
+    }
+
+    py::tuple layers() {
+        if (!layers_) layers_ = py::tuple(py::cast(times_));
+        return *layers_;
+    }
+
+   private:
+    std::vector<TimesPointer> times_;
+    std::optional<py::tuple> layers_;
+};
 
 struct Source {
     int producer;
@@ -48,58 +73,65 @@ inline std::shared_ptr<const Wait> asked(
     found->records = records_of(*producer.own, consumer, *source.edge);
     const Ints &starts = found->records->starts, &need = found->records->need;
     found->delays.resize(need.size());
+    const Ints &steps = producer.steps();
     std::size_t at = 0;
     for (std::size_t i = 0; i < need.size(); ++i) {
-        while (at < producer.steps.size() && producer.steps[at] < need[i]) ++at;
+        while (at < steps.size() && steps[at] < need[i]) ++at;
         found->delays[i] = need[i] - starts[i] + producer.delays[at - 1] + transfer;
     }
     return found;
 }
 
+// Puts what an operand asks for among what others do, by ideal time; at the same one the others come first.
+inline void weave(Ints &steps, Ints &delays, const Ints &own_steps, const Ints &own_delays) {
+    const std::size_t known = steps.size(), own = own_steps.size();
+    std::size_t i = known, j = own;
+    steps.resize(known + own);
+    delays.resize(known + own);
+    // From the end, so that nothing is overwritten that is still to be read.
+    while (i && j) {
+        if (steps[i - 1] > own_steps[j - 1]) {
+            --i;
+            steps[i + j] = steps[i];
+            delays[i + j] = delays[i];
+        } else {
+            --j;
+            steps[i + j] = own_steps[j];
+            delays[i + j] = own_delays[j];
+        }
+    }
+    std::copy_n(own_steps.begin(), j, steps.begin());
+    std::copy_n(own_delays.begin(), j, delays.begin());
+}
+
 // Brings what the operands and the release ask for together: the largest so far, step by step.
 inline void merge(Times &times) {
-    const Int lead = times.own->lead, earliest = times.release + lead;
+    const Int lead = times.own->lead;
     const auto &waits = times.waits;
-    times.steps.clear();
-    times.delays.clear();
-    Int first;
+    times.woven.clear();
     if (waits.size() == 1 && !waits[0]->delays.empty() && waits[0]->records->starts[0] == 0) {
-        Int largest = earliest;
-        times.steps = waits[0]->records->starts;
-        times.delays.reserve(times.steps.size());
-        for (Int delay : waits[0]->delays) times.delays.push_back(largest = std::max(largest, delay));
-        first = times.delays[0];
+        times.delays = waits[0]->delays;
     } else {
         std::size_t count = 1;
         for (const auto &wait : waits) count += wait->delays.size();
-        times.steps.reserve(count);
+        times.woven.reserve(count);
         times.delays.reserve(count);
-        Int largest = first = std::max(Int(0), earliest);
-        times.steps.push_back(0);
-        times.delays.push_back(largest);
-        std::vector<std::size_t> at(waits.size(), 0);
-        while (times.steps.size() < count) {
-            std::size_t next = waits.size();
-            for (std::size_t i = 0; i < waits.size(); ++i)
-                if (at[i] < waits[i]->delays.size() &&
-                    (next == waits.size() ||
-                     waits[i]->records->starts[at[i]] < waits[next]->records->starts[at[next]]))
-                    next = i;
-            const Int step = waits[next]->records->starts[at[next]];
-            largest = std::max(largest, waits[next]->delays[at[next]++]);
-            times.steps.push_back(step);
-            times.delays.push_back(largest);
-            if (step == 0) first = largest;
-        }
+        times.woven.push_back(0);
+        times.delays.assign(1, 0);
+        for (const auto &wait : waits) weave(times.woven, times.delays, wait->records->starts, wait->delays);
     }
-    times.start = first - lead;
+    const Ints &steps = times.steps();
+    Int largest = times.release + lead;
+    for (Int &delay : times.delays) delay = largest = std::max(largest, delay);
+    const auto later = std::upper_bound(steps.begin(), steps.end(), Int(0));
+    times.start = times.delays[std::size_t(later - steps.begin()) - 1] - lead;
     times.end = times.own->last_finish + times.delays.back();
 }
 
 // Whether two times of a layer say the same, also of what one operand hides of another.
 inline bool same(const Times &one, const Times &other) {
     if (one.own != other.own || one.profile.ptr() != other.profile.ptr() || one.release != other.release) return false;
-    if (one.delays != other.delays || one.steps != other.steps || one.waits.size() != other.waits.size()) return false;
+    if (one.delays != other.delays || one.steps() != other.steps() || one.waits.size() != other.waits.size()) return false;
     for (std::size_t i = 0; i < one.waits.size(); ++i)
         if (one.waits[i] != other.waits[i] && !(*one.waits[i] == *other.waits[i])) return false;
     return true;
@@ -112,9 +144,9 @@ inline TimesPointer run(
     const py::object &profile,
     const std::shared_ptr<const Profile> &own,
     Int release,
-    const std::vector<TimesPointer> &sources,
+    const std::vector<const Times *> &sources,
     const TimesPointer &old,
-    const std::vector<TimesPointer> &before) {
+    const std::vector<const Times *> &before) {
     const bool compare = old && old->own == own && old->profile.ptr() == profile.ptr();
     auto times = std::make_shared<Times>();
     times->profile = profile;
@@ -170,7 +202,7 @@ class Remaining {
             const auto found = records_of(*own, *times_[std::size_t(reader)]->own, *edge);
             std::size_t at = 0;
             for (std::size_t i = 0; i < found->need.size(); ++i) {
-                while (at < times.steps.size() && times.steps[at] < found->need[i]) ++at;
+                while (at < times.steps().size() && times.steps()[at] < found->need[i]) ++at;
                 latest = std::max(latest, times.delays[at - 1] + after(reader, *found, i));
             }
         }

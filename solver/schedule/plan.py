@@ -19,6 +19,7 @@ from solver.timing.timeline import (
     Orders,
     Timeline,
     all_compiled,
+    compiled_times,
     evaluate,
     next_layer,
     unchanged,
@@ -127,11 +128,11 @@ def overlap_shared(
         compiled = [profile.compiled for profile in profiles]
         if None not in compiled:
             late = [i in punctual for i in range(len(profiles))]
-            old = None if before is None else before.layers, () if previous is None else previous.banks
+            old = compiled_times(before), () if previous is None else previous.banks
             found = problem.compiled.overlapped(
                 profiles, compiled, priority, late, *old, kept, _chip(problem.hardware)
             )
-            return None if found is None else Plan(Timeline(found[0]), found[1])
+            return None if found is None else Plan(*found)
     ledger = _expecting(problem, profiles)
     done: dict[int, LayerTimes] = {}
     banks: dict[int, Banks] = {}

@@ -107,7 +107,7 @@ class LayerTimes:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Timeline:
-    """When every layer of a network runs."""
+    """When every layer of a network runs; the compiled core has one of its own that says the same."""
 
     layers: tuple[LayerTimes, ...]
 
@@ -224,17 +224,17 @@ def evaluate(
     InputError
         if an order is not a permutation of the layer's blocks, or is not allowed for its mapping.
     """
+    if orders is not None:
+        _check_orders(profiles, orders, previous)
+    if core.native is not None:
+        compiled = _all_ordered(profiles, orders, previous)
+        if None not in compiled:
+            found: Timeline = problem.compiled.evaluate(
+                profiles, compiled, releases, compiled_times(previous)
+            )
+            return found
     if orders is None:
         orders = [None] * len(profiles)
-    known: Sequence[LayerTimes | None] = [None] * len(profiles) if previous is None else previous.layers
-    for profile, order, old in zip(profiles, orders, known, strict=True):
-        if order is not None and (old is None or old.order is not order or old.profile is not profile):
-            check_order(profile, order)
-    if core.native is not None:
-        compiled = [*map(_ordered, profiles, orders, known)]
-        if None not in compiled:
-            before = None if previous is None else [*map(_compiled, previous.layers)]
-            return Timeline(problem.compiled.evaluate(profiles, compiled, releases, before))
     done: dict[int, LayerTimes] = {}
     for i in problem.network.topological:
         done[i] = next_layer(problem, i, profiles[i], releases[i], done, orders[i], previous)
@@ -279,6 +279,32 @@ def next_layer(
 def _compiled(times: LayerTimes) -> Any:
     """Return the times if they are the compiled core's, None for those of Python."""
     return times if core.native is not None and type(times) is core.native.Times else None
+
+
+def compiled_times(timeline: Timeline | None) -> Any:
+    """Return a timeline as the compiled core takes it: its own, or a list with None for the times of Python."""
+    if timeline is None or (core.native is not None and type(timeline) is core.native.Timeline):
+        return timeline
+    return [*map(_compiled, timeline.layers)]
+
+
+def _known(profiles: Sequence[Profile], previous: Timeline | None) -> Sequence[LayerTimes | None]:
+    """Return the times of each layer before, None where there are none."""
+    return [None] * len(profiles) if previous is None else previous.layers
+
+
+def _check_orders(profiles: Sequence[Profile], orders: Orders, previous: Timeline | None) -> None:
+    """Raise `InputError` if a layer cannot take its blocks in its order; what was run before is known to."""
+    for profile, order, old in zip(profiles, orders, _known(profiles, previous), strict=True):
+        if order is not None and (old is None or old.order is not order or old.profile is not profile):
+            check_order(profile, order)
+
+
+def _all_ordered(profiles: Sequence[Profile], orders: Orders | None, previous: Timeline | None) -> list[Any]:
+    """Return the compiled profile of each layer with its order, None where Python has to compute."""
+    if orders is None:
+        return [profile.compiled for profile in profiles]
+    return [*map(_ordered, profiles, orders, _known(profiles, previous))]
 
 
 def _ordered(profile: Profile, order: Order | None, old: LayerTimes | None) -> Any:
