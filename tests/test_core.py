@@ -28,14 +28,15 @@ from solver.maxplus.through import Remaining
 from solver.memory import clear_caches
 from solver.params import PoolParams
 from solver.schedule.bins import Bins, Item, first_fit
-from solver.schedule.channels import chosen_channels, fullest_channels
+from solver.schedule.channels import chosen_channels, filled_channels
 from solver.schedule.plan import overlap_shared
 from solver.schedule.transform import movable, ready_order
+from solver.search.impact import impact
 from solver.timing.mapping import Kind, Loop, Mapping
 from solver.timing.need import need_records
 from solver.timing.problem import Problem
 from solver.timing.profile import Profile, profile
-from solver.timing.timeline import LayerTimes, Order, all_compiled, evaluate, next_layer
+from solver.timing.timeline import LayerTimes, Order, compiled, evaluate, next_layer
 from solver.timing.validity import problems, valid
 
 if core.native is None:
@@ -161,8 +162,11 @@ def test_timelines_step_by_step(seed: int) -> None:
             other = evaluate(problem, twins, releases, orders)
             tails = Remaining(problem, other)
         timeline = evaluate(problem, current, releases, orders, timeline)
-        assert all_compiled(timeline)
+        assert compiled(timeline)
         assert all(map(same_times, timeline.layers, other.layers))
+        assert (timeline.latency, timeline.ends) == (other.latency, other.ends)
+        assert timeline.ordered == other.ordered
+        assert all(one is own for one, own in zip(timeline.profiles, current, strict=True))
         done, twin = dict(enumerate(timeline.layers)), dict(enumerate(other.layers))
         for j, own in enumerate(current):
             again = next_layer(problem, j, own, releases[j], done, orders[j], timeline)
@@ -174,9 +178,12 @@ def test_timelines_step_by_step(seed: int) -> None:
         remaining = Remaining(problem, timeline, remaining)
         for j, layer in enumerate(problem.layers):
             mapping = draw_mapping(rng, layer, problem.hardware)
-            through = remaining.through(j, problem.profile(j, mapping))
+            profile = problem.profile(j, mapping)
+            through, later = remaining.through(j, profile), impact(problem, j, profile, timeline)
             with core.without():
-                assert tails.through(j, problem.profile(j, mapping)) == through
+                twin_profile = problem.profile(j, mapping)
+                assert tails.through(j, twin_profile) == through
+                assert impact(problem, j, twin_profile, other) == later
 
 
 def test_pools() -> None:
@@ -277,13 +284,15 @@ def test_channels(seed: int) -> None:
         (rng.randint(1, max(len(free) // 2, 1)), rng.randint(1, max(width // 2, 1)))
         for _ in range(rng.randint(0, 6))
     ]
-    banks, own = rng.randint(1, 12), rng.randint(1, 6)
-    cuts = [c for c in range(1, len(free) + 1) if banks % c == 0 and banks // c <= width]
+    layers = []
+    for banks in rng.choices(range(1, 13), k=rng.randint(0, 6)):
+        cuts = [c for c in range(1, len(free) + 1) if banks % c == 0 and banks // c <= width]
+        layers.append((banks, cuts, rng.randint(1, 6)))
     chosen = chosen_channels(free, shapes)
-    fullest = fullest_channels(free, banks, cuts, own)
+    filled = filled_channels(free, layers)
     with core.without():
         assert chosen_channels(free, shapes) == chosen
-        assert fullest_channels(free, banks, cuts, own) == fullest
+        assert filled_channels(free, layers) == filled
 
 
 def test_numbers_beyond_64_bits_are_left_to_python() -> None:

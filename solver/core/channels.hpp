@@ -103,26 +103,43 @@ inline std::optional<std::vector<Ints>> chosen_channels(
     return std::nullopt;
 }
 
-// The channels that a layer might fill, the best first, for each number of channels it can be spread over.
-inline std::vector<Ints> fullest_channels(const Ints &free, Int banks, const Ints &cuts, Int own) {
-    const auto fullest = by_room(free, 1);
-    std::vector<std::tuple<Int, bool, Int, Ints>> ranked;
-    for (Int channels : cuts) {
-        const Int each = banks / channels;
-        auto first = std::lower_bound(fullest.begin(), fullest.end(), std::pair<Int, Int>{each, -1});
-        if (fullest.end() - first < channels) continue;
-        Ints chosen;
-        Int rest = 0;
-        for (auto it = first; it < first + channels; ++it) {
-            chosen.push_back(it->second);
-            rest += it->first > each;
-        }
-        std::sort(chosen.begin(), chosen.end());
-        ranked.push_back({rest, channels != own, channels, std::move(chosen)});
+// A layer that is to be placed, its banks, the numbers of channels that they can be spread over, and its own.
+struct Cuttable {
+    Int banks;
+    Ints cuts;
+    Int own;
+};
+
+// The channels that a layer fills best; none if there is no room for it.
+inline std::optional<Ints> fullest(const Ints &free, const Cuttable &layer) {
+    const auto room = by_room(free, 1);
+    std::optional<std::tuple<Int, bool, Int>> best;
+    for (Int channels : layer.cuts) {
+        const std::pair<Int, Int> least{layer.banks / channels, -1}, more{layer.banks / channels + 1, -1};
+        const auto first = std::lower_bound(room.begin(), room.end(), least);
+        if (room.end() - first < channels) continue;
+        const Int exact = Int(std::lower_bound(first, room.end(), more) - first);
+        const std::tuple own{std::max(channels - exact, Int(0)), channels != layer.own, channels};
+        if (!best || own < *best) best = own;
     }
-    std::sort(ranked.begin(), ranked.end());
+    if (!best) return std::nullopt;
+    const Int channels = std::get<2>(*best);
+    auto next = std::lower_bound(room.begin(), room.end(), std::pair<Int, Int>{layer.banks / channels, -1});
+    Ints chosen;
+    for (Int i = 0; i < channels; ++i) chosen.push_back((next++)->second);
+    std::sort(chosen.begin(), chosen.end());
+    return chosen;
+}
+
+// The channels of one layer after the other, of as many of them as there is room for.
+inline std::vector<Ints> filled_channels(Ints free, const std::vector<Cuttable> &layers) {
     std::vector<Ints> found;
-    for (auto &entry : ranked) found.push_back(std::move(std::get<3>(entry)));
+    for (const auto &layer : layers) {
+        auto chosen = fullest(free, layer);
+        if (!chosen) break;
+        for (Int c : *chosen) free[std::size_t(c)] -= layer.banks / Int(chosen->size());
+        found.push_back(std::move(*chosen));
+    }
     return found;
 }
 

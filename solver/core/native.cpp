@@ -189,25 +189,10 @@ std::shared_ptr<Network> network_of(
     return network;
 }
 
-// Times of before: none, a timeline of ours, or a list with None where Python has others.
-class OldTimes {
-   public:
-    explicit OldTimes(const py::object &given) {
-        if (py::isinstance<Timeline>(given))
-            own_ = &given.cast<Timeline &>().times();
-        else if (!given.is_none())
-            own_ = &(mixed_ = given.cast<std::vector<TimesPointer>>());
-    }
-
-    const TimesPointer &of(std::size_t layer) const {
-        static const TimesPointer none;
-        return own_ ? (*own_)[layer] : none;
-    }
-
-   private:
-    std::vector<TimesPointer> mixed_;
-    const std::vector<TimesPointer> *own_ = nullptr;
-};
+const TimesPointer &times_of(const Timeline *timeline, std::size_t layer) {
+    static const TimesPointer none;
+    return timeline ? timeline->times()[layer] : none;
+}
 
 std::vector<const Times *> plain(const std::vector<TimesPointer> &given) {
     std::vector<const Times *> result;
@@ -225,8 +210,7 @@ std::shared_ptr<Times> next_layer(
 // Runs all layers.
 Timeline evaluate(
     const Network &network, const std::vector<py::object> &profiles, const std::vector<std::shared_ptr<Profile>> &own,
-    const std::vector<Int> &releases, const py::object &given) {
-    const OldTimes previous(given);
+    const std::vector<Int> &releases, const Timeline *previous) {
     std::vector<TimesPointer> done(profiles.size());
     std::vector<const Times *> sources, before;
     for (int layer : network.line) {
@@ -235,9 +219,9 @@ Timeline evaluate(
         before.clear();
         for (const auto &source : network.sources[i]) {
             sources.push_back(done[std::size_t(source.producer)].get());
-            before.push_back(previous.of(std::size_t(source.producer)).get());
+            before.push_back(times_of(previous, std::size_t(source.producer)).get());
         }
-        done[i] = run(network, layer, profiles[i], own[i], releases[i], sources, previous.of(i), before);
+        done[i] = run(network, layer, profiles[i], own[i], releases[i], sources, times_of(previous, i), before);
     }
     return Timeline(std::move(done));
 }
@@ -246,17 +230,16 @@ Timeline evaluate(
 // that choose first have those of a plan that is given.
 py::object overlapped(
     const Network &network, const std::vector<py::object> &profiles, const std::vector<std::shared_ptr<Profile>> &own,
-    const std::vector<int> &priority, const std::vector<bool> &punctual, const py::object &given_times,
+    const std::vector<int> &priority, const std::vector<bool> &punctual, const Timeline *previous,
     const std::vector<py::object> &old_banks, std::size_t kept, const std::tuple<Int, Int, Int, bool> &chip) {
     const auto [channels, banks_per_channel, rows_per_bank, keeps] = chip;
-    const OldTimes previous(given_times);
     Ledger ledger({channels, banks_per_channel, rows_per_bank, keeps});
     std::vector<TimesPointer> done(profiles.size());
     std::vector<const Times *> sources, before;
     py::tuple all_banks(profiles.size());
     for (std::size_t turn = 0; turn < priority.size(); ++turn) {
         const auto i = std::size_t(priority[turn]);
-        const TimesPointer old = previous.of(i);
+        const TimesPointer old = times_of(previous, i);
         if (turn < kept) {
             done[i] = old;
             all_banks[i] = old_banks[i];
@@ -267,7 +250,7 @@ py::object overlapped(
             before.clear();
             for (const auto &source : network.sources[i]) {
                 sources.push_back(done[std::size_t(source.producer)].get());
-                before.push_back(previous.of(std::size_t(source.producer)).get());
+                before.push_back(times_of(previous, std::size_t(source.producer)).get());
             }
             const auto natural = run(network, int(i), profiles[i], own[i], 0, sources, old, before);
             auto placed = place(ledger, natural, punctual[i], old);
@@ -409,15 +392,20 @@ PYBIND11_MODULE(native, module) {
         .def("delay_at", &delay_at)
         .def("postponed", [](const Times &times, Int release) { return postponed(times, release); });
     py::class_<Timeline>(module, "Timeline")
+        .def(py::init<std::vector<TimesPointer>>())
         .def_property_readonly("layers", &Timeline::layers)
+        .def_property_readonly("profiles", &Timeline::profiles)
+        .def_property_readonly("ends", &Timeline::ends)
+        .def_property_readonly("ordered", &Timeline::ordered)
         .def_property_readonly("latency", &Timeline::latency);
     py::class_<Network, std::shared_ptr<Network>>(module, "Network")
         .def(py::init(&network_of))
         .def("next_layer", &next_layer)
         .def("evaluate", &evaluate)
+        .def("impact", &impact)
         .def("overlapped", &overlapped);
     py::class_<Remaining>(module, "Remaining")
-        .def(py::init<std::shared_ptr<Network>, std::vector<TimesPointer>, const Remaining *>())
+        .def(py::init<std::shared_ptr<Network>, const Timeline &, const Remaining *>())
         .def("through", &Remaining::through);
     using Names = std::vector<std::string>;
     py::class_<Batch>(module, "Batch")
@@ -437,7 +425,11 @@ PYBIND11_MODULE(native, module) {
         });
     module.def("first_fit", &first_fit);
     module.def("chosen_channels", &chosen_channels);
-    module.def("fullest_channels", &fullest_channels);
+    module.def("filled_channels", [](const Ints &free, const std::vector<std::tuple<Int, Ints, Int>> &layers) {
+        std::vector<Cuttable> own;
+        for (const auto &[banks, cuts, channels] : layers) own.push_back({banks, cuts, channels});
+        return filled_channels(free, own);
+    });
     module.def("fillings", &fillings);
     module.def("batch", &batch_of);
     module.def("same", &same);

@@ -47,6 +47,23 @@ class Timeline {
         return *layers_;
     }
 
+    py::list profiles() const {
+        py::list result(times_.size());
+        for (std::size_t i = 0; i < times_.size(); ++i) result[i] = times_[i]->profile;
+        return result;
+    }
+
+    Ints ends() const {
+        Ints result;
+        for (const auto &times : times_) result.push_back(times->end);
+        return result;
+    }
+
+    // Whether the blocks of a layer have an order of their own.
+    bool ordered() const {
+        return std::any_of(times_.begin(), times_.end(), [](const auto &times) { return bool(times->own->order); });
+    }
+
    private:
     std::vector<TimesPointer> times_;
     std::optional<py::tuple> layers_;
@@ -168,6 +185,30 @@ inline TimesPointer run(
     return compare && same(*old, *times) ? old : times;
 }
 
+// By how much the layers that read one end later, at most, if it has another profile, and when it ends itself.
+inline std::pair<Int, Int> impact(
+    const Network &network, const Timeline &timeline, int layer, const py::object &profile,
+    const std::shared_ptr<const Profile> &own) {
+    const auto &times = timeline.times();
+    const auto run_after = [&](int reader, const py::object &profile, const std::shared_ptr<const Profile> &own,
+                               const Times *instead, const TimesPointer &old) {
+        std::vector<const Times *> sources, before;
+        for (const auto &source : network.sources[std::size_t(reader)]) {
+            before.push_back(times[std::size_t(source.producer)].get());
+            sources.push_back(instead && source.producer == layer ? instead : before.back());
+        }
+        return run(network, reader, profile, own, times[std::size_t(reader)]->release, sources, old, before);
+    };
+    const TimesPointer changed = run_after(layer, profile, own, nullptr, nullptr);
+    const auto &readers = network.readers[std::size_t(layer)];
+    Int later = readers.empty() ? 0 : -INFINITE;
+    for (const auto &[reader, _] : readers) {
+        const TimesPointer &old = times[std::size_t(reader)];
+        later = std::max(later, run_after(reader, old->profile, old->own, changed.get(), old)->end - old->end);
+    }
+    return {later, changed->end};
+}
+
 // What is left to do after each moment of each layer.
 class Remaining {
    public:
@@ -177,8 +218,8 @@ class Remaining {
     };
 
     Remaining(
-        std::shared_ptr<const Network> network, std::vector<TimesPointer> times, const Remaining *previous)
-        : network_(std::move(network)), times_(std::move(times)), tails_(times_.size()) {
+        std::shared_ptr<const Network> network, const Timeline &timeline, const Remaining *previous)
+        : network_(std::move(network)), times_(timeline.times()), tails_(times_.size()) {
         std::vector<bool> changed(times_.size(), true);
         for (auto i = network_->line.rbegin(); i != network_->line.rend(); ++i) {
             const auto layer = std::size_t(*i);

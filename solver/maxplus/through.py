@@ -14,7 +14,7 @@ from solver import core
 from solver.maxplus.candidates import Candidate, records
 from solver.timing.problem import Edge, Problem
 from solver.timing.profile import Cycles, Profile
-from solver.timing.timeline import LayerTimes, Timeline, edge_records, layer_times
+from solver.timing.timeline import LayerTimes, Timeline, compiled, edge_records, layer_times
 
 NOBODY = np.zeros(0, np.int64)
 
@@ -51,10 +51,10 @@ class Remaining:
 
     def _by_core(self, previous: Remaining | None) -> Any:
         """Return the same from the compiled core, None if there is none."""
-        if core.native is None or any(type(x) is not core.native.Times for x in self.timeline.layers):
+        if core.native is None or compiled(self.timeline) is None:
             return None
         before = None if previous is None else previous.compiled
-        return core.native.Remaining(self.problem.compiled, list(self.timeline.layers), before)
+        return core.native.Remaining(self.problem.compiled, self.timeline, before)
 
     def _add(self, layer: int, candidate: Candidate) -> None:
         """Note for each ideal time that readers need how much is left at least after a delay before it."""

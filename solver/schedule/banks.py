@@ -121,7 +121,6 @@ def pack(
     ----------
     given : the banks of some layers, which are theirs.
     """
-    width = hardware.banks_per_channel
     if len({bank for own in given.values() for bank in own}) < sum(map(len, given.values())):
         return None
 
@@ -134,12 +133,32 @@ def pack(
     chosen = chosen_channels(left_free(hardware, given), shapes)
     if chosen is None:
         return None
+    sizes = [mapping.banks for mapping in mappings]
+    return banks_within(hardware, widest_first, sizes, chosen, given)
+
+
+def banks_within(
+    hardware: Hardware,
+    layers: Sequence[int],
+    sizes: Sequence[int],
+    channels: Sequence[Sequence[int]],
+    given: Mapping[int, Sequence[int]] = NONE_GIVEN,
+) -> list[Banks]:
+    """Return the banks of all layers, some of which are given channels and take the first free banks of each.
+
+    Parameters
+    ----------
+    layers, sizes, channels : which layers, and how many banks they take evenly of which channels.
+    given : the banks of the other layers.
+    """
+    width = hardware.banks_per_channel
     used = [0] * hardware.channels
     places: dict[int, Banks] = {}
-    for i, (_, banks), channels in zip(widest_first, shapes, chosen, strict=True):
-        first = np.array([c * width + used[c] for c in channels])
+    for i, size, own in zip(layers, sizes, channels, strict=True):
+        banks = size // len(own)
+        first = np.array([c * width + used[c] for c in own])
         places[i] = (first[:, None] + np.arange(banks)).ravel()
-        for c in channels:
+        for c in own:
             used[c] += banks
     return beside(hardware, places, given)
 

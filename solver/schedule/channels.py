@@ -6,6 +6,9 @@ from collections.abc import Iterator, Sequence
 
 from solver import core
 
+Cuttable = tuple[int, Sequence[int], int]
+"""Banks of a layer, the numbers of channels that they may be spread over, and how many it has."""
+
 PACKING_STEPS = 500
 """Steps, beyond those of one straight attempt, after which no more ways to pack are tried."""
 
@@ -64,19 +67,33 @@ def _ways(free: Sequence[int], channels: int, banks: int) -> Iterator[list[int]]
     return (sorted(way) for way in choose(list(alike.values()), channels))
 
 
-def fullest_channels(free: Sequence[int], banks: int, cuts: Sequence[int], own: int) -> list[list[int]]:
-    """Return the channels that a layer might fill, the best first; none if there are too few free banks.
+def filled_channels(free: Sequence[int], layers: Sequence[Cuttable]) -> list[list[int]]:
+    """Return the channels of one layer after the other, of as many of them as there is room for.
+
+    Each fills those that leave the fewest channels half used, of equally good ones its own number of them.
 
     Parameters
     ----------
     free : how many banks of each channel are.
-    banks : of the layer.
-    cuts : numbers of channels over which they can be spread evenly.
-    own : the number that is preferred where others leave as few channels half used.
+    layers : their banks, the numbers of channels over which they can be spread evenly, and their own number.
     """
     if core.native is not None:
-        known: list[list[int]] = core.native.fullest_channels(free, banks, cuts, own)
+        known: list[list[int]] = core.native.filled_channels(free, layers)
         return known
+    left = list(free)
+    found = []
+    for layer in layers:
+        chosen = _fullest(left, *layer)
+        if chosen is None:
+            break
+        for c in chosen:
+            left[c] -= layer[0] // len(chosen)
+        found.append(chosen)
+    return found
+
+
+def _fullest(free: Sequence[int], banks: int, cuts: Sequence[int], own: int) -> list[int] | None:
+    """Return the channels that a layer fills best; None if there are too few free banks."""
     fullest = sorted((left, c) for c, left in enumerate(free) if left)
     ranked: list[tuple[tuple[int, bool, int], list[int]]] = []
     for channels in cuts:
@@ -85,4 +102,4 @@ def fullest_channels(free: Sequence[int], banks: int, cuts: Sequence[int], own: 
         rest = sum(left > each for left, _ in fitting)
         if len(fitting) == channels:
             ranked.append(((rest, channels != own, channels), sorted(c for _, c in fitting)))
-    return [chosen for _, chosen in sorted(ranked)]
+    return min(ranked)[1] if ranked else None

@@ -64,7 +64,7 @@ class Goal:
     def cost(self, timeline: Timeline, banks: Sequence[Banks] | None = None) -> float:
         """Return what a search goes by: the value, more if limits are exceeded, a little less if layers end
         earlier."""
-        ends = [layer.end for layer in timeline.layers]
+        ends = timeline.ends
         mean = sum(ends) / len(ends)
         if self.objective.plain:
             return max(ends) + TIE * mean

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from solver.schedule.plan import Plan
 from solver.timing.problem import Problem
 from solver.timing.profile import Profile
-from solver.timing.timeline import LayerTimes, Orders, Timeline, evaluate, next_layer
+from solver.timing.timeline import LayerTimes, Orders, Timeline, evaluate, next_layer, together
 
 
 def longest_held(timeline: Timeline) -> int:
@@ -37,7 +37,7 @@ def paced(problem: Problem, profiles: Sequence[Profile], orders: Orders, longest
         natural = next_layer(problem, i, profiles[i], problem.earliest[i], done, orders[i])
         release = natural.end - longest
         done[i] = natural.postponed(release) if release > natural.start else natural
-    return Timeline(tuple(done[i] for i in range(len(profiles))))
+    return together(done)
 
 
 def best_paced(problem: Problem, plan: Plan) -> Plan:

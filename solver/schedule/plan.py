@@ -18,10 +18,10 @@ from solver.timing.timeline import (
     Order,
     Orders,
     Timeline,
-    all_compiled,
-    compiled_times,
+    compiled,
     evaluate,
     next_layer,
+    together,
     unchanged,
 )
 
@@ -47,7 +47,7 @@ class Plan:
     @cached_property
     def profiles(self) -> tuple[Profile, ...]:
         """The profile of each layer."""
-        return tuple([layer.profile for layer in self.timeline.layers])
+        return tuple(self.timeline.profiles)
 
     @property
     def releases(self) -> tuple[int, ...]:
@@ -62,8 +62,7 @@ class Plan:
 
 def assemble(done: Mapping[int, LayerTimes], banks: Mapping[int, Banks]) -> Plan:
     """Return the plan of layers that have all been placed."""
-    layers = range(len(done))
-    return Plan(Timeline(tuple(done[i] for i in layers)), tuple(banks[i] for i in layers))
+    return Plan(together(done), tuple(banks[i] for i in range(len(done))))
 
 
 def by_start(problem: Problem, plan: Plan) -> tuple[int, ...]:
@@ -124,13 +123,13 @@ def overlap_shared(
     None if the rows of the layers do not fit together.
     """
     before = None if previous is None else previous.timeline
-    if core.native is not None and problem.free and (before is None or all_compiled(before)):
-        compiled = [profile.compiled for profile in profiles]
-        if None not in compiled:
+    if core.native is not None and problem.free and (before is None or compiled(before)):
+        own = [profile.compiled for profile in profiles]
+        if None not in own:
             late = [i in punctual for i in range(len(profiles))]
-            old = compiled_times(before), () if previous is None else previous.banks
+            old_banks = () if previous is None else previous.banks
             found = problem.compiled.overlapped(
-                profiles, compiled, priority, late, *old, kept, _chip(problem.hardware)
+                profiles, own, priority, late, before, old_banks, kept, _chip(problem.hardware)
             )
             return None if found is None else Plan(*found)
     ledger = _expecting(problem, profiles)

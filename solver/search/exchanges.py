@@ -81,7 +81,7 @@ class Exchanges(StaticMoves):
 
     def _exchanged(self, layer: int, changed: Timeline, remaining: Remaining, limit: float) -> State | None:
         """Let the layer that can do so at the least cost give away the banks that are too many."""
-        profiles = [times.profile for times in changed.layers]
+        profiles = changed.profiles
         excess = sum(p.banks for p in profiles) - self.problem.hardware.banks
         able = [i for i, p in enumerate(profiles) if i != layer and p.banks > excess]
         smaller = self._offers({i: self.pools.size(profiles[i].banks - excess) for i in able}, remaining)

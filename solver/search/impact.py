@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from solver.timing.problem import Problem
 from solver.timing.profile import Profile
-from solver.timing.timeline import Timeline, next_layer
+from solver.timing.timeline import Timeline, compiled, next_layer
 
 
 def impact(problem: Problem, layer: int, profile: Profile, timeline: Timeline) -> tuple[int, int]:
@@ -12,6 +12,9 @@ def impact(problem: Problem, layer: int, profile: Profile, timeline: Timeline) -
 
     All but this layer keep their profiles and releases.
     """
+    if compiled(timeline) and profile.compiled is not None:
+        found: tuple[int, int] = problem.compiled.impact(timeline, layer, profile, profile.compiled)
+        return found
     done = dict(enumerate(timeline.layers))
     done[layer] = next_layer(problem, layer, profile, done[layer].release, done)
     later = [

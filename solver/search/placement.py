@@ -6,16 +6,12 @@ import math
 import random
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import lru_cache
 
-import numpy as np
-
-from hw.hardware import Hardware
 from models.network import DIMS
 from solver.memory import Cache
 from solver.params import PlacementParams
-from solver.schedule.banks import Banks, beside, left_free, pack
-from solver.schedule.channels import fullest_channels
+from solver.schedule.banks import Banks, banks_within, left_free, pack
+from solver.schedule.channels import filled_channels
 from solver.timing.mapping import Loop, Mapping
 from solver.timing.problem import Problem
 from solver.timing.profile import Profile
@@ -38,6 +34,7 @@ class Placement:
         self.params = params
         self.random = rng
         self._cut: Cache[tuple[Profile, int], Profile | None] = Cache()
+        self._known_cuts: Cache[Profile, list[int]] = Cache()
 
     def place(self, profiles: Sequence[Profile]) -> PlacedProfiles | None:
         """Return the profiles with banks for each; None if no way was found.
@@ -61,32 +58,39 @@ class Placement:
 
     def _greedy(self, profiles: Sequence[Profile], order: Sequence[int]) -> PlacedProfiles | None:
         """Place the layers in an order, each with the cut that leaves the fewest channels half used."""
-        width = self.problem.hardware.banks_per_channel
         free = left_free(self.problem.hardware, self.problem.given_banks)
-        used = [0] * len(free)
+        layers = [(profiles[i].banks, self._cuts(profiles[i]), profiles[i].mapping.channels) for i in order]
+        while True:
+            filled = filled_channels(free, layers)
+            placed = zip(order, filled, strict=False)
+            cuts = [self.with_channels(i, profiles[i], len(channels)) for i, channels in placed]
+            wrong = cuts.index(None) if None in cuts else None
+            if wrong is None:
+                break
+            banks, known, own = layers[wrong]
+            self._known_cuts[profiles[order[wrong]]] = known = [c for c in known if c != len(filled[wrong])]
+            layers[wrong] = banks, known, own
+        if len(filled) < len(order):
+            return None
         chosen = list(profiles)
-        places: dict[int, Banks] = {}
-        for i in order:
-            best = self._fullest(free, i, profiles[i])
-            if best is None:
-                return None
-            chosen[i], channels = best
-            banks = profiles[i].banks // len(channels)
-            first = np.array([c * width + used[c] for c in channels])
-            places[i] = (first[:, None] + np.arange(banks)).ravel()
-            for c in channels:
-                free[c] -= banks
-                used[c] += banks
-        return chosen, tuple(beside(self.problem.hardware, places, self.problem.given_banks))
+        for i, profile in zip(order, cuts, strict=True):
+            assert profile is not None
+            chosen[i] = profile
+        sizes = [profiles[i].banks for i in order]
+        given = self.problem.given_banks
+        return chosen, tuple(banks_within(self.problem.hardware, order, sizes, filled, given))
 
-    def _fullest(self, free: Sequence[int], layer: int, profile: Profile) -> tuple[Profile, list[int]] | None:
-        """Return the cut of a layer that fills channels best, and these; None if there is no room for any."""
-        cuts = _cuts(profile.banks, self.problem.hardware)
-        for channels in fullest_channels(free, profile.banks, cuts, profile.mapping.channels):
-            cut = self.with_channels(layer, profile, len(channels))
-            if cut is not None:
-                return cut, channels
-        return None
+    def _cuts(self, profile: Profile) -> list[int]:
+        """Return the numbers of channels that an array can be spread over evenly, as far as is known."""
+        known = self._known_cuts.get(profile)
+        if known is None:
+            if len(self._known_cuts) > MEMORY:
+                self._known_cuts.clear()
+            banks, chip = profile.banks, self.problem.hardware
+            able = range(1, min(banks, chip.channels) + 1)
+            known = [c for c in able if banks % c == 0 and banks // c <= chip.banks_per_channel]
+            self._known_cuts[profile] = known
+        return known
 
     def with_channels(self, layer: int, profile: Profile, channels: int) -> Profile | None:
         """Return a profile with its array cut into so many channels, a divisor of its number of banks.
@@ -104,13 +108,6 @@ class Placement:
             fits = self.problem.permits(layer, mapping)
             found = self._cut[profile, channels] = self.problem.profile(layer, mapping) if fits else None
             return found
-
-
-@lru_cache(maxsize=2**12)
-def _cuts(banks: int, hardware: Hardware) -> list[int]:
-    """Return the numbers of channels that so many banks can be spread over evenly."""
-    most = min(banks, hardware.channels)
-    return [c for c in range(1, most + 1) if banks % c == 0 and banks // c <= hardware.banks_per_channel]
 
 
 def cut(mapping: Mapping, channels: int) -> Mapping:

@@ -18,7 +18,7 @@ from solver.timing.timeline import Timeline
 def critical_layers(timeline: Timeline) -> list[int]:
     """Return the layers that decide the latency, the last one first: each waited last for the next one."""
     path = []
-    ends = [layer.end for layer in timeline.layers]
+    ends = timeline.ends
     layer: int | None = ends.index(max(ends))
     while layer is not None:
         path.append(layer)

@@ -102,7 +102,7 @@ class StaticMoves:
         changed = self._with(layer, profile, timeline, limit)
         if changed is None:
             return None
-        profiles = [times.profile for times in changed.layers]
+        profiles = changed.profiles
         excess = sum(p.banks for p in profiles) - self.problem.hardware.banks
         if excess <= 0:
             return self._placed(changed, limit)
@@ -142,12 +142,12 @@ class StaticMoves:
 
     def _evaluate(self, profiles: Sequence[Profile], previous: Timeline | None) -> Timeline:
         """Return when all layers run, in the orders that they had unless their blocks are others."""
-        orders: list[Order | None] = [None] * len(profiles)
-        if previous is not None:
+        orders: list[Order | None] | None = None
+        if previous is not None and previous.ordered:
             pairs = zip(previous.layers, profiles, strict=True)
             orders = [old.order_under(profile) for old, profile in pairs]
         if self.problem.objective.streams:
-            return self._paced(profiles, orders, previous)
+            return self._paced(profiles, orders or [None] * len(profiles), previous)
         return evaluate(self.problem, profiles, self.problem.earliest, orders, previous)
 
     def _paced(
@@ -169,7 +169,7 @@ class StaticMoves:
 
     def _replaced(self, layer: int, profile: Profile, timeline: Timeline) -> Timeline:
         """Return a timeline in which one layer has another profile."""
-        profiles = [times.profile for times in timeline.layers]
+        profiles = timeline.profiles
         profiles[layer] = profile
         return self._evaluate(profiles, timeline)
 
@@ -177,7 +177,7 @@ class StaticMoves:
         """Find banks for all layers; None if there is no way or it costs more than the limit."""
         if self.goal.cost(timeline) > limit:
             return None
-        placed = self.placement.place([times.profile for times in timeline.layers])
+        placed = self.placement.place(timeline.profiles)
         if placed is None:
             return None
         profiles, banks = placed

@@ -114,7 +114,22 @@ class Timeline:
     @property
     def latency(self) -> int:
         """The last end of all layers."""
-        return max([layer.end for layer in self.layers])
+        return max(self.ends)
+
+    @property
+    def ends(self) -> list[int]:
+        """The end of each layer."""
+        return [layer.end for layer in self.layers]
+
+    @property
+    def profiles(self) -> list[Profile]:
+        """The profile of each layer."""
+        return [layer.profile for layer in self.layers]
+
+    @property
+    def ordered(self) -> bool:
+        """Whether the blocks of a layer have an order of their own."""
+        return any(layer.order is not None for layer in self.layers)
 
 
 def order_allowed(profile: Profile) -> bool:
@@ -227,18 +242,25 @@ def evaluate(
     if orders is not None:
         _check_orders(profiles, orders, previous)
     if core.native is not None:
-        compiled = _all_ordered(profiles, orders, previous)
-        if None not in compiled:
-            found: Timeline = problem.compiled.evaluate(
-                profiles, compiled, releases, compiled_times(previous)
-            )
+        own = _all_ordered(profiles, orders, previous)
+        if None not in own:
+            found: Timeline = problem.compiled.evaluate(profiles, own, releases, compiled(previous))
             return found
     if orders is None:
         orders = [None] * len(profiles)
     done: dict[int, LayerTimes] = {}
     for i in problem.network.topological:
         done[i] = next_layer(problem, i, profiles[i], releases[i], done, orders[i], previous)
-    return Timeline(tuple(done[i] for i in range(len(profiles))))
+    return together(done)
+
+
+def together(done: Mapping[int, LayerTimes]) -> Timeline:
+    """Return the timeline of layers that have all been run, the compiled core's if all their times are."""
+    layers = tuple([done[i] for i in range(len(done))])
+    if core.native is None or None in [*map(_compiled, layers)]:
+        return Timeline(layers)
+    made: Timeline = core.native.Timeline(layers)
+    return made
 
 
 def next_layer(
@@ -281,11 +303,9 @@ def _compiled(times: LayerTimes) -> Any:
     return times if core.native is not None and type(times) is core.native.Times else None
 
 
-def compiled_times(timeline: Timeline | None) -> Any:
-    """Return a timeline as the compiled core takes it: its own, or a list with None for the times of Python."""
-    if timeline is None or (core.native is not None and type(timeline) is core.native.Timeline):
-        return timeline
-    return [*map(_compiled, timeline.layers)]
+def compiled(timeline: Timeline | None) -> Any:
+    """Return the timeline if it is the compiled core's, None for one of Python."""
+    return timeline if core.native is not None and type(timeline) is core.native.Timeline else None
 
 
 def _known(profiles: Sequence[Profile], previous: Timeline | None) -> Sequence[LayerTimes | None]:
@@ -315,11 +335,6 @@ def _ordered(profile: Profile, order: Order | None, old: LayerTimes | None) -> A
         return _compiled(old).own
     assert core.native is not None
     return core.native.ordered(profile.compiled, order)
-
-
-def all_compiled(timeline: Timeline) -> bool:
-    """Whether all times are the compiled core's."""
-    return core.native is not None and {*map(type, timeline.layers)} == {core.native.Times}
 
 
 def unchanged(old: LayerTimes, new: LayerTimes) -> LayerTimes:
