@@ -16,7 +16,7 @@ class BankSet {
    public:
     BankSet(Int size, bool full) : words_(std::size_t((size + BITS - 1) / BITS + 1), full ? ~Word(0) : 0) {}
 
-    void add(Int bank) { words_[std::size_t(bank / BITS)] |= Word(1) << (bank % BITS); }
+    void add(Int bank) { words_[std::size_t(bank) / BITS] |= Word(1) << (std::size_t(bank) % BITS); }
 
     void remove(const BankSet &other) {
         for (std::size_t i = 0; i < words_.size(); ++i) words_[i] &= ~other.words_[i];
@@ -28,13 +28,36 @@ class BankSet {
         return found;
     }
 
-    // Appends the first so many from a bank on, of which there are as many before the last.
-    void take(Int first, Int last, Int most, Ints &banks) const {
-        for (; first < last; first += BITS)
-            for (Word left = part(first, last); left; left &= left - 1) {
-                if (!most--) return;
-                banks.push_back(first + __builtin_ctzll(left));
+    // Adds the first so many of another set from a bank on, of which there are as many before the last.
+    void add_first(Int first, Int last, Int most, const BankSet &other) {
+        for (; most; first += BITS) {
+            Word bits = other.part(first, last), left = bits;
+            if (Int count = __builtin_popcountll(bits); count > most) {
+                for (Int i = 0; i < most; ++i) left &= left - 1;
+                bits ^= left;
             }
+            most -= __builtin_popcountll(bits);
+            const std::size_t place = std::size_t(first) / BITS, shift = std::size_t(first) % BITS;
+            words_[place] |= bits << shift;
+            if (shift) words_[place + 1] |= bits >> (BITS - shift);
+        }
+    }
+
+    template <typename Visit>
+    void each(const Visit &visit) const {
+        for (std::size_t place = 0; place < words_.size(); ++place)
+            for (Word left = words_[place]; left; left &= left - 1)
+                visit(Int(place) * BITS + __builtin_ctzll(left));
+    }
+
+    // The banks of a set without a bank beyond the last.
+    Array banks() const {
+        Int count = 0;
+        for (Word word : words_) count += __builtin_popcountll(word);
+        Array result(count);
+        Int *next = result.mutable_data();
+        each([&](Int bank) { *next++ = bank; });
+        return result;
     }
 
    private:
@@ -70,7 +93,7 @@ class Ledger {
     }
 
     // Banks of the profile's shape, of a set of banks, that are free in [start, end); the fullest channels first.
-    std::optional<Ints> free(const Profile &profile, Int start, Int end, BankSet among) const {
+    std::optional<BankSet> free(const Profile &profile, Int start, Int end, BankSet among) const {
         for (const auto &held : held_)
             if (held.start < end && start < held.end) among.remove(held.banks);
         const Int width = chip_.banks_per_channel, needed = profile.banks / profile.channels;
@@ -80,23 +103,29 @@ class Ledger {
             if (count >= needed) fitting.push_back({count, channel});
         }
         if (Int(fitting.size()) < profile.channels) return std::nullopt;
-        std::sort(fitting.begin(), fitting.end());
-        Ints chosen, banks;
-        for (Int i = 0; i < profile.channels; ++i) chosen.push_back(fitting[std::size_t(i)].second);
-        std::sort(chosen.begin(), chosen.end());
-        for (Int channel : chosen) among.take(channel * width, (channel + 1) * width, needed, banks);
+        if (Int(fitting.size()) > profile.channels)
+            std::nth_element(fitting.begin(), fitting.begin() + (profile.channels - 1), fitting.end());
+        BankSet banks(Int(rows_.size()), false);
+        for (Int i = 0; i < profile.channels; ++i) {
+            const Int channel = fitting[std::size_t(i)].second;
+            banks.add_first(channel * width, (channel + 1) * width, needed, among);
+        }
         return banks;
     }
 
-    void hold(const Profile &profile, Int start, Int end, const Ints &banks) {
-        Held held{start, end, BankSet(Int(rows_.size()), false)};
-        for (Int bank : banks) {
-            held.banks.add(bank);
-            if (!chip_.keeps) continue;
-            rows_[std::size_t(bank)] -= profile.rows;
-            fewest_ = std::min(fewest_, rows_[std::size_t(bank)]);
-        }
-        held_.push_back(std::move(held));
+    void hold(const Profile &profile, Int start, Int end, const BankSet &banks) {
+        if (chip_.keeps)
+            banks.each([&](Int bank) {
+                rows_[std::size_t(bank)] -= profile.rows;
+                fewest_ = std::min(fewest_, rows_[std::size_t(bank)]);
+            });
+        held_.push_back({start, end, banks});
+    }
+
+    BankSet set_of(const Array &banks) const {
+        BankSet result(Int(rows_.size()), false);
+        for (Py_ssize_t i = 0; i < banks.size(); ++i) result.add(banks.data()[i]);
+        return result;
     }
 
     // The next time after one at which banks become free; none if there is none.
@@ -121,7 +150,7 @@ class Ledger {
 
 struct Placed {
     TimesPointer times;
-    Ints banks;
+    BankSet banks;
 };
 
 inline TimesPointer postponed(const Times &times, Int release) {
@@ -139,9 +168,13 @@ inline std::optional<Placed> place(
     const BankSet roomy = ledger.roomy(own);
     Int release = punctual ? natural->delays.back() - own.lead : 0;
     for (Int after = std::max(natural->start, release);;) {
-        const TimesPointer times = postponed(*natural, release);
-        auto banks = ledger.free(own, times->start, times->end, roomy);
-        if (banks) return Placed{old && same(*old, *times) ? old : times, std::move(*banks)};
+        const Int start = std::max(natural->start, release);
+        const Int end = own.last_finish + std::max(natural->delays.back(), release + own.lead);
+        auto banks = ledger.free(own, start, end, roomy);
+        if (banks) {
+            const TimesPointer times = release == natural->release ? natural : postponed(*natural, release);
+            return Placed{old && same(*old, *times) ? old : times, std::move(*banks)};
+        }
         const auto next = ledger.next_release(after);
         if (!next) return std::nullopt;
         release = after = *next;

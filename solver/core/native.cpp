@@ -243,8 +243,7 @@ py::object overlapped(
         if (turn < kept) {
             done[i] = old;
             all_banks[i] = old_banks[i];
-            const Array given = old_banks[i].cast<Array>();
-            ledger.hold(*old->own, old->start, old->end, Ints(given.data(), given.data() + given.size()));
+            ledger.hold(*old->own, old->start, old->end, ledger.set_of(old_banks[i].cast<Array>()));
         } else {
             sources.clear();
             before.clear();
@@ -256,7 +255,7 @@ py::object overlapped(
             auto placed = place(ledger, natural, punctual[i], old);
             if (!placed) return py::none();
             done[i] = placed->times;
-            all_banks[i] = array_of(placed->banks);
+            all_banks[i] = placed->banks.banks();
             ledger.hold(*own[i], done[i]->start, done[i]->end, placed->banks);
         }
     }
