@@ -43,11 +43,25 @@ class BankSet {
         }
     }
 
+    // Calls `visit(first, last)` for runs of banks, the last one not among them.
     template <typename Visit>
-    void each(const Visit &visit) const {
-        for (std::size_t place = 0; place < words_.size(); ++place)
-            for (Word left = words_[place]; left; left &= left - 1)
-                visit(Int(place) * BITS + __builtin_ctzll(left));
+    void each_run(const Visit &visit) const {
+        for (std::size_t place = 0; place < words_.size(); ++place) {
+            const Int base = Int(place) * BITS;
+            for (Word left = words_[place]; left;) {
+                const int first = __builtin_ctzll(left);
+                const Word others = ~(left >> first);
+                const int last = others ? first + __builtin_ctzll(others) : int(BITS);
+                visit(base + first, base + last);
+                left = last == BITS ? 0 : left >> last << last;
+            }
+        }
+    }
+
+    void add_run(Int first, Int last) {
+        for (; first < last && first % BITS; ++first) add(first);
+        for (; first + BITS <= last; first += BITS) words_[std::size_t(first / BITS)] = ~Word(0);
+        for (; first < last; ++first) add(first);
     }
 
     // The banks of a set without a bank beyond the last.
@@ -56,7 +70,9 @@ class BankSet {
         for (Word word : words_) count += __builtin_popcountll(word);
         Array result(count);
         Int *next = result.mutable_data();
-        each([&](Int bank) { *next++ = bank; });
+        each_run([&](Int first, Int last) {
+            for (; first < last; ++first) *next++ = first;
+        });
         return result;
     }
 
@@ -84,7 +100,8 @@ class Ledger {
           fewest_(chip.rows_per_bank) {}
 
     // The banks that have the rows for a layer, whoever holds them.
-    BankSet roomy(const Profile &profile) const {
+    BankSet roomy(const Profile &profile) {
+        if (fewest_ < profile.rows) count_rows();
         BankSet roomy(Int(rows_.size()), fewest_ >= profile.rows);
         if (fewest_ < profile.rows)
             for (std::size_t bank = 0; bank < rows_.size(); ++bank)
@@ -114,17 +131,19 @@ class Ledger {
     }
 
     void hold(const Profile &profile, Int start, Int end, const BankSet &banks) {
-        if (chip_.keeps)
-            banks.each([&](Int bank) {
-                rows_[std::size_t(bank)] -= profile.rows;
-                fewest_ = std::min(fewest_, rows_[std::size_t(bank)]);
-            });
-        held_.push_back({start, end, banks});
+        if (chip_.keeps) fewest_ -= profile.rows;
+        held_.push_back({start, end, profile.rows, banks});
     }
 
     BankSet set_of(const Array &banks) const {
         BankSet result(Int(rows_.size()), false);
-        for (Py_ssize_t i = 0; i < banks.size(); ++i) result.add(banks.data()[i]);
+        const Int *next = banks.data(), *last = next + banks.size();
+        while (next < last) {
+            const Int first = *next;
+            while (++next < last && *next == next[-1] + 1) {
+            }
+            result.add_run(first, next[-1] + 1);
+        }
         return result;
     }
 
@@ -138,13 +157,26 @@ class Ledger {
 
    private:
     struct Held {
-        Int start, end;
+        Int start, end, rows;
         BankSet banks;
     };
 
+    // Takes the rows of what is held from those of the banks.
+    void count_rows() {
+        if (!chip_.keeps) return;
+        for (; counted_ < held_.size(); ++counted_) {
+            const Held &held = held_[counted_];
+            held.banks.each_run([&](Int first, Int last) {
+                for (; first < last; ++first) rows_[std::size_t(first)] -= held.rows;
+            });
+        }
+        fewest_ = *std::min_element(rows_.begin(), rows_.end());
+    }
+
     Chip chip_;
-    Ints rows_;
-    Int fewest_;
+    Ints rows_;   // left in each bank by the first so many that are held
+    Int fewest_;  // rows left in any bank, at least
+    std::size_t counted_ = 0;
     std::vector<Held> held_;
 };
 
@@ -163,7 +195,7 @@ inline TimesPointer postponed(const Times &times, Int release) {
 // The earliest release of a layer at which banks are free for as long as it holds them, given when it runs from 0 on;
 // `old` if that is the same.
 inline std::optional<Placed> place(
-    const Ledger &ledger, const TimesPointer &natural, bool punctual, const TimesPointer &old) {
+    Ledger &ledger, const TimesPointer &natural, bool punctual, const TimesPointer &old) {
     const Profile &own = *natural->own;
     const BankSet roomy = ledger.roomy(own);
     Int release = punctual ? natural->delays.back() - own.lead : 0;
