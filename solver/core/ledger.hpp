@@ -135,7 +135,8 @@ class Ledger {
         held_.push_back({start, end, profile.rows, banks});
     }
 
-    BankSet set_of(const Array &banks) const {
+    BankSet set_of(const py::object &given) const {
+        const Array banks = given.cast<Array>();
         BankSet result(Int(rows_.size()), false);
         const Int *next = banks.data(), *last = next + banks.size();
         while (next < last) {
@@ -178,6 +179,26 @@ class Ledger {
     Int fewest_;  // rows left in any bank, at least
     std::size_t counted_ = 0;
     std::vector<Held> held_;
+};
+
+// The banks of each layer; Python is given an array of them only where it asks for it.
+class LayerBanks {
+   public:
+    explicit LayerBanks(std::vector<BankSet> sets) : sets_(std::move(sets)), arrays_(sets_.size()) {}
+
+    const BankSet &set(std::size_t layer) const { return sets_[layer]; }
+    std::size_t size() const { return sets_.size(); }
+
+    const Array &of(std::size_t layer) {
+        if (layer >= sets_.size()) throw py::index_error();
+        auto &known = arrays_[layer];
+        if (!known) known = sets_[layer].banks();
+        return *known;
+    }
+
+   private:
+    std::vector<BankSet> sets_;
+    std::vector<std::optional<Array>> arrays_;
 };
 
 struct Placed {

@@ -231,19 +231,21 @@ Timeline evaluate(
 py::object overlapped(
     const Network &network, const std::vector<py::object> &profiles, const std::vector<std::shared_ptr<Profile>> &own,
     const std::vector<int> &priority, const std::vector<bool> &punctual, const Timeline *previous,
-    const std::vector<py::object> &old_banks, std::size_t kept, const std::tuple<Int, Int, Int, bool> &chip) {
+    const py::object &old_banks, std::size_t kept, const std::tuple<Int, Int, Int, bool> &chip) {
     const auto [channels, banks_per_channel, rows_per_bank, keeps] = chip;
     Ledger ledger({channels, banks_per_channel, rows_per_bank, keeps});
     std::vector<TimesPointer> done(profiles.size());
     std::vector<const Times *> sources, before;
-    py::tuple all_banks(profiles.size());
+    const BankSet none(channels * banks_per_channel, false);
+    std::vector<BankSet> all_banks(profiles.size(), none);
+    const LayerBanks *known = py::isinstance<LayerBanks>(old_banks) ? &old_banks.cast<const LayerBanks &>() : nullptr;
     for (std::size_t turn = 0; turn < priority.size(); ++turn) {
         const auto i = std::size_t(priority[turn]);
         const TimesPointer old = times_of(previous, i);
         if (turn < kept) {
             done[i] = old;
-            all_banks[i] = old_banks[i];
-            ledger.hold(*old->own, old->start, old->end, ledger.set_of(old_banks[i].cast<Array>()));
+            all_banks[i] = known ? known->set(i) : ledger.set_of(old_banks[py::int_(i)]);
+            ledger.hold(*old->own, old->start, old->end, all_banks[i]);
         } else {
             sources.clear();
             before.clear();
@@ -255,11 +257,11 @@ py::object overlapped(
             auto placed = place(ledger, natural, punctual[i], old);
             if (!placed) return py::none();
             done[i] = placed->times;
-            all_banks[i] = placed->banks.banks();
-            ledger.hold(*own[i], done[i]->start, done[i]->end, placed->banks);
+            all_banks[i] = std::move(placed->banks);
+            ledger.hold(*own[i], done[i]->start, done[i]->end, all_banks[i]);
         }
     }
-    return py::make_tuple(Timeline(std::move(done)), all_banks);
+    return py::make_tuple(Timeline(std::move(done)), LayerBanks(std::move(all_banks)));
 }
 
 Array delay_at(const Times &times, const Array &ideal) {
@@ -397,6 +399,9 @@ PYBIND11_MODULE(native, module) {
         .def_property_readonly("ends", &Timeline::ends)
         .def_property_readonly("ordered", &Timeline::ordered)
         .def_property_readonly("latency", &Timeline::latency);
+    py::class_<LayerBanks>(module, "LayerBanks")
+        .def("__len__", &LayerBanks::size)
+        .def("__getitem__", &LayerBanks::of);
     py::class_<Network, std::shared_ptr<Network>>(module, "Network")
         .def(py::init(&network_of))
         .def("next_layer", &next_layer)

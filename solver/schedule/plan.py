@@ -31,7 +31,7 @@ class Plan:
     """A valid answer: for each layer its mapping, times, banks, release and order."""
 
     timeline: Timeline
-    banks: tuple[Banks, ...]
+    banks: Sequence[Banks]
 
     @cached_property
     def latency(self) -> int:

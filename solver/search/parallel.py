@@ -44,7 +44,7 @@ class Message:
     def of(cls, worker: int, plan: Plan) -> Message:
         """Return the message that carries a plan."""
         mappings = tuple(profile.mapping for profile in plan.profiles)
-        return cls(worker, 0, mappings, plan.releases, tuple(plan.orders), plan.banks)
+        return cls(worker, 0, mappings, plan.releases, tuple(plan.orders), tuple(plan.banks))
 
     def plan(self, problem: Problem) -> Plan:
         """Return the plan that it carries."""
