@@ -165,7 +165,7 @@ def test_timelines_step_by_step(seed: int) -> None:
         assert compiled(timeline)
         assert all(map(same_times, timeline.layers, other.layers))
         assert (timeline.latency, timeline.ends) == (other.latency, other.ends)
-        assert timeline.ordered == other.ordered
+        assert (timeline.ordered, timeline.critical) == (other.ordered, other.critical)
         assert all(one is own for one, own in zip(timeline.profiles, current, strict=True))
         done, twin = dict(enumerate(timeline.layers)), dict(enumerate(other.layers))
         for j, own in enumerate(current):

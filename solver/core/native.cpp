@@ -297,16 +297,6 @@ py::object order_under(const Times &times, const py::object &profile) {
     return same ? order_of_blocks(times) : py::object(py::none());
 }
 
-// The first operand that asks for as much as the layer waits in the end; none if it waits for its release.
-std::optional<int> binding_producer(const Times &times) {
-    const Int last = times.delays.back();
-    if (last <= times.release + times.own->lead) return std::nullopt;
-    for (const auto &wait : times.waits)
-        if (!wait->delays.empty() && *std::max_element(wait->delays.begin(), wait->delays.end()) == last)
-            return wait->producer;
-    return std::nullopt;
-}
-
 // The bins of each of some items, in turn; None if one finds none.
 std::optional<std::vector<Array>> first_fit(
     Int groups, Int width, Int capacity, const std::vector<std::tuple<Int, Int, Int>> &items, Int sign) {
@@ -385,7 +375,7 @@ PYBIND11_MODULE(native, module) {
         .def_property_readonly("earliest", [](const Times &times) { return times.release + times.own->lead; })
         .def_property_readonly("first_block", [](const Times &times) { return times.start + times.own->lead; })
         .def_property_readonly("last_delay", [](const Times &times) { return times.delays.back(); })
-        .def_property_readonly("binding_producer", &binding_producer)
+        .def_property_readonly("binding_producer", &Times::binding_producer)
         .def_property_readonly(
             "waited", [](const Times &times) { return times.delays.back() - times.start - times.own->lead; })
         .def("order_under", &order_under)
@@ -398,6 +388,7 @@ PYBIND11_MODULE(native, module) {
         .def_property_readonly("profiles", &Timeline::profiles)
         .def_property_readonly("ends", &Timeline::ends)
         .def_property_readonly("ordered", &Timeline::ordered)
+        .def_property_readonly("critical", &Timeline::critical)
         .def_property_readonly("latency", &Timeline::latency);
     py::class_<LayerBanks>(module, "LayerBanks")
         .def("__len__", &LayerBanks::size)

@@ -24,6 +24,15 @@ struct Times {
     Ints woven, delays;  // the steps of several operands; those of a single one are its own
     std::vector<std::shared_ptr<const Wait>> waits;
 
+    // The first operand that asks for as much as the layer waits in the end; none if it waits for its release.
+    std::optional<int> binding_producer() const {
+        if (delays.back() <= release + own->lead) return std::nullopt;
+        for (const auto &wait : waits)
+            if (!wait->delays.empty() && *std::max_element(wait->delays.begin(), wait->delays.end()) == delays.back())
+                return wait->producer;
+        return std::nullopt;
+    }
+
     const Ints &steps() const { return woven.empty() ? waits[0]->records->starts : woven; }
 };
 
@@ -57,6 +66,17 @@ class Timeline {
         Ints result;
         for (const auto &times : times_) result.push_back(times->end);
         return result;
+    }
+
+    // The layers that decide the latency, the last one first: each waited last for the next one.
+    std::vector<int> critical() const {
+        std::size_t last = 0;
+        for (std::size_t i = 1; i < times_.size(); ++i)
+            if (times_[i]->end > times_[last]->end) last = i;
+        std::vector<int> path;
+        for (std::optional<int> layer = int(last); layer; layer = times_[std::size_t(*layer)]->binding_producer())
+            path.push_back(*layer);
+        return path;
     }
 
     // Whether the blocks of a layer have an order of their own.

@@ -16,7 +16,7 @@ from solver.mapspace.pools import Pools
 from solver.maxplus.through import Remaining
 from solver.params import MoveParams
 from solver.schedule.plan import Plan
-from solver.search.state import State, critical_layers
+from solver.search.state import State
 from solver.search.static import StaticMoves
 from solver.timing.mapping import Mapping
 from solver.timing.profile import Profile
@@ -46,7 +46,7 @@ class Exchanges(StaticMoves):
         if self.random.random() < self.params.exchange.unweighed:
             return super().change(state, limit)
         timeline = state.plan.timeline
-        layer = self._layer(critical_layers(timeline))
+        layer = self._layer(timeline.critical)
         if self._reorders(timeline.layers[layer].profile):
             return self._reordered(state, layer, limit)
         remaining = self._remaining_of(timeline)

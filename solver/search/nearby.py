@@ -19,7 +19,6 @@ from solver.maxplus.checkpoints import Candidates
 from solver.maxplus.through import Remaining, as_candidate
 from solver.params import NearbyParams
 from solver.schedule.plan import Plan
-from solver.search.state import critical_layers
 from solver.stop import Stop, StoppedError
 from solver.timing.mapping import Mapping
 from solver.timing.profile import Profile
@@ -70,7 +69,7 @@ class Nearby:
     def _drawing(self, plan: Plan) -> set[int]:
         """Return layers that mostly hang together, one of them on the critical path."""
         network = self._pools.problem.network
-        free = {self._random.choice(critical_layers(plan.timeline))}
+        free = {self._random.choice(plan.timeline.critical)}
         while len(free) < self._free:
             near = {j for i in free for j in (*network.producers[i], *network.consumers[i])} - free
             connected = near and self._random.random() < self._params.connected

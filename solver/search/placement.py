@@ -62,8 +62,10 @@ class Placement:
         layers = [(profiles[i].banks, self._cuts(profiles[i]), profiles[i].mapping.channels) for i in order]
         while True:
             filled = filled_channels(free, layers)
-            placed = zip(order, filled, strict=False)
-            cuts = [self.with_channels(i, profiles[i], len(channels)) for i, channels in placed]
+            cuts = [
+                profiles[i] if len(channels) == own else self.with_channels(i, profiles[i], len(channels))
+                for i, channels, (_, _, own) in zip(order, filled, layers, strict=False)
+            ]
             wrong = cuts.index(None) if None in cuts else None
             if wrong is None:
                 break

@@ -17,7 +17,6 @@ from solver.mapspace.arrays import BankShape
 from solver.mapspace.pools import Pools, shapes
 from solver.params import SharesParams
 from solver.schedule.plan import Plan, overlap_shared
-from solver.search.state import critical_layers
 from solver.stop import Stop, StoppedError
 from solver.timing.profile import Profile
 
@@ -69,7 +68,7 @@ class _Prices:
         while self.prices and idle < self.params.patience and not self.stop.step():
             idle += 1
             path, rise = (
-                set(critical_layers(self.plan.timeline)),
+                set(self.plan.timeline.critical),
                 self.random.uniform(self.params.least_rise, self.params.most_rise),
             )
             factors = (rise if i in path else rise**-self.params.fall for i in range(len(self.prices)))

@@ -15,17 +15,6 @@ from solver.stop import Stop
 from solver.timing.timeline import Timeline
 
 
-def critical_layers(timeline: Timeline) -> list[int]:
-    """Return the layers that decide the latency, the last one first: each waited last for the next one."""
-    path = []
-    ends = timeline.ends
-    layer: int | None = ends.index(max(ends))
-    while layer is not None:
-        path.append(layer)
-        layer = timeline.layers[layer].binding_producer
-    return path
-
-
 def decisive_layers(goal: Goal, timeline: Timeline, rng: random.Random, params: MoveParams) -> list[int]:
     """Return layers that the objective hangs on: a critical path, or those that cost most otherwise."""
     objective, layers = goal.objective, timeline.layers
@@ -36,7 +25,7 @@ def decisive_layers(goal: Goal, timeline: Timeline, rng: random.Random, params: 
         energies = [goal.energy(times.profile) for times in layers]
         mean = sum(energies) / len(energies)
         return rng.choices(range(len(layers)), [own + mean for own in energies] if mean else None)
-    return critical_layers(timeline)
+    return timeline.critical
 
 
 @dataclass(frozen=True, eq=False)

@@ -127,6 +127,16 @@ class Timeline:
         return [layer.profile for layer in self.layers]
 
     @property
+    def critical(self) -> list[int]:
+        """The layers that decide the latency, the last one first: each waited last for the next one."""
+        path = []
+        layer: int | None = self.ends.index(self.latency)
+        while layer is not None:
+            path.append(layer)
+            layer = self.layers[layer].binding_producer
+        return path
+
+    @property
     def ordered(self) -> bool:
         """Whether the blocks of a layer have an order of their own."""
         return any(layer.order is not None for layer in self.layers)
