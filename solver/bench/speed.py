@@ -18,6 +18,7 @@ from solver.params import LayerwiseParams, Params, RandomParams
 from solver.schedule.plan import Plan
 from solver.search.descent import Descent, Neighbourhood
 from solver.search.exchanges import Exchanges
+from solver.search.impact import impact
 from solver.search.layerwise import layerwise
 from solver.search.random_mapper import draw_mapping
 from solver.search.sequential import sequential
@@ -25,7 +26,7 @@ from solver.search.shared import SharedMoves
 from solver.search.static import StaticMoves
 from solver.stop import Stop
 from solver.timing.problem import Problem
-from solver.timing.timeline import evaluate, next_layer
+from solver.timing.timeline import evaluate
 
 REPEATS = 30
 CANDIDATES = 2000
@@ -163,23 +164,20 @@ def _candidates(
     problem: Problem, plan: Plan, rng: random.Random
 ) -> tuple[list[float], list[int], list[float]]:
     """Time new mappings of random layers against fixed neighbours: seconds, operands looked at, profiling."""
-    times = dict(enumerate(plan.timeline.layers))
+    own = plan.profiles
     seconds: list[float] = []
     counts: list[int] = []
     profile_seconds: list[float] = []
     while len(seconds) < CANDIDATES:
         layer = rng.randrange(len(problem.layers))
-        mapping = neighbour(problem.layers[layer], times[layer].profile.mapping, problem.hardware, rng)
+        mapping = neighbour(problem.layers[layer], own[layer].mapping, problem.hardware, rng)
         if mapping is None:
             continue
-        consumers = problem.network.consumers[layer]
         started = time.perf_counter()
         profile = problem.profile(layer, mapping)
         profiled = time.perf_counter()
-        changed = times | {layer: next_layer(problem, layer, profile, 0, times)}
-        for consumer in consumers:
-            next_layer(problem, consumer, times[consumer].profile, 0, changed, previous=plan.timeline)
+        impact(problem, layer, profile, plan.timeline)
         seconds.append(time.perf_counter() - started)
         profile_seconds.append(profiled - started)
-        counts.append(len(problem.edges[layer]) + len(consumers))
+        counts.append(len(problem.edges[layer]) + len(problem.network.consumers[layer]))
     return seconds, counts, profile_seconds

@@ -310,6 +310,22 @@ std::optional<std::vector<Array>> first_fit(
     return places;
 }
 
+// The banks of all layers, which take the first free ones of channels of their own: (layer, banks, channels).
+LayerBanks banks_within(
+    Int channels, Int width, const std::vector<std::tuple<std::size_t, Int, Ints>> &layers) {
+    std::vector<BankSet> sets(layers.size(), BankSet(channels * width, false));
+    Ints used(std::size_t(channels), 0);
+    for (const auto &[layer, size, own] : layers) {
+        const Int banks = size / Int(own.size());
+        for (Int c : own) {
+            const Int first = c * width + used[std::size_t(c)];
+            sets[layer].add_run(first, first + banks);
+            used[std::size_t(c)] += banks;
+        }
+    }
+    return LayerBanks(std::move(sets));
+}
+
 Order order_of(const std::vector<std::string> &names) {
     Order order;
     for (const auto &name : names) order.push_back(int(std::string_view(DIM_NAMES).find(name)));
@@ -419,6 +435,7 @@ PYBIND11_MODULE(native, module) {
             return named(batch.loops(i, order_of(order)), made);
         });
     module.def("first_fit", &first_fit);
+    module.def("banks_within", &banks_within);
     module.def("chosen_channels", &chosen_channels);
     module.def("filled_channels", [](const Ints &free, const std::vector<std::tuple<Int, Ints, Int>> &layers) {
         std::vector<Cuttable> own;

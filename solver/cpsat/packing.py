@@ -19,7 +19,7 @@ def packed(
     params: ModelParams = ModelParams(),
     given: Mapping[int, Sequence[int]] = NONE_GIVEN,
     interrupt: Flag | None = None,
-) -> tuple[list[Banks] | None, bool]:
+) -> tuple[Sequence[Banks] | None, bool]:
     """Return banks of its own for every layer, and whether it is proven that there are none.
 
     Parameters

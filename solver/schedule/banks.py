@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hw.hardware import Hardware
+from solver import core
 from solver.schedule.channels import chosen_channels
 from solver.timing.profile import Profile
 
@@ -114,7 +115,7 @@ def _shaped(available: int, chip: tuple[int, int], channels: int, width: int) ->
 
 def pack(
     hardware: Hardware, profiles: Sequence[Profile], given: Mapping[int, Sequence[int]] = NONE_GIVEN
-) -> list[Banks] | None:
+) -> Sequence[Banks] | None:
     """Give every layer banks of its own; None if they do not fit, or no way is found in time.
 
     Parameters
@@ -143,7 +144,7 @@ def banks_within(
     sizes: Sequence[int],
     channels: Sequence[Sequence[int]],
     given: Mapping[int, Sequence[int]] = NONE_GIVEN,
-) -> list[Banks]:
+) -> Sequence[Banks]:
     """Return the banks of all layers, some of which are given channels and take the first free banks of each.
 
     Parameters
@@ -152,6 +153,10 @@ def banks_within(
     given : the banks of the other layers.
     """
     width = hardware.banks_per_channel
+    if core.native is not None and not given:
+        taken = [*zip(layers, sizes, channels, strict=True)]
+        known: Sequence[Banks] = core.native.banks_within(hardware.channels, width, taken)
+        return known
     used = [0] * hardware.channels
     places: dict[int, Banks] = {}
     for i, size, own in zip(layers, sizes, channels, strict=True):

@@ -98,7 +98,7 @@ def overlap_static(
     if banks is None:
         return None
     timeline = evaluate(problem, profiles, problem.earliest, previous=previous)
-    return Plan(timeline, tuple(banks))
+    return Plan(timeline, banks)
 
 
 def overlap_shared(

@@ -21,7 +21,7 @@ MEMORY = 10_000
 
 ARRAY = ("channel", "bank")
 
-PlacedProfiles = tuple[list[Profile], tuple[Banks, ...]]
+PlacedProfiles = tuple[list[Profile], Sequence[Banks]]
 
 
 class Placement:
@@ -44,7 +44,7 @@ class Placement:
         """
         banks = pack(self.problem.hardware, profiles, self.problem.given_banks)
         if banks is not None:
-            return list(profiles), tuple(banks)
+            return list(profiles), banks
         sizes = [p.banks for p in profiles]
         for attempt in range(self.params.tries if sum(sizes) <= self.problem.hardware.banks else 0):
             about = [-size * (1 + attempt * self.params.noise * self.random.random()) for size in sizes]
@@ -80,7 +80,7 @@ class Placement:
             chosen[i] = profile
         sizes = [profiles[i].banks for i in order]
         given = self.problem.given_banks
-        return chosen, tuple(banks_within(self.problem.hardware, order, sizes, filled, given))
+        return chosen, banks_within(self.problem.hardware, order, sizes, filled, given)
 
     def _cuts(self, profile: Profile) -> list[int]:
         """Return the numbers of channels that an array can be spread over evenly, as far as is known."""

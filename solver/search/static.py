@@ -177,11 +177,13 @@ class StaticMoves:
         """Find banks for all layers; None if there is no way or it costs more than the limit."""
         if self.goal.cost(timeline) > limit:
             return None
-        placed = self.placement.place(timeline.profiles)
+        own = timeline.profiles
+        placed = self.placement.place(own)
         if placed is None:
             return None
         profiles, banks = placed
-        state = self.state(Plan(self._evaluate(profiles, timeline), banks))
+        # Profiles are equal if they are the same.
+        state = self.state(Plan(timeline if profiles == own else self._evaluate(profiles, timeline), banks))
         return state if state.cost <= limit else None
 
     def _drawn(self, layer: int, timeline: Timeline) -> Profile | None:
