@@ -32,6 +32,7 @@ from solver.schedule.channels import chosen_channels, filled_channels
 from solver.schedule.plan import overlap_shared
 from solver.schedule.transform import movable, ready_order
 from solver.search.impact import impact
+from solver.search.placement import Placement
 from solver.timing.mapping import Kind, Loop, Mapping
 from solver.timing.need import need_records
 from solver.timing.problem import Problem
@@ -293,6 +294,42 @@ def test_channels(seed: int) -> None:
     with core.without():
         assert chosen_channels(free, shapes) == chosen
         assert filled_channels(free, layers) == filled
+
+
+def test_placement() -> None:
+    """Layers on banks of their own, as they are and with their arrays cut otherwise."""
+    placed, cut = 0, 0
+    for seed in range(300):
+        rng = random.Random(seed)
+        network = draw_network(rng, rng.randint(3, 8))
+        chip = draw_hardware(rng, network)
+        # More banks than most layers need, in channels that they do not fill evenly.
+        wide = chip.model_copy(
+            update={
+                "weights": "static",
+                "channels": rng.randint(3, 6),
+                "banks_per_channel": rng.choice((3, 4, 6)),
+            }
+        )
+        problem = Problem(network, wide)
+        left, profiles = wide.banks, []
+        for i, layer in enumerate(network.layers):
+            drawn = [problem.profile(i, draw_mapping(rng, layer, wide)) for _ in range(5)]
+            fitting = [p for p in drawn if p.banks <= left - (len(network.layers) - i - 1)]
+            profiles.append(max(fitting or drawn, key=lambda p: p.banks))
+            left -= profiles[-1].banks
+        found = Placement(problem, random.Random(seed)).place(profiles)
+        with core.without():
+            other = Placement(problem, random.Random(seed)).place(profiles)
+        assert (found is None) == (other is None)
+        if found is None or other is None:
+            continue
+        placed += 1
+        cut += found[0] != profiles
+        assert [p.mapping for p in found[0]] == [p.mapping for p in other[0]]
+        assert len(found[1]) == len(other[1])
+        assert all(map(np.array_equal, found[1], other[1]))
+    assert placed > 50 and cut > 5
 
 
 def test_numbers_beyond_64_bits_are_left_to_python() -> None:

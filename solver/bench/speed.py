@@ -28,7 +28,7 @@ from solver.stop import Stop
 from solver.timing.problem import Problem
 from solver.timing.timeline import evaluate
 
-REPEATS = 30
+REPEATS = 200
 CANDIDATES = 2000
 DRAWN = 500
 SEARCHED = 4.0
