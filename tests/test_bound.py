@@ -21,6 +21,7 @@ from hw.library import load_hardware
 from models.library import load_network
 from models.network import AXES, DIMS, REDUCTION_DIMS, AxisAccess, Dim, Flatten
 from solver.bench.small import draw_small
+from solver.bound.composed import needed_through
 from solver.bound.durations import lane_ranges, useful_cycles
 from solver.bound.model import BoundModel, raised_bound
 from solver.bound.quick import bank_numbers, quick_bound
@@ -265,6 +266,36 @@ def test_no_output_reads_in_fewer_products(first: int) -> None:
         assert reading_products(record, edge) <= least
         exact += reading_products(record, edge) == least > 1
     assert exact
+
+
+@pytest.mark.parametrize("first", range(0, 400, 40))
+def test_no_output_needs_less_through_another_layer(first: int) -> None:
+    exact = 0
+    for seed in range(first, first + 40):
+        rng = random.Random(seed)
+        network = draw_network(rng, rng.randint(3, 6))
+        for problem, layer, edge in edges_of(Problem(network, draw_hardware(rng, network))):
+            for further in problem.edges[edge.producer]:
+                record, producer = problem.layers[layer], problem.layers[edge.producer]
+                claimed = needed_through(record, edge, producer, further)
+                if not claimed or record.macs > 1000 or producer.macs > 1000:
+                    continue
+                own, made = (
+                    reads_of_outputs(problem, layer, edge),
+                    reads_of_outputs(problem, edge.producer, further),
+                )
+                least = min(len(set().union(*(made[element] for element in read))) for read in own.values())
+                assert claimed <= least
+                exact += claimed == least > 1
+    assert exact
+
+
+def reads_of_outputs(problem: Problem, layer: int, edge: Edge) -> dict[int, set[int]]:
+    """Return the elements that each output reads through an edge."""
+    read: dict[int, set[int]] = {}
+    for output, elements in zip(*element_reads(problem, layer, edge)[1:], strict=True):
+        read.setdefault(output, set()).update(elements)
+    return read
 
 
 @pytest.mark.parametrize("first", range(0, 200, 20))

@@ -323,6 +323,21 @@ def test_first_outputs_follow_each_other() -> None:
     assert quick_bound(Problem(summed(), chip())) == FIRST + 5 + 30
 
 
+def test_an_output_needs_all_that_what_it_reads_has_been_made_of() -> None:
+    """As in attention, a sum over all rows of one channel needs all that the layer before has made.
+
+    To each of the two layers it is 5 cycles, from there to an output at least 9 + 12.
+    """
+    rows = {"name": "a", "dims": {"K": 2, "P": 4}, "operands": [{"from": "x"}]}
+    mixed = {"name": "b", "dims": {"K": 2, "P": 4, "C": 2}, "operands": [{"from": "a", "axes": CHANNELS}]}
+    columns = {"n": {"terms": {"N": 1}}, "ch": {"terms": {"K": 1}}, "h": {"terms": {"C": 1}}}
+    summed = {"name": "c", "dims": {"K": 2, "P": 3, "C": 4}, "operands": [{"from": "b", "axes": columns}]}
+    made = BoundModel(Problem(network(rows, mixed, summed), chip()), 1000)
+    last, first = made.layers[0].finished[made.grid], made.layers[2].finished[0]
+    for time, allowed in ((200 + 2 * (5 + FIRST), True), (200 + 2 * (5 + FIRST) - 1, False)):
+        assert feasible(made, (last, 200), (first, time)) == allowed
+
+
 def test_what_follows_a_first_output_has_the_time_that_is_left() -> None:
     """Three layers of 104 bank-cycles after a row at 30: 8 banks have 312 up to 68 + 1."""
     rows = network(rows_layer("a", "x"), *(rows_layer(name, "a") for name in "bcd"))

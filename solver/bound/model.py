@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from ortools.sat.python import cp_model
 
+from solver.bound.composed import needed_through
 from solver.bound.durations import Lanes, block_tail
 from solver.bound.modes import LayerModes, Mode
 from solver.bound.quick import first_output
@@ -82,6 +83,7 @@ class BoundModel:
         self.model = cp_model.CpModel()
         self.grid = self._grid()
         self._readings: dict[object, _Reading] = {}
+        self._through: dict[object, int] = {}
         self.unit = max(1, latency // params.resolution)
         self.horizon = latency // self.unit + 1
         # Of a unit of the time of the whole chip, so that bank-times are numbers of the size of times.
@@ -93,6 +95,8 @@ class BoundModel:
             for edge in edges:
                 stop.check()
                 self._wait(index, edge)
+                for further in problem.edges[edge.producer]:
+                    self._wait_through(index, edge, further)
         for i in range(len(problem.layers)):
             stop.check()
             self._finish(i)
@@ -195,6 +199,19 @@ class BoundModel:
             if first <= self.grid:
                 late = producer.finished[i] + (transfer - opened) // self.unit - 1 - consumer.idle[first]
                 self.model.add(SCALE * late <= share * consumer.work)
+
+    def _wait_through(self, index: int, edge: Edge, further: Edge) -> None:
+        """What an output needs of a layer two reads away has been read by what it reads."""
+        layers, transfer = self.problem.layers, self.problem.hardware.cycles.transfer
+        producer = layers[edge.producer]
+        key = read_key(layers[index], edge), read_key(producer, further)
+        if key not in self._through:
+            self._through[key] = needed_through(layers[index], edge, producer, further)
+        before = self._through[key] * self.grid // self._total(further)
+        if before:
+            hops = [self.layers[i].tail + transfer // self.unit for i in (edge.producer, index)]
+            ready = self.layers[further.producer].finished[before] + sum(hops)
+            self.model.add(self.layers[index].finished[0] >= ready)
 
     @property
     def size(self) -> int:

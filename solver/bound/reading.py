@@ -69,7 +69,7 @@ def needed(layer: Layer, edge: Edge) -> Counts:
         position = [dim for dim in (P_DIM, Q_DIM) if dim in group.dims]
         if len(group.axes) > 1 or len(position) > 1:
             return _all_or_nothing(size, edge, layer)
-        read = _coordinates(group, layer, position[0] if position else None)
+        read = coordinates(group, layer, position[0] if position else None)
         gained = _gained(read)
         simple = simple and _least_first(read)
         if not position:
@@ -157,7 +157,7 @@ def _all_or_nothing(size: int, edge: Edge, layer: Layer) -> Counts:
     counts[size] = 1
     for group in edge.groups:
         if len(group.axes) == 1:
-            counts[size] *= int(_coordinates(group, layer, None).any(axis=0).sum())
+            counts[size] *= int(coordinates(group, layer, None).any(axis=0).sum())
         elif _whole(group, layer):
             counts[size] *= math.prod(int(_windows(axis).any(axis=0).sum()) for axis in _single_axes(group))
     return counts
@@ -175,7 +175,7 @@ def _single_axes(group: Group) -> list[Group]:
     return [Group((axis,), (), 0, (extent,), (windows,)) for axis, extent, windows in parts]
 
 
-def _coordinates(group: Group, layer: Layer, dim: int | None) -> npt.NDArray[np.bool_]:
+def coordinates(group: Group, layer: Layer, dim: int | None) -> npt.NDArray[np.bool_]:
     """Return which coordinates are read, for each coordinate of one dim of the form; one row without it."""
     values = np.array([group.offset])
     step, count = 0, 1
