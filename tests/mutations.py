@@ -228,6 +228,10 @@ BOUND_MODEL = changed(
         "needs": drop("self.model.add(consumer.finished[i] >="),
         "needs: transfer": swap("[before] + transfer // self.unit", "[before]"),
         "needs: tail": swap("arrival + consumer.tail", "arrival"),
+        "needs through another layer": drop("self.model.add(self.layers[index].finished[0] >="),
+        "needs through another layer: transfer": swap(".tail + transfer // self.unit for i", ".tail for i"),
+        "needs through another layer: tails": swap("self.layers[i].tail + transfer", "transfer"),
+        "needs through another layer, raised": swap("+ sum(hops)", "+ sum(hops) + 1"),
         "work enabled": drop("self.model.add(SCALE * late"),
         "work enabled: transfer": swap("+ (transfer - opened) // self.unit - 1 -", "- 1 -"),
     },
@@ -244,6 +248,20 @@ BOUND_MODEL = changed(
         "bank-time after a first output, raised": swap("self.end + 1 - self", "self.end - 4 - self"),
         "needs, raised": swap("arrival + consumer.tail", "arrival + consumer.tail + 2"),
         "work enabled, raised": swap("opened) // self.unit - 1 -", "opened) // self.unit + 3 -"),
+    },
+)
+
+COMPOSED = changed(
+    "solver/bound/composed.py",
+    ("tests/test_bound.py::test_no_output_needs_less_through_another_layer",),
+    {
+        "elements through another layer": empty("needed_through", "0"),
+        "elements through another layer, raised": swap("count *= int(", "count *= 1 + int("),
+        "axes that are read in part, raised": swap("coordinates(group, layer, None).all()", "1"),
+        "axes that outputs decide, raised": swap(
+            " or any(DIMS[dim] in OUTPUT_DIMS for dim in group.dims)", ""
+        ),
+        "dims that are not free, raised": swap("if DIMS[dim] not in free", "if DIMS[dim] is free"),
     },
 )
 
@@ -533,7 +551,7 @@ STARTS = [
     ),
 ]
 
-MODELS = [*CPSAT_MODEL, *CPSAT_BANKS, *MASTER, *BOUND_MODEL, *BOUND_MODES]
+MODELS = [*CPSAT_MODEL, *CPSAT_BANKS, *MASTER, *BOUND_MODEL, *COMPOSED, *BOUND_MODES]
 MUTATIONS = [*MODELS, *QUICK, *DURATIONS, *REUSE, *READING, *RELAXATION, *MAXPLUS, *STARTS]
 
 
