@@ -30,7 +30,7 @@ from solver.params import PoolParams
 from solver.schedule.bins import Bins, Item, first_fit
 from solver.schedule.channels import chosen_channels, filled_channels
 from solver.schedule.plan import overlap_shared
-from solver.schedule.transform import movable, ready_order
+from solver.schedule.transform import movable, ready_order, transform
 from solver.search.impact import impact
 from solver.search.placement import Placement
 from solver.timing.mapping import Kind, Loop, Mapping
@@ -258,6 +258,10 @@ def test_layers_placed_one_after_the_other(seed: int) -> None:
         if changed and other:
             assert all(map(same_times, changed.timeline.layers, other.timeline.layers))
             assert [banks.tolist() for banks in changed.banks] == [banks.tolist() for banks in other.banks]
+            retimed = transform(problem, changed)
+            with core.without():
+                again = transform(problem, other)
+            assert all(map(same_times, retimed.timeline.layers, again.timeline.layers))
             found, twin, profiles = changed, other, drawn
 
 

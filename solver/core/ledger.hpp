@@ -196,6 +196,25 @@ class LayerBanks {
         return *known;
     }
 
+    // For each layer those that leave one of its banks to it, if they take them in a given order.
+    std::vector<Ints> before(const std::vector<std::size_t> &line, Int banks) const {
+        std::vector<Ints> found(sets_.size());
+        Ints last(std::size_t(banks), -1);
+        for (std::size_t layer : line) {
+            Ints &own = found[layer];
+            sets_[layer].each_run([&](Int first, Int end) {
+                for (; first < end; ++first) {
+                    const Int holder = std::exchange(last[std::size_t(first)], Int(layer));
+                    // The banks of a layer are mostly left by few others, and side by side.
+                    if (holder >= 0 && (own.empty() || own.back() != holder)) own.push_back(holder);
+                }
+            });
+            std::sort(own.begin(), own.end());
+            own.erase(std::unique(own.begin(), own.end()), own.end());
+        }
+        return found;
+    }
+
    private:
     std::vector<BankSet> sets_;
     std::vector<std::optional<Array>> arrays_;

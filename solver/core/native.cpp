@@ -408,6 +408,7 @@ PYBIND11_MODULE(native, module) {
         .def_property_readonly("latency", &Timeline::latency);
     py::class_<LayerBanks>(module, "LayerBanks")
         .def("__len__", &LayerBanks::size)
+        .def("before", &LayerBanks::before)
         .def("__getitem__", &LayerBanks::of);
     py::class_<Network, std::shared_ptr<Network>>(module, "Network")
         .def(py::init(&network_of))

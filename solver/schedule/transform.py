@@ -5,17 +5,18 @@ docs/transform.md says when that is optimal and why it is a heuristic for a netw
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from graphlib import CycleError, TopologicalSorter
 
 import numpy as np
 
-from solver.schedule.plan import Plan, assemble
+from solver import core
+from solver.schedule.plan import Plan
 from solver.stop import Stop
 from solver.timing.infinity import INFINITY
 from solver.timing.problem import Problem
 from solver.timing.profile import Profile
-from solver.timing.timeline import LayerTimes, Order, next_layer, order_allowed, real_need
+from solver.timing.timeline import LayerTimes, Order, next_layer, order_allowed, real_need, together
 
 Choose = Callable[[int, int, Mapping[int, LayerTimes]], Order | None]
 """Chooses the order of a layer, given its release and when its producers run."""
@@ -143,26 +144,33 @@ def _retimed(
     With the orders that they have, no layer finishes anything later than before. The plan itself is returned
     if the layers cannot be timed one by one: one has its banks before what it depends on.
     """
-    before = _before(problem, plan)
-    producers = problem.network.producers
-    graph = {i: {*before[i], *producers[i]} for i in problem.network.topological}
+    layers, producers = plan.timeline.layers, problem.network.producers
+    line = sorted(range(len(layers)), key=lambda i: layers[i].start)
+    before = _before(problem, plan, line)
+    place = {layer: at for at, layer in enumerate(line)}
+    if any(place[j] > place[i] for i in line for j in producers[i]):
+        graph = {i: {*before[i], *producers[i]} for i in problem.network.topological}
+        try:
+            line = [*TopologicalSorter(graph).static_order()]
+        except CycleError:
+            return plan
     done: dict[int, LayerTimes] = {}
-    try:
-        for i in TopologicalSorter(graph).static_order():
-            release = max([problem.earliest[i], *(done[j].end for j in before[i])])
-            profile = (profiles or {}).get(i, plan.timeline.layers[i].profile)
-            order = choose(i, release, done)
-            done[i] = next_layer(problem, i, profile, release, done, order, plan.timeline)
-    except CycleError:
-        return plan
-    return assemble(done, dict(enumerate(plan.banks)))
+    for i in line:
+        release = max([problem.earliest[i], *(done[j].end for j in before[i])])
+        profile = (profiles or {}).get(i, layers[i].profile)
+        done[i] = next_layer(problem, i, profile, release, done, choose(i, release, done), plan.timeline)
+    return Plan(together(done), plan.banks)
 
 
-def _before(problem: Problem, plan: Plan) -> dict[int, set[int]]:
-    """Return for each layer those that leave one of its banks to it."""
-    before: dict[int, set[int]] = {}
-    last = np.full(problem.hardware.banks, -1)
-    for i in sorted(range(len(plan.banks)), key=lambda i: plan.timeline.layers[i].start):
+def _before(problem: Problem, plan: Plan, line: Sequence[int]) -> Sequence[Collection[int]]:
+    """Return for each layer those that leave one of its banks to it, if they take them in this order."""
+    banks = problem.hardware.banks
+    if core.native is not None and isinstance(plan.banks, core.native.LayerBanks):
+        known: list[list[int]] = plan.banks.before(line, banks)
+        return known
+    before: list[Collection[int]] = [()] * len(line)
+    last = np.full(banks, -1)
+    for i in line:
         before[i] = set(np.unique(last[plan.banks[i]]).tolist()) - {-1}
         last[plan.banks[i]] = i
     return before
