@@ -16,6 +16,9 @@ from solver.timing.profile import Profile
 
 Banks = npt.NDArray[np.int64]
 
+MOST_BITS = 2**24
+"""Of the sets of banks of all layers: arrays take less room where layers have few of very many banks."""
+
 NONE_GIVEN: Mapping[int, Sequence[int]] = {}
 
 
@@ -153,7 +156,7 @@ def banks_within(
     given : the banks of the other layers.
     """
     width = hardware.banks_per_channel
-    if core.native is not None and not given:
+    if core.native is not None and not given and len(layers) * hardware.banks <= MOST_BITS:
         taken = [*zip(layers, sizes, channels, strict=True)]
         known: Sequence[Banks] = core.native.banks_within(hardware.channels, width, taken)
         return known
