@@ -280,10 +280,8 @@ def test_no_output_needs_less_through_another_layer(first: int) -> None:
                 claimed = needed_through(record, edge, producer, further)
                 if not claimed or record.macs > 1000 or producer.macs > 1000:
                     continue
-                own, made = (
-                    reads_of_outputs(problem, layer, edge),
-                    reads_of_outputs(problem, edge.producer, further),
-                )
+                own = reads_of_outputs(problem, layer, edge)
+                made = reads_of_outputs(problem, edge.producer, further)
                 least = min(len(set().union(*(made[element] for element in read))) for read in own.values())
                 assert claimed <= least
                 exact += claimed == least > 1

@@ -6,12 +6,9 @@ But each has been made of another position of the layer before, so that is neede
 
 from __future__ import annotations
 
-from models.network import DIMS, OUTPUT_DIMS, Layer
+from models.network import AXIS_DIMS, DIMS, OUTPUT_DIMS, REDUCTION_DIMS, Layer
 from solver.bound.reading import coordinates, reading_products
 from solver.timing.problem import Edge
-
-AXIS_DIMS = (("N",), ("G", "K"), ("P",), ("Q",))
-"""The dims of a layer that its output has on each axis."""
 
 
 def needed_through(layer: Layer, edge: Edge, producer: Layer, further: Edge) -> int:
@@ -34,7 +31,7 @@ def needed_through(layer: Layer, edge: Edge, producer: Layer, further: Edge) -> 
     whole = [axis for group in edge.groups for axis in group.axes if _whole(layer, edge, axis)]
     if not 0 < len(whole) < len(AXIS_DIMS):
         return 0
-    free = {dim for axis in whole for dim in AXIS_DIMS[axis]} | set(DIMS) - set(OUTPUT_DIMS)
+    free = {dim for axis in whole for dim in AXIS_DIMS[axis]} | set(REDUCTION_DIMS)
     count = 1
     for group in further.groups:
         fixed = [dim for dim in group.dims if DIMS[dim] not in free]

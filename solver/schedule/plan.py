@@ -231,4 +231,4 @@ def in_turn(problem: Problem, profiles: Sequence[Profile], banks: Sequence[Banks
         release = max([release, problem.earliest[i], *inputs])
         done[i] = next_layer(problem, i, profiles[i], release, done)
         release = done[i].end
-    return assemble(done, dict(enumerate(banks)))
+    return Plan(together(done), banks)

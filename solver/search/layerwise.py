@@ -13,7 +13,7 @@ from solver.schedule.banks import Banks, Ledger, pack
 from solver.schedule.plan import Plan, assemble, place
 from solver.stop import Stop, StoppedError
 from solver.timing.profile import Profile
-from solver.timing.timeline import LayerTimes, Order, next_layer
+from solver.timing.timeline import LayerTimes, Order, next_layer, together
 
 Ordering = Callable[[int, Profile, Mapping[int, LayerTimes]], Order | None]
 """In which order a layer takes its blocks with a mapping, given when its producers run."""
@@ -101,7 +101,7 @@ class _StaticChip:
     def plan(self) -> Plan | None:
         profiles = [self.done[i].profile for i in range(len(self.done))]
         banks = pack(self.pools.problem.hardware, profiles, self.pools.problem.given_banks)
-        return None if banks is None else assemble(self.done, dict(enumerate(banks)))
+        return None if banks is None else Plan(together(self.done), banks)
 
 
 class _SharedChip:
