@@ -23,8 +23,8 @@ class Room {
     // The fullest bins that an item fits into, or the emptiest (sign -1), which it then fills; none if there are too
     // few.
     std::optional<Ints> take(const Item &item, Int sign) {
-        std::vector<std::pair<Int, Int>> ranked;  // sign * what the bins that would be taken have free, group
-        std::vector<std::vector<std::pair<Int, Int>>> inside;
+        Vector<std::pair<Int, Int>> ranked;  // sign * what the bins that would be taken have free, group
+        Vector<Vector<std::pair<Int, Int>>> inside;
         inside.resize(std::size_t(groups_));
         for (Int group = 0; group < groups_; ++group) {
             auto &fitting = inside[std::size_t(group)];  // sign * free, bin

@@ -11,8 +11,8 @@
 namespace core {
 
 // Channels with free banks by how many they have, the fullest ones first: what is left, channel.
-inline std::vector<std::pair<Int, Int>> by_room(const Ints &free, Int least) {
-    std::vector<std::pair<Int, Int>> found;
+inline Vector<std::pair<Int, Int>> by_room(const Ints &free, Int least) {
+    Vector<std::pair<Int, Int>> found;
     for (std::size_t c = 0; c < free.size(); ++c)
         if (free[c] >= least) found.push_back({free[c], Int(c)});
     std::sort(found.begin(), found.end());
@@ -70,21 +70,21 @@ class ChannelWays {
         return false;
     }
 
-    std::vector<std::pair<Int, Int>> fitting_;
+    Vector<std::pair<Int, Int>> fitting_;
     Ints classes_, taken_;
     bool more_ = false;
 };
 
 // Channels for each shape of channels and banks, depth first.
-inline std::optional<std::vector<Ints>> chosen_channels(
-    Ints free, const std::vector<std::pair<Int, Int>> &shapes, Int steps) {
-    std::vector<Ints> chosen;
+inline std::optional<Vector<Ints>> chosen_channels(
+    Ints free, const Vector<std::pair<Int, Int>> &shapes, Int steps) {
+    Vector<Ints> chosen;
     if (shapes.empty()) return chosen;
     Int wanted = 0, there = 0;
     for (const auto &[channels, banks] : shapes) wanted += channels * banks;
     for (Int left : free) there += left;
     if (wanted > there) return std::nullopt;
-    std::vector<ChannelWays> stack{ChannelWays(free, shapes[0].first, shapes[0].second)};
+    Vector<ChannelWays> stack{ChannelWays(free, shapes[0].first, shapes[0].second)};
     for (Int step = 0; step < Int(shapes.size()) + steps; ++step) {
         auto way = stack.back().next();
         if (!way) {
@@ -132,8 +132,8 @@ inline std::optional<Ints> fullest(const Ints &free, const Cuttable &layer) {
 }
 
 // The channels of one layer after the other, of as many of them as there is room for.
-inline std::vector<Ints> filled_channels(Ints free, const std::vector<Cuttable> &layers) {
-    std::vector<Ints> found;
+inline Vector<Ints> filled_channels(Ints free, const Vector<Cuttable> &layers) {
+    Vector<Ints> found;
     for (const auto &layer : layers) {
         auto chosen = fullest(free, layer);
         if (!chosen) break;

@@ -89,7 +89,7 @@ class BankSet {
         return last - first < BITS ? bits & ((Word(1) << (last - first)) - 1) : bits;
     }
 
-    std::vector<Word> words_;
+    Vector<Word> words_;
 };
 
 class Ledger {
@@ -114,7 +114,7 @@ class Ledger {
         for (const auto &held : held_)
             if (held.start < end && start < held.end) among.remove(held.banks);
         const Int width = chip_.banks_per_channel, needed = profile.banks / profile.channels;
-        std::vector<std::pair<Int, Int>> fitting;  // free banks, channel
+        Vector<std::pair<Int, Int>> fitting;  // free banks, channel
         for (Int channel = 0; channel < chip_.channels; ++channel) {
             const Int count = among.count(channel * width, (channel + 1) * width);
             if (count >= needed) fitting.push_back({count, channel});
@@ -178,13 +178,13 @@ class Ledger {
     Ints rows_;   // left in each bank by the first so many that are held
     Int fewest_;  // rows left in any bank, at least
     std::size_t counted_ = 0;
-    std::vector<Held> held_;
+    Vector<Held> held_;
 };
 
 // The banks of each layer; Python is given an array of them only where it asks for it.
 class LayerBanks {
    public:
-    explicit LayerBanks(std::vector<BankSet> sets) : sets_(std::move(sets)), arrays_(sets_.size()) {}
+    explicit LayerBanks(Vector<BankSet> sets) : sets_(std::move(sets)), arrays_(sets_.size()) {}
 
     const BankSet &set(std::size_t layer) const { return sets_[layer]; }
     std::size_t size() const { return sets_.size(); }
@@ -197,8 +197,8 @@ class LayerBanks {
     }
 
     // For each layer those that leave one of its banks to it, if they take them in a given order.
-    std::vector<Ints> before(const std::vector<std::size_t> &line, Int banks) const {
-        std::vector<Ints> found(sets_.size());
+    Vector<Ints> before(const Vector<std::size_t> &line, Int banks) const {
+        Vector<Ints> found(sets_.size());
         Ints last(std::size_t(banks), -1);
         for (std::size_t layer : line) {
             Ints &own = found[layer];
@@ -216,8 +216,8 @@ class LayerBanks {
     }
 
    private:
-    std::vector<BankSet> sets_;
-    std::vector<std::optional<Array>> arrays_;
+    Vector<BankSet> sets_;
+    Vector<std::optional<Array>> arrays_;
 };
 
 struct Placed {
@@ -226,8 +226,9 @@ struct Placed {
 };
 
 inline TimesPointer postponed(const Times &times, Int release) {
-    auto later = std::make_shared<Times>(times);
+    auto later = shared<Times>(times);
     later->release = release;
+    later->delays.clear();
     merge(*later);
     return later;
 }

@@ -8,7 +8,8 @@
 
 #include <array>
 #include <cstdint>
-#include <vector>
+
+#include "recycled.hpp"
 
 namespace py = pybind11;
 
@@ -16,7 +17,7 @@ namespace core {
 
 using Int = std::int64_t;
 __extension__ using Wide = __int128;
-using Ints = std::vector<Int>;
+using Ints = Vector<Int>;
 using Array = py::array_t<Int, py::array::c_style>;
 
 constexpr Int INFINITE = Int(1) << 60;  // solver.timing.infinity
@@ -46,7 +47,7 @@ struct Loop {
     Int bound;
 };
 
-using Loops = std::vector<Loop>;
+using Loops = Vector<Loop>;
 
 // Reads a tuple of (dim, bound, kind), as `Mapping.loops` has them.
 inline Loops loops_of(py::handle given) {
@@ -83,8 +84,8 @@ struct Term {
     Int coefficient;
 };
 
-using Form = std::vector<Term>;
-using Operand = std::vector<Form>;
+using Form = Vector<Term>;
+using Operand = Vector<Form>;
 
 struct Fraction {
     Int numerator, denominator;
@@ -99,8 +100,8 @@ struct Fraction {
 struct Layer {
     std::array<Int, DIMS> bounds;
     std::array<bool, DIMS> read;
-    std::vector<Operand> loaded, residuals;
-    std::vector<std::vector<int>> sums;
+    Vector<Operand> loaded, residuals;
+    Vector<Vector<int>> sums;
     bool has_weights;
     Int post;
 

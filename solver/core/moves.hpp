@@ -22,13 +22,13 @@ inline void tighten(const Layer &layer, Loops &loops) {
     for (std::uint8_t dim = 0; dim < DIMS; ++dim) {
         const Int bound = layer.bounds[dim];
         auto places = [&] {
-            std::vector<std::size_t> own;
+            Vector<std::size_t> own;
             for (const bool temporal : {true, false})
                 for (std::size_t i = 0; i < loops.size(); ++i)
                     if (loops[i].dim == dim && (loops[i].kind == TEMPORAL) == temporal) own.push_back(i);
             return own;
         };
-        std::vector<std::size_t> own = places();
+        Vector<std::size_t> own = places();
         Int covered = 1;
         std::size_t last = loops.size();
         for (std::size_t i : own) {

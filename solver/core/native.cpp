@@ -14,7 +14,7 @@ namespace {
 
 Array array_of(const Ints &values) { return Array(Py_ssize_t(values.size()), values.data()); }
 
-Operand operand_of(const std::vector<std::vector<std::pair<int, Int>>> &forms) {
+Operand operand_of(const Vector<Vector<std::pair<int, Int>>> &forms) {
     Operand operand;
     for (const auto &terms : forms) {
         Form form;
@@ -25,7 +25,7 @@ Operand operand_of(const std::vector<std::vector<std::pair<int, Int>>> &forms) {
 }
 
 Layer layer_of(const py::dict &given) {
-    using Operands = std::vector<std::vector<std::vector<std::pair<int, Int>>>>;
+    using Operands = Vector<Vector<Vector<std::pair<int, Int>>>>;
     auto number = [&](const char *name) { return given[name].cast<Int>(); };
     auto fraction = [&](const char *name) {
         const auto parts = given[name].cast<std::pair<Int, Int>>();
@@ -36,7 +36,7 @@ Layer layer_of(const py::dict &given) {
     layer.read = given["read"].cast<std::array<bool, DIMS>>();
     for (const auto &forms : given["loaded"].cast<Operands>()) layer.loaded.push_back(operand_of(forms));
     for (const auto &forms : given["residuals"].cast<Operands>()) layer.residuals.push_back(operand_of(forms));
-    layer.sums = given["sums"].cast<std::vector<std::vector<int>>>();
+    layer.sums = given["sums"].cast<Vector<Vector<int>>>();
     layer.spread = given["spread"].cast<std::array<std::array<bool, DIMS>, 3>>();
     layer.has_weights = given["has_weights"].cast<bool>();
     layer.reloaded = given["reloaded"].cast<bool>();
@@ -70,13 +70,13 @@ Layer layer_of(const py::dict &given) {
 }
 
 std::shared_ptr<Edge> edge_of(const py::list &groups, bool residual) {
-    auto edge = std::make_shared<Edge>();
+    auto edge = shared<Edge>();
     edge->residual = residual;
     for (const auto &given : groups) {
         const auto parts = given.cast<py::tuple>();
         Group group;
-        group.axes = parts[0].cast<std::vector<int>>();
-        for (const auto &[dim, coefficient] : parts[1].cast<std::vector<std::pair<int, Int>>>())
+        group.axes = parts[0].cast<Vector<int>>();
+        for (const auto &[dim, coefficient] : parts[1].cast<Vector<std::pair<int, Int>>>())
             group.terms.push_back({dim, coefficient});
         group.offset = parts[2].cast<Int>();
         group.extents = parts[3].cast<Ints>();
@@ -173,9 +173,9 @@ py::tuple reading(const Profile &producer, const Profile &consumer, const Edge &
 }
 
 std::shared_ptr<Network> network_of(
-    const std::vector<std::vector<std::pair<int, std::shared_ptr<Edge>>>> &sources, const std::vector<int> &line,
+    const Vector<Vector<std::pair<int, std::shared_ptr<Edge>>>> &sources, const Vector<int> &line,
     Int transfer) {
-    auto network = std::make_shared<Network>();
+    auto network = shared<Network>();
     network->transfer = transfer;
     network->line = line;
     network->readers.resize(sources.size());
@@ -194,8 +194,8 @@ const TimesPointer &times_of(const Timeline *timeline, std::size_t layer) {
     return timeline ? timeline->times()[layer] : none;
 }
 
-std::vector<const Times *> plain(const std::vector<TimesPointer> &given) {
-    std::vector<const Times *> result;
+Vector<const Times *> plain(const Vector<TimesPointer> &given) {
+    Vector<const Times *> result;
     for (const auto &times : given) result.push_back(times.get());
     return result;
 }
@@ -203,16 +203,16 @@ std::vector<const Times *> plain(const std::vector<TimesPointer> &given) {
 // Runs one layer after its producers, given in the order in which it reads them.
 std::shared_ptr<Times> next_layer(
     const Network &network, int layer, const py::object &profile, const std::shared_ptr<Profile> &own, Int release,
-    const std::vector<TimesPointer> &sources, const TimesPointer &old, const std::vector<TimesPointer> &before) {
+    const Vector<TimesPointer> &sources, const TimesPointer &old, const Vector<TimesPointer> &before) {
     return run(network, layer, profile, own, release, plain(sources), old, plain(before));
 }
 
 // Runs all layers.
 Timeline evaluate(
-    const Network &network, const std::vector<py::object> &profiles, const std::vector<std::shared_ptr<Profile>> &own,
-    const std::vector<Int> &releases, const Timeline *previous) {
-    std::vector<TimesPointer> done(profiles.size());
-    std::vector<const Times *> sources, before;
+    const Network &network, const Vector<py::object> &profiles, Vector<std::shared_ptr<Profile>> own,
+    const Vector<Int> &releases, const Timeline *previous) {
+    Vector<TimesPointer> done(profiles.size());
+    Vector<const Times *> sources, before;
     for (int layer : network.line) {
         const auto i = std::size_t(layer);
         sources.clear();
@@ -221,7 +221,8 @@ Timeline evaluate(
             sources.push_back(done[std::size_t(source.producer)].get());
             before.push_back(times_of(previous, std::size_t(source.producer)).get());
         }
-        done[i] = run(network, layer, profiles[i], own[i], releases[i], sources, times_of(previous, i), before);
+        done[i] = run(
+            network, layer, profiles[i], std::move(own[i]), releases[i], sources, times_of(previous, i), before);
     }
     return Timeline(std::move(done));
 }
@@ -229,15 +230,15 @@ Timeline evaluate(
 // The times and banks of all layers, placed one after the other; None if the rows do not fit together. So many layers
 // that choose first have those of a plan that is given.
 py::object overlapped(
-    const Network &network, const std::vector<py::object> &profiles, const std::vector<std::shared_ptr<Profile>> &own,
-    const std::vector<int> &priority, const std::vector<bool> &punctual, const Timeline *previous,
+    const Network &network, const Vector<py::object> &profiles, const Vector<std::shared_ptr<Profile>> &own,
+    const Vector<int> &priority, const Vector<bool> &punctual, const Timeline *previous,
     const py::object &old_banks, std::size_t kept, const std::tuple<Int, Int, Int, bool> &chip) {
     const auto [channels, banks_per_channel, rows_per_bank, keeps] = chip;
     Ledger ledger({channels, banks_per_channel, rows_per_bank, keeps});
-    std::vector<TimesPointer> done(profiles.size());
-    std::vector<const Times *> sources, before;
+    Vector<TimesPointer> done(profiles.size());
+    Vector<const Times *> sources, before;
     const BankSet none(channels * banks_per_channel, false);
-    std::vector<BankSet> all_banks(profiles.size(), none);
+    Vector<BankSet> all_banks(profiles.size(), none);
     const LayerBanks *known = py::isinstance<LayerBanks>(old_banks) ? &old_banks.cast<const LayerBanks &>() : nullptr;
     for (std::size_t turn = 0; turn < priority.size(); ++turn) {
         const auto i = std::size_t(priority[turn]);
@@ -298,10 +299,10 @@ py::object order_under(const Times &times, const py::object &profile) {
 }
 
 // The bins of each of some items, in turn; None if one finds none.
-std::optional<std::vector<Array>> first_fit(
-    Int groups, Int width, Int capacity, const std::vector<std::tuple<Int, Int, Int>> &items, Int sign) {
+std::optional<Vector<Array>> first_fit(
+    Int groups, Int width, Int capacity, const Vector<std::tuple<Int, Int, Int>> &items, Int sign) {
     Room room(groups, width, capacity);
-    std::vector<Array> places;
+    Vector<Array> places;
     for (const auto &[item_groups, bins, size] : items) {
         const auto place = room.take({item_groups, bins, size}, sign);
         if (!place) return std::nullopt;
@@ -312,8 +313,8 @@ std::optional<std::vector<Array>> first_fit(
 
 // The banks of all layers, which take the first free ones of channels of their own: (layer, banks, channels).
 LayerBanks banks_within(
-    Int channels, Int width, const std::vector<std::tuple<std::size_t, Int, Ints>> &layers) {
-    std::vector<BankSet> sets(layers.size(), BankSet(channels * width, false));
+    Int channels, Int width, const Vector<std::tuple<std::size_t, Int, Ints>> &layers) {
+    Vector<BankSet> sets(layers.size(), BankSet(channels * width, false));
     Ints used(std::size_t(channels), 0);
     for (const auto &[layer, size, own] : layers) {
         const Int banks = size / Int(own.size());
@@ -326,20 +327,20 @@ LayerBanks banks_within(
     return LayerBanks(std::move(sets));
 }
 
-Order order_of(const std::vector<std::string> &names) {
+Order order_of(const Vector<std::string> &names) {
     Order order;
     for (const auto &name : names) order.push_back(int(std::string_view(DIM_NAMES).find(name)));
     return order;
 }
 
-std::vector<Order> orders_of(const std::vector<std::vector<std::string>> &names) {
-    std::vector<Order> orders;
+Vector<Order> orders_of(const Vector<Vector<std::string>> &names) {
+    Vector<Order> orders;
     for (const auto &own : names) orders.push_back(order_of(own));
     return orders;
 }
 
 // Ways to fill columns, shape (dims that are given options, ways).
-Array fillings(const std::vector<Ints> &options, Int columns, const std::vector<double> &reachable, double target) {
+Array fillings(const Vector<Ints> &options, Int columns, const Vector<double> &reachable, double target) {
     const auto ways = filled(options, columns, reachable, target);
     const std::size_t count = ways.empty() ? 1 : ways[0].size();
     Array result({ways.size(), count});
@@ -351,7 +352,7 @@ Array fillings(const std::vector<Ints> &options, Int columns, const std::vector<
 // The mappings with few steps on any of some (channel bounds, bank bounds, ways to fill the columns); None for what
 // Python has to compute.
 std::optional<Batch> batch_of(
-    const std::shared_ptr<Layer> &layer, const std::vector<std::tuple<Bounds, Bounds, Array>> &given,
+    const std::shared_ptr<Layer> &layer, const Vector<std::tuple<Bounds, Bounds, Array>> &given,
     double most_steps) {
     try {
         Ways ways(*layer, most_steps);
@@ -399,7 +400,7 @@ PYBIND11_MODULE(native, module) {
         .def("delay_at", &delay_at)
         .def("postponed", [](const Times &times, Int release) { return postponed(times, release); });
     py::class_<Timeline>(module, "Timeline")
-        .def(py::init<std::vector<TimesPointer>>())
+        .def(py::init<Vector<TimesPointer>>())
         .def_property_readonly("layers", &Timeline::layers)
         .def_property_readonly("profiles", &Timeline::profiles)
         .def_property_readonly("ends", &Timeline::ends)
@@ -419,17 +420,17 @@ PYBIND11_MODULE(native, module) {
     py::class_<Remaining>(module, "Remaining")
         .def(py::init<std::shared_ptr<Network>, const Timeline &, const Remaining *>())
         .def("through", &Remaining::through);
-    using Names = std::vector<std::string>;
+    using Names = Vector<std::string>;
     py::class_<Batch>(module, "Batch")
         .def_property_readonly("count", &Batch::count)
         .def(
             "fastest",
-            [](const Batch &batch, const std::vector<Names> &orders, std::size_t most) {
+            [](const Batch &batch, const Vector<Names> &orders, std::size_t most) {
                 return batch.fastest(orders_of(orders), most);
             })
         .def(
             "streaming",
-            [](const Batch &batch, const std::vector<Names> &orders, double slowest, double finer) {
+            [](const Batch &batch, const Vector<Names> &orders, double slowest, double finer) {
                 return batch.streaming(orders_of(orders), slowest, finer);
             })
         .def("loops", [](const Batch &batch, std::size_t i, const Names &order, const py::object &made) {
@@ -438,8 +439,8 @@ PYBIND11_MODULE(native, module) {
     module.def("first_fit", &first_fit);
     module.def("banks_within", &banks_within);
     module.def("chosen_channels", &chosen_channels);
-    module.def("filled_channels", [](const Ints &free, const std::vector<std::tuple<Int, Ints, Int>> &layers) {
-        std::vector<Cuttable> own;
+    module.def("filled_channels", [](const Ints &free, const Vector<std::tuple<Int, Ints, Int>> &layers) {
+        Vector<Cuttable> own;
         for (const auto &[banks, cuts, channels] : layers) own.push_back({banks, cuts, channels});
         return filled_channels(free, own);
     });
@@ -450,6 +451,7 @@ PYBIND11_MODULE(native, module) {
         known_records().clear();
         known_gathers().clear();
         known_sums().clear();
+        Recycler::clear();
     });
     module.def("valid", &valid_mapping);
     module.def("profile", &profiled);

@@ -12,17 +12,17 @@ namespace core {
 // For each coordinate of an output axis its class, and the cycles from the start of a block to its finish.
 struct AxisClasses {
     Int count = 1;
-    std::vector<std::pair<Int, Int>> of{{0, 0}};
+    Vector<std::pair<Int, Int>> of{{0, 0}};
 };
 
 inline AxisClasses axis_classes(const Profile &producer, int axis) {
     AxisClasses classes;
     for (std::size_t dim : dims_of(axis)) {
         Int count = 1;
-        std::vector<std::pair<Int, Int>> own{{0, 0}};
+        Vector<std::pair<Int, Int>> own{{0, 0}};
         for (const auto &loop : producer.digits[dim]) {
             const bool block = loop.place >= 0;
-            std::vector<std::pair<Int, Int>> finer;
+            Vector<std::pair<Int, Int>> finer;
             finer.reserve(own.size() * std::size_t(loop.bound));
             for (const auto &[at, cycles] : own)
                 for (Int digit = 0; digit < loop.bound; ++digit)
@@ -32,7 +32,7 @@ inline AxisClasses axis_classes(const Profile &producer, int axis) {
             own = std::move(finer);
         }
         own.resize(std::size_t(producer.bounds[dim]), {0, 0});
-        std::vector<std::pair<Int, Int>> both;
+        Vector<std::pair<Int, Int>> both;
         both.reserve(classes.of.size() * own.size());
         for (const auto &[before, cycles] : classes.of)
             for (const auto &[after, more] : own) both.push_back({before * count + after, cycles + more});
@@ -43,7 +43,7 @@ inline AxisClasses axis_classes(const Profile &producer, int axis) {
 }
 
 // The place of each block, in the loops' order, among the combinations of classes of the axes, the first axis outermost.
-inline Ints class_places(const Profile &producer, const std::vector<int> &axes) {
+inline Ints class_places(const Profile &producer, const Vector<int> &axes) {
     Ints strides(producer.shape.size(), 0);
     Int stride = 1;
     for (auto axis = axes.rbegin(); axis != axes.rend(); ++axis) {
@@ -58,12 +58,12 @@ inline Ints class_places(const Profile &producer, const std::vector<int> &axes) 
     return digit_sums(producer.shape, strides);
 }
 
-using ClassFinish = std::vector<std::pair<Int, Int>>;  // class, the largest of the cycles to the finish
+using ClassFinish = Vector<std::pair<Int, Int>>;  // class, the largest of the cycles to the finish
 
 // What each combination of digits of some block loops reads of the classes of a group.
 struct Gather {
     std::size_t classes = 1;
-    std::vector<std::size_t> firsts;
+    Vector<std::size_t> firsts;
     ClassFinish entries;
 };
 
@@ -133,7 +133,7 @@ class AxisReads {
 };
 
 inline Gather gather(const Group &group, const Profile &producer, const Asked &asked) {
-    std::vector<AxisReads> reads;
+    Vector<AxisReads> reads;
     reads.reserve(group.axes.size());
     Int count = 1, classes = 1;
     for (std::size_t i = 0; i < group.axes.size(); ++i) {
@@ -141,7 +141,7 @@ inline Gather gather(const Group &group, const Profile &producer, const Asked &a
         count *= reads.back().count();
         classes *= reads.back().classes();
     }
-    std::vector<std::pair<Int, Int>> points;  // entry, value of the form
+    Vector<std::pair<Int, Int>> points;  // entry, value of the form
     each_point(group, asked, [&](Int entry, Int value) { points.push_back({entry, value}); }, 0, 0, group.offset);
     std::sort(points.begin(), points.end());
     Largest largest(classes);
@@ -173,17 +173,17 @@ inline Gather gather(const Group &group, const Profile &producer, const Asked &a
 }
 
 // The entry of each block of a consumer in a table with one axis for each of some block loops.
-inline Ints entries_of(const Profile &consumer, const std::vector<std::pair<int, Int>> &strides) {
+inline Ints entries_of(const Profile &consumer, const Vector<std::pair<int, Int>> &strides) {
     Ints own(consumer.shape.size(), 0);
     for (const auto &[place, stride] : strides) own[std::size_t(place)] = stride;
     return digit_sums(consumer.shape, own);
 }
 
 // Which blocks read nothing whatever the operand is: `Profile.unread_blocks`.
-inline std::vector<bool> unread_blocks(const Profile &consumer, bool residual) {
-    std::vector<bool> unread(entries_of(consumer, {}).size(), false);
+inline Vector<bool> unread_blocks(const Profile &consumer, bool residual) {
+    Vector<bool> unread(entries_of(consumer, {}).size(), false);
     for (std::size_t dim = 0; dim < std::size_t(residual ? OUTPUTS : DIMS); ++dim) {
-        std::vector<std::pair<int, Int>> strides;
+        Vector<std::pair<int, Int>> strides;
         Int stride = 1;
         for (auto loop = consumer.digits[dim].rbegin(); loop != consumer.digits[dim].rend(); ++loop) {
             if (loop->place >= 0) strides.push_back({loop->place, stride});
@@ -206,8 +206,8 @@ inline std::vector<bool> unread_blocks(const Profile &consumer, bool residual) {
 // How the needs of the blocks of a consumer follow from the starts of the blocks of a producer, in whatever order.
 struct Gathers {
     Ints places, entries;
-    std::vector<Gather> groups;
-    std::vector<bool> unread;
+    Vector<Gather> groups;
+    Vector<bool> unread;
 
     std::size_t size() const {
         std::size_t bytes = (places.size() + entries.size()) * sizeof(Int);
@@ -219,8 +219,8 @@ struct Gathers {
 
 inline Gathers gathers(const Profile &producer, const Profile &consumer, const Edge &edge) {
     Gathers result;
-    std::vector<int> axes;
-    std::vector<std::pair<int, Int>> strides;
+    Vector<int> axes;
+    Vector<std::pair<int, Int>> strides;
     for (const auto &group : edge.groups) {
         axes.insert(axes.end(), group.axes.begin(), group.axes.end());
         const Asked asked = asked_of(group, consumer);
@@ -277,7 +277,7 @@ inline Ints summed(const Profile &producer, const Profile &consumer, const Edge 
     Ints result(unread.size(), producer.finish_base);
     for (const auto &group : edge.groups) {
         const Need need = group_need(group, producer, consumer);
-        std::vector<std::pair<int, Int>> strides;
+        Vector<std::pair<int, Int>> strides;
         Int stride = 1;
         for (std::size_t i = need.places.size(); i-- > 0; stride *= need.shape[i])
             strides.push_back({need.places[i], stride});
@@ -300,7 +300,7 @@ class Known {
         const std::array<Int, 3> key{producer, consumer, edge};
         const auto place = known_.find(key);
         if (place != known_.end()) return place->second;
-        auto found = std::make_shared<const Value>(find());
+        auto found = shared<const Value>(find());
         size_ += OVERHEAD + size(*found);
         if (size_ > limit_) clear();
         known_.emplace(key, found);
@@ -319,7 +319,13 @@ class Known {
             return std::size_t((key[0] * 1000003 + key[1]) * 1000003 + key[2]);
         }
     };
-    std::unordered_map<std::array<Int, 3>, std::shared_ptr<const Value>, Hash> known_;
+    struct Equal {
+        bool operator()(const std::array<Int, 3> &one, const std::array<Int, 3> &other) const {
+            return one[0] == other[0] && one[1] == other[1] && one[2] == other[2];
+        }
+    };
+    using Entry = std::pair<const std::array<Int, 3>, std::shared_ptr<const Value>>;
+    std::unordered_map<std::array<Int, 3>, std::shared_ptr<const Value>, Hash, Equal, Recycled<Entry>> known_;
     std::size_t limit_, size_ = 0;
 };
 
@@ -353,7 +359,7 @@ inline Ints needs(const Profile &producer, const Profile &consumer, const Edge &
 // (ideal start, ideal finish needed) of the blocks that need more than all blocks before them.
 inline Records records(const Profile &producer, const Profile &consumer, const Edge &edge) {
     if (!producer.order && !consumer.order) {
-        std::vector<Need> own;
+        Vector<Need> own;
         for (const auto &group : edge.groups) own.push_back(group_need(group, producer, consumer));
         return Walk(consumer, own, producer.finish_base, edge.residual).run();
     }
@@ -400,10 +406,10 @@ inline Int last_finish(const Profile &profile) {
 
 // The profile with its blocks in another order.
 inline std::shared_ptr<Profile> ordered(const Profile &profile, const Array &given) {
-    auto result = std::make_shared<Profile>(profile);
+    auto result = shared<Profile>(profile);
     result->number = next_number();
     const Int *blocks = given.data();
-    result->order = std::make_shared<const BlockOrder>(BlockOrder{given, Ints(blocks, blocks + given.size())});
+    result->order = shared<const BlockOrder>(BlockOrder{given, Ints(blocks, blocks + given.size())});
     result->last_finish = last_finish(*result);
     return result;
 }

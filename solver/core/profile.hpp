@@ -31,8 +31,8 @@ struct Profile {
     Int number = next_number(), unordered = number;  // of this, and of the one in the order of the loops
     std::shared_ptr<const BlockOrder> order;
     std::array<Int, DIMS> bounds;
-    std::array<std::vector<Digit>, DIMS> digits;  // outermost first
-    std::vector<int> dims;                        // of the block loops
+    std::array<Vector<Digit>, DIMS> digits;  // outermost first
+    Vector<int> dims;                        // of the block loops
     Ints shape, weights;                          // of the block loops; of all temporal loops
     Int channels, banks, rows, load, drain, open, t_in, t_out, t_open, t_weights, lead, total, finish_base, last_finish;
 };
@@ -129,7 +129,7 @@ inline Int weight_cycles(const Layer &layer, const Loops &loops, const Tiles &ti
 }
 
 // The largest sum of digit * weight over the coordinates below the bound.
-inline Int largest_sum(Int bound, const std::vector<Digit> &loops) {
+inline Int largest_sum(Int bound, const Vector<Digit> &loops) {
     Int rest = bound - 1, stride = 1, total = 1;
     for (const auto &loop : loops) total = times(total, loop.bound);
     stride = total;
@@ -149,7 +149,7 @@ inline Int largest_sum(Int bound, const std::vector<Digit> &loops) {
 }
 
 inline std::shared_ptr<Profile> profile(const Layer &layer, const Loops &loops, std::optional<Int> given) {
-    auto result = std::make_shared<Profile>();
+    auto result = shared<Profile>();
     Profile &p = *result;
     Loops temporal;
     Int channels = 1, banks_per_channel = 1;

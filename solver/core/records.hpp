@@ -10,9 +10,14 @@ namespace core {
 // arrays are those of Python: there may be millions of values.
 struct Interval {
     Array low, high;
-    std::vector<std::vector<std::uint32_t>> by_size;  // the values that read one, two to three, four to seven .. of them
+    bool alike;                             // whether all values read the same
+    Vector<Vector<std::uint32_t>> by_size;  // the values that read one, two to three, four to seven .. of them
 
     Interval(Array lows, Array highs) : low(std::move(lows)), high(std::move(highs)) {
+        const auto constant = [](const Array &own) {
+            return std::all_of(own.data(), own.data() + own.size(), [&](Int value) { return value == own.data()[0]; });
+        };
+        alike = low.size() && low.data()[0] <= high.data()[0] && constant(low) && constant(high);
         for (Py_ssize_t i = 0; i < low.size(); ++i) {
             std::size_t size_class = 0;
             const Int length = high.data()[i] - low.data()[i] + 1;
@@ -25,25 +30,25 @@ struct Interval {
 };
 
 struct Group {
-    std::vector<int> axes;
+    Vector<int> axes;
     Form terms;
     Int offset;
     Ints extents;
-    std::vector<std::optional<Interval>> intervals;
+    Vector<std::optional<Interval>> intervals;
 };
 
 struct Edge {
     Int number = next_number();
-    std::vector<Group> groups;
+    Vector<Group> groups;
     bool residual;
 };
 
 // Maxima of a group over its own block loops, the outermost first: `levels[k]` has one entry for each
 // combination of the digits of the first k loops, the largest over those of the others.
 struct Need {
-    std::vector<int> places;
+    Vector<int> places;
     Ints shape;
-    std::vector<Ints> levels;
+    Vector<Ints> levels;
 };
 
 struct Records {
@@ -51,8 +56,8 @@ struct Records {
 };
 
 // The dims of each output axis: N; G and K; P; Q.
-inline const std::vector<std::size_t> &dims_of(int axis) {
-    static const std::vector<std::vector<std::size_t>> dims{{0}, {1, 2}, {3}, {4}};
+inline const Vector<std::size_t> &dims_of(int axis) {
+    static const Vector<Vector<std::size_t>> dims{{0}, {1, 2}, {3}, {4}};
     return dims[std::size_t(axis)];
 }
 
@@ -75,10 +80,22 @@ inline Ints axis_finish(const Profile &producer, int axis) {
     return table;
 }
 
+// The largest of some values, in four parts that do not wait for each other.
+inline Int largest(const Int *values, std::size_t count) {
+    std::array<Int, 4> most{-INFINITE, -INFINITE, -INFINITE, -INFINITE};
+    std::size_t i = 0;
+    for (; i + 4 <= count; i += 4)
+        for (std::size_t k = 0; k < 4; ++k) most[k] = std::max(most[k], values[i + k]);
+    for (; i < count; ++i) most[0] = std::max(most[0], values[i]);
+    return std::max(std::max(most[0], most[1]), std::max(most[2], most[3]));
+}
+
 // Maxima of a table over intervals, minus infinity for empty ones: a sparse table, as long as is needed.
 inline Ints range_maximum(const Ints &table, const Interval &interval) {
     const Int *low = interval.low.data(), *high = interval.high.data();
-    Ints result(std::size_t(interval.low.size()), -INFINITE);
+    const auto count = std::size_t(interval.low.size());
+    if (interval.alike) return Ints(count, largest(&table[std::size_t(*low)], std::size_t(*high - *low + 1)));
+    Ints result(count, -INFINITE);
     if (interval.by_size.size() == 1) {
         for (std::uint32_t i : interval.by_size[0]) result[i] = table[std::size_t(low[i])];
         return result;
@@ -114,10 +131,10 @@ inline Ints form_values(const Group &group, const Profile &producer) {
 // The block loops of a consumer that a group depends on, the outermost first, and for each dim of its form the share
 // of each coordinate in the number of an entry: there is one for each combination of the digits of those loops.
 struct Asked {
-    std::vector<int> places;
+    Vector<int> places;
     Ints shape, strides;
     Int entries = 1;
-    std::vector<Ints> shares;
+    Vector<Ints> shares;
 };
 
 inline Asked asked_of(const Group &group, const Profile &consumer) {
@@ -159,8 +176,20 @@ void each_point(const Group &group, const Asked &asked, const Visit &visit, std:
     }
 }
 
+// Whether all points of a consumer read the same values of a group's only axis, and no padding.
+inline bool reads_alike(const Group &group, const Profile &consumer) {
+    if (group.intervals.size() != 1 || !group.intervals[0] || !group.intervals[0]->alike) return false;
+    Int first = group.offset, last = group.offset;
+    for (const auto &term : group.terms) {
+        const Int reach = term.coefficient * (consumer.bounds[std::size_t(term.dim)] - 1);
+        (reach > 0 ? last : first) += reach;
+    }
+    return first >= 0 && last < group.intervals[0]->low.size();
+}
+
 inline Need group_need(const Group &group, const Profile &producer, const Profile &consumer) {
     const Ints values = form_values(group, producer);
+    if (reads_alike(group, consumer)) return {{}, {}, {{values[0]}}};
     const Int count = Int(values.size());
     Asked asked = asked_of(group, consumer);
     Ints table(std::size_t(asked.entries), -INFINITE);
@@ -180,7 +209,7 @@ inline Need group_need(const Group &group, const Profile &producer, const Profil
         Ints &coarser = need.levels[k];
         coarser.resize(need.levels[k + 1].size() / width);
         for (Int &own : coarser) {
-            own = *std::max_element(finer, finer + width);
+            own = largest(finer, width);
             finer += width;
         }
     }
@@ -191,7 +220,7 @@ inline Need group_need(const Group &group, const Profile &producer, const Profil
 // cannot are left out.
 class Walk {
    public:
-    Walk(const Profile &consumer, const std::vector<Need> &needs, Int base, bool residual)
+    Walk(const Profile &consumer, const Vector<Need> &needs, Int base, bool residual)
         : needs_(needs), base_(base), depths_(needs.size(), 0), entries_(needs.size(), 0) {
         for (std::size_t place = 0; place < consumer.shape.size(); ++place) {
             const bool last_only = residual && consumer.dims[place] >= OUTPUTS;
@@ -225,7 +254,7 @@ class Walk {
     // A block loop that some groups depend on, and those groups.
     struct Step {
         Int bound, weight, first;
-        std::vector<std::size_t> owners, others;
+        Vector<std::size_t> owners, others;
     };
 
     void keep(Int start, Int most) {
@@ -259,10 +288,10 @@ class Walk {
         }
     }
 
-    const std::vector<Need> &needs_;
+    const Vector<Need> &needs_;
     Int base_, highest_ = -1, start_ = 0;
-    std::vector<std::size_t> depths_, entries_;
-    std::vector<Step> steps_;
+    Vector<std::size_t> depths_, entries_;
+    Vector<Step> steps_;
     Records records_;
 };
 

@@ -13,8 +13,8 @@ struct Elements {
 };
 
 struct Tiles {
-    std::vector<Elements> loaded;
-    std::vector<Int> residuals;
+    Vector<Elements> loaded;
+    Vector<Int> residuals;
     Int lane_weights = 1;
 
     Int lane_inputs() const {
@@ -41,7 +41,7 @@ struct Leveled {
     int level;
 };
 
-using Levels = std::vector<Leveled>;
+using Levels = Vector<Leveled>;
 
 inline bool is_weight(int dim) { return dim == 1 || dim == 2 || dim >= OUTPUTS; }
 

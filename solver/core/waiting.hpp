@@ -22,7 +22,7 @@ struct Times {
     std::shared_ptr<const Profile> own;
     Int release, start, end;
     Ints woven, delays;  // the steps of several operands; those of a single one are its own
-    std::vector<std::shared_ptr<const Wait>> waits;
+    Vector<std::shared_ptr<const Wait>> waits;
 
     // The first operand that asks for as much as the layer waits in the end; none if it waits for its release.
     std::optional<int> binding_producer() const {
@@ -41,9 +41,9 @@ using TimesPointer = std::shared_ptr<Times>;
 // When every layer of a network runs; Python is given an object for each only where it asks for them.
 class Timeline {
    public:
-    explicit Timeline(std::vector<TimesPointer> times) : times_(std::move(times)) {}
+    explicit Timeline(Vector<TimesPointer> times) : times_(std::move(times)) {}
 
-    const std::vector<TimesPointer> &times() const { return times_; }
+    const Vector<TimesPointer> &times() const { return times_; }
 
     Int latency() const {
         Int latest = 0;
@@ -69,11 +69,11 @@ class Timeline {
     }
 
     // The layers that decide the latency, the last one first: each waited last for the next one.
-    std::vector<int> critical() const {
+    Vector<int> critical() const {
         std::size_t last = 0;
         for (std::size_t i = 1; i < times_.size(); ++i)
             if (times_[i]->end > times_[last]->end) last = i;
-        std::vector<int> path;
+        Vector<int> path;
         for (std::optional<int> layer = int(last); layer; layer = times_[std::size_t(*layer)]->binding_producer())
             path.push_back(*layer);
         return path;
@@ -85,7 +85,7 @@ class Timeline {
     }
 
    private:
-    std::vector<TimesPointer> times_;
+    Vector<TimesPointer> times_;
     std::optional<py::tuple> layers_;
 };
 
@@ -96,27 +96,49 @@ struct Source {
 
 // The reads between the layers of a network on a chip.
 struct Network {
-    std::vector<std::vector<Source>> sources;
-    std::vector<std::vector<std::pair<int, std::shared_ptr<const Edge>>>> readers;
-    std::vector<int> line;  // the layers, each after its producers
+    Vector<Vector<Source>> sources;
+    Vector<Vector<std::pair<int, std::shared_ptr<const Edge>>>> readers;
+    Vector<int> line;  // the layers, each after its producers
     Int transfer;
 };
 
-// What an operand asks for, given when its producer runs.
-inline std::shared_ptr<const Wait> asked(
-    const Source &source, const Times &producer, const Profile &consumer, Int transfer) {
-    auto found = std::make_shared<Wait>();
-    found->producer = source.producer;
-    found->records = records_of(*producer.own, consumer, *source.edge);
-    const Ints &starts = found->records->starts, &need = found->records->need;
+// What an operand asks for, given when its producer runs; `visit` is told of each delay.
+template <typename Visit>
+std::shared_ptr<const Wait> asked(
+    const Source &source, std::shared_ptr<const Records> records, const Times &producer, Int transfer,
+    const Visit &visit) {
+    auto found = shared<Wait>();
+    const Ints &starts = records->starts, &need = records->need, &steps = producer.steps();
     found->delays.resize(need.size());
-    const Ints &steps = producer.steps();
     std::size_t at = 0;
     for (std::size_t i = 0; i < need.size(); ++i) {
         while (at < steps.size() && steps[at] < need[i]) ++at;
-        found->delays[i] = need[i] - starts[i] + producer.delays[at - 1] + transfer;
+        const Int delay = need[i] - starts[i] + producer.delays[at - 1] + transfer;
+        found->delays[i] = delay;
+        visit(delay);
     }
+    found->producer = source.producer;
+    found->records = std::move(records);
     return found;
+}
+
+// Whether the steps of a layer are those of the only operand that it has.
+inline bool alone(std::size_t operands, const Records &records) {
+    return operands == 1 && !records.starts.empty() && records.starts[0] == 0;
+}
+
+// Lets a layer wait for one of its operands. If it is alone, the delays of the layer are found on the way.
+inline void wait_for(
+    Times &times, std::size_t operands, const Source &source, const Times &producer, Int transfer) {
+    auto records = records_of(*producer.own, *times.own, *source.edge);
+    if (alone(operands, *records)) {
+        times.delays.resize(records->need.size());
+        Int largest = times.release + times.own->lead, *next = times.delays.data();
+        const auto rise = [&](Int delay) { *next++ = largest = std::max(largest, delay); };
+        times.waits.push_back(asked(source, std::move(records), producer, transfer, rise));
+    } else {
+        times.waits.push_back(asked(source, std::move(records), producer, transfer, [](Int) {}));
+    }
 }
 
 // Puts what an operand asks for among what others do, by ideal time; at the same one the others come first.
@@ -141,27 +163,27 @@ inline void weave(Ints &steps, Ints &delays, const Ints &own_steps, const Ints &
     std::copy_n(own_delays.begin(), j, delays.begin());
 }
 
-// Brings what the operands and the release ask for together: the largest so far, step by step.
+// Brings what the operands and the release ask for together, unless that is done: the largest so far, step by step.
 inline void merge(Times &times) {
-    const Int lead = times.own->lead;
     const auto &waits = times.waits;
-    times.woven.clear();
-    if (waits.size() == 1 && !waits[0]->delays.empty() && waits[0]->records->starts[0] == 0) {
-        times.delays = waits[0]->delays;
-    } else {
-        std::size_t count = 1;
-        for (const auto &wait : waits) count += wait->delays.size();
-        times.woven.reserve(count);
-        times.delays.reserve(count);
-        times.woven.push_back(0);
-        times.delays.assign(1, 0);
-        for (const auto &wait : waits) weave(times.woven, times.delays, wait->records->starts, wait->delays);
+    if (times.delays.empty()) {
+        if (waits.size() == 1 && alone(1, *waits[0]->records)) {
+            times.delays = waits[0]->delays;
+        } else {
+            std::size_t count = 1;
+            for (const auto &wait : waits) count += wait->delays.size();
+            times.woven.reserve(count);
+            times.delays.reserve(count);
+            times.woven.assign(1, 0);
+            times.delays.assign(1, 0);
+            for (const auto &wait : waits) weave(times.woven, times.delays, wait->records->starts, wait->delays);
+        }
+        Int largest = times.release + times.own->lead;
+        for (Int &delay : times.delays) delay = largest = std::max(largest, delay);
     }
     const Ints &steps = times.steps();
-    Int largest = times.release + lead;
-    for (Int &delay : times.delays) delay = largest = std::max(largest, delay);
     const auto later = std::upper_bound(steps.begin(), steps.end(), Int(0));
-    times.start = times.delays[std::size_t(later - steps.begin()) - 1] - lead;
+    times.start = times.delays[std::size_t(later - steps.begin()) - 1] - times.own->lead;
     times.end = times.own->last_finish + times.delays.back();
 }
 
@@ -179,15 +201,15 @@ inline TimesPointer run(
     const Network &network,
     int layer,
     const py::object &profile,
-    const std::shared_ptr<const Profile> &own,
+    std::shared_ptr<const Profile> own,
     Int release,
-    const std::vector<const Times *> &sources,
+    const Vector<const Times *> &sources,
     const TimesPointer &old,
-    const std::vector<const Times *> &before) {
+    const Vector<const Times *> &before) {
     const bool compare = old && old->own == own && old->profile.ptr() == profile.ptr();
-    auto times = std::make_shared<Times>();
+    auto times = shared<Times>();
     times->profile = profile;
-    times->own = own;
+    times->own = std::move(own);
     times->release = release;
     const auto &reads = network.sources[std::size_t(layer)];
     std::size_t known = 0;
@@ -197,12 +219,13 @@ inline TimesPointer run(
             times->waits.push_back(old->waits[i]);
             ++known;
         } else {
-            times->waits.push_back(asked(reads[i], *sources[i], *own, network.transfer));
+            wait_for(*times, reads.size(), reads[i], *sources[i], network.transfer);
         }
     }
     if (compare && known == reads.size() && old->release == release) return old;
     merge(*times);
-    return compare && same(*old, *times) ? old : times;
+    if (compare && same(*old, *times)) return old;
+    return times;
 }
 
 // By how much the layers that read one end later, at most, if it has another profile, and when it ends itself.
@@ -212,7 +235,7 @@ inline std::pair<Int, Int> impact(
     const auto &times = timeline.times();
     const auto run_after = [&](int reader, const py::object &profile, const std::shared_ptr<const Profile> &own,
                                const Times *instead, const TimesPointer &old) {
-        std::vector<const Times *> sources, before;
+        Vector<const Times *> sources, before;
         for (const auto &source : network.sources[std::size_t(reader)]) {
             before.push_back(times[std::size_t(source.producer)].get());
             sources.push_back(instead && source.producer == layer ? instead : before.back());
@@ -240,7 +263,7 @@ class Remaining {
     Remaining(
         std::shared_ptr<const Network> network, const Timeline &timeline, const Remaining *previous)
         : network_(std::move(network)), times_(timeline.times()), tails_(times_.size()) {
-        std::vector<bool> changed(times_.size(), true);
+        Vector<bool> changed(times_.size(), true);
         for (auto i = network_->line.rbegin(); i != network_->line.rend(); ++i) {
             const auto layer = std::size_t(*i);
             bool same = previous && previous->times_[layer]->own == times_[layer]->own;
@@ -255,8 +278,9 @@ class Remaining {
         Times times;
         times.own = own;
         times.release = times_[std::size_t(layer)]->release;
-        for (const auto &source : network_->sources[std::size_t(layer)])
-            times.waits.push_back(asked(source, *times_[std::size_t(source.producer)], *own, network_->transfer));
+        const auto &reads = network_->sources[std::size_t(layer)];
+        for (const auto &read : reads)
+            wait_for(times, reads.size(), read, *times_[std::size_t(read.producer)], network_->transfer);
         merge(times);
         Int latest = times.end;
         for (const auto &[reader, edge] : network_->readers[std::size_t(layer)]) {
@@ -280,14 +304,14 @@ class Remaining {
     }
 
     std::shared_ptr<const Tail> tail(std::size_t layer) const {
-        std::vector<std::pair<Int, Int>> pairs;
+        Vector<std::pair<Int, Int>> pairs;
         for (const auto &[reader, edge] : network_->readers[layer]) {
             const auto found = records_of(*times_[layer]->own, *times_[std::size_t(reader)]->own, *edge);
             for (std::size_t i = 0; i < found->need.size(); ++i)
                 pairs.push_back({found->need[i], after(reader, *found, i)});
         }
         std::sort(pairs.begin(), pairs.end());
-        auto result = std::make_shared<Tail>();
+        auto result = shared<Tail>();
         result->left.resize(pairs.size() + 1);
         Int largest = result->left[pairs.size()] = times_[layer]->own->last_finish;
         for (std::size_t i = pairs.size(); i-- > 0;) result->left[i] = largest = std::max(largest, pairs[i].second);
@@ -296,8 +320,8 @@ class Remaining {
     }
 
     std::shared_ptr<const Network> network_;
-    std::vector<TimesPointer> times_;
-    std::vector<std::shared_ptr<const Tail>> tails_;
+    Vector<TimesPointer> times_;
+    Vector<std::shared_ptr<const Tail>> tails_;
 };
 
 }  // namespace core

@@ -11,11 +11,11 @@
 namespace core {
 
 using Bounds = std::array<Int, DIMS>;
-using Order = std::vector<int>;  // dims, outermost first
+using Order = Vector<int>;  // dims, outermost first
 
 // The bounds of all dims for each of some mappings: as an array of NumPy, shape (DIMS, count).
 struct Table {
-    std::vector<Ints> rows = std::vector<Ints>(DIMS);
+    Vector<Ints> rows = Vector<Ints>(DIMS);
 
     std::size_t count() const { return rows[0].size(); }
 
@@ -43,12 +43,12 @@ inline double width(const Fraction &bandwidth) {
 }
 
 // Ways to choose a width of each dim that fill so many columns at most, and leave it possible to reach the target.
-inline std::vector<Ints> filled(
-    const std::vector<Ints> &options, Int columns, const std::vector<double> &reachable, double target) {
-    std::vector<Ints> ways;
+inline Vector<Ints> filled(
+    const Vector<Ints> &options, Int columns, const Vector<double> &reachable, double target) {
+    Vector<Ints> ways;
     Ints products{1};
     for (std::size_t i = 0; i < options.size(); ++i) {
-        std::vector<Ints> longer(i + 1);
+        Vector<Ints> longer(i + 1);
         Ints more;
         for (std::size_t way = 0; way < products.size(); ++way)
             for (Int option : options[i]) {
@@ -193,7 +193,7 @@ class Batch {
     }
 
     // The least of several orders for each mapping.
-    Ints least(const std::vector<Order> &orders) const {
+    Ints least(const Vector<Order> &orders) const {
         Ints result = total(orders[0]);
         for (std::size_t k = 1; k < orders.size(); ++k) {
             const Ints other = total(orders[k]);
@@ -203,7 +203,7 @@ class Batch {
     }
 
     // The so many fastest mappings, and those that need fewer rows than any faster one, the fewest first.
-    std::pair<Ints, Ints> fastest(const std::vector<Order> &orders, std::size_t most) const {
+    std::pair<Ints, Ints> fastest(const Vector<Order> &orders, std::size_t most) const {
         const Ints cycles = least(orders);
         Ints best(count()), frugal;
         for (std::size_t i = 0; i < count(); ++i) best[i] = Int(i);
@@ -226,16 +226,16 @@ class Batch {
     }
 
     // The fastest mappings, each with the place of its order, of those that make more steps along rows or columns.
-    std::vector<std::pair<Int, Int>> streaming(
-        const std::vector<Order> &orders, double slowest, double finer) const {
-        std::vector<Ints> totals;
+    Vector<std::pair<Int, Int>> streaming(
+        const Vector<Order> &orders, double slowest, double finer) const {
+        Vector<Ints> totals;
         for (const auto &order : orders) totals.push_back(total(order));
         const Ints cycles = least(orders), &rows = temporal_.rows[3], &columns = temporal_.rows[4];
-        std::vector<std::size_t> left;
+        Vector<std::size_t> left;
         const double limit = slowest * double(*std::min_element(cycles.begin(), cycles.end()));
         for (std::size_t i = 0; i < count(); ++i)
             if (double(cycles[i]) <= limit) left.push_back(i);
-        std::vector<std::pair<Int, Int>> result;
+        Vector<std::pair<Int, Int>> result;
         while (!left.empty()) {
             const std::size_t best = *std::min_element(
                 left.begin(), left.end(), [&](std::size_t a, std::size_t b) { return cycles[a] < cycles[b]; });
@@ -310,7 +310,7 @@ class Ways {
             Bounds temporal;
             Int steps;
         };
-        std::vector<Way> fitting;
+        Vector<Way> fitting;
         Bounds column, temporal;
         column.fill(1);
         temporal.fill(1);
@@ -360,7 +360,7 @@ class Ways {
     const Layer &layer_;
     Estimate estimate_;
     double most_steps_;
-    std::vector<std::size_t> active_;
+    Vector<std::size_t> active_;
     Int fewest_ = INFINITE;
     Table channels_, banks_, columns_, temporals_;
 };
