@@ -25,7 +25,7 @@ from solver.bound.composed import needed_through
 from solver.bound.durations import lane_ranges, useful_cycles
 from solver.bound.model import BoundModel, raised_bound
 from solver.bound.quick import bank_numbers, quick_bound
-from solver.bound.reading import enabled, needed, needed_by_shares, reading_products
+from solver.bound.reading import enabled, needed, needed_by_shares, reading_products, union_gains
 from solver.bound.relaxation import linear_bound
 from solver.cpsat import method
 from solver.mapspace.enumeration import mappings
@@ -218,6 +218,30 @@ def varied_edges(first: int) -> Iterator[tuple[Problem, int, Edge]]:
         rng = random.Random(seed)
         network = draw_network(rng, rng.randint(2, 4))
         yield from edges_of(Problem(network, draw_hardware(rng, network)))
+
+
+@given(st.lists(st.sets(st.integers(0, 5)), min_size=1, max_size=5))
+def test_no_union_of_rows_is_smaller(sets: list[set[int]]) -> None:
+    """Of any sets, and exactly of intervals that move on; the last is the union of all."""
+    read = np.array([[i in own for i in range(6)] for own in sets])
+    least, claimed = np.array(least_unions(sets)), union_gains(read).cumsum()
+    assert (claimed <= least[1:]).all()
+    assert claimed[-1] == least[-1]
+
+
+@given(st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), min_size=1, max_size=6))
+def test_no_union_of_intervals_is_smaller(ends: list[tuple[int, int]]) -> None:
+    sets = [set(range(min(own), max(own) + 1)) for own in ends]
+    read = np.array([[i in own for i in range(7)] for own in sets])
+    assert (union_gains(read).cumsum() <= least_unions(sets)[1:]).all()
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=6))
+def test_least_unions_of_intervals_that_move_on(steps: list[tuple[int, int]]) -> None:
+    lows, highs = (list(itertools.accumulate(own)) for own in zip(*steps, strict=True))
+    sets = [set(range(low, low + high + 1)) for low, high in zip(lows, highs, strict=True)]
+    read = np.array([[i in own for i in range(max(map(max, sets)) + 1)] for own in sets])
+    assert [0, *union_gains(read).cumsum()] == least_unions(sets)
 
 
 @pytest.mark.parametrize("first", range(0, 200, 20))

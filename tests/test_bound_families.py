@@ -512,6 +512,23 @@ def test_needed_by_shares() -> None:
     assert needed_by_shares(*convolution(), 18).tolist()[:4] == [8, 8, 8, 12]
 
 
+def test_needed_of_windows_that_are_cut() -> None:
+    """The last of three windows reads one row only."""
+    axes = {"h": {"terms": {"P": 1}, "windows": [{"scale": 2, "shift": 0, "width": 3}], "extent": 3}}
+    rows = {"name": "a", "dims": {"P": 5}, "operands": [{"from": "x"}]}
+    drawn = network(rows, {"name": "b", "dims": {"P": 3}, "operands": [{"from": "a", "axes": axes}]})
+    assert needed(drawn.layers[1], Problem(drawn, chip()).edges[1][0]).tolist() == [0, 1, 3, 5]
+
+
+def test_needed_of_rows_apart() -> None:
+    """Each row reads two that are two apart, and none is read by more than two."""
+    axes = {"h": {"terms": {"P": 1, "R": 2}}}
+    rows = {"name": "a", "dims": {"P": 6}, "operands": [{"from": "x"}]}
+    layer = {"name": "b", "dims": {"P": 4, "R": 2}, "operands": [{"from": "a", "axes": axes}]}
+    drawn = network(rows, layer)
+    assert needed(drawn.layers[1], Problem(drawn, chip()).edges[1][0]).tolist() == [0, 2, 2, 3, 6]
+
+
 def test_enabled() -> None:
     """Two rows of two channels that are all read alike: as much of the work as there is of the elements."""
     pixels = {"name": "a", "dims": {"K": 2, "P": 2}, "operands": [{"from": "x"}]}
@@ -519,6 +536,25 @@ def test_enabled() -> None:
     drawn = network(pixels, layer)
     edge = Problem(drawn, chip()).edges[1][0]
     assert enabled(drawn.layers[1], edge, np.arange(5.0)).tolist() == [0, 0.25, 0.5, 0.75, 1]
+
+
+def test_enabled_through_windows_over_channels() -> None:
+    """What is normalized over the channels of a row needs its own one at least."""
+    pixels = {"name": "a", "dims": {"K": 2, "P": 2}, "operands": [{"from": "x"}]}
+    axes = CHANNELS | {"ch": {"terms": {"C": 1}, "windows": [{"all": True}], "extent": 2}}
+    layer = {"name": "b", "dims": {"P": 2, "C": 2}, "operands": [{"from": "a", "axes": axes}]}
+    drawn = network(pixels, layer)
+    edge = Problem(drawn, chip()).edges[1][0]
+    assert enabled(drawn.layers[1], edge, np.arange(5.0)).tolist() == [0, 0.25, 0.5, 0.75, 1]
+
+
+def test_enabled_through_windows_that_share_channels() -> None:
+    """Two values are made of each channel, so half of the channels are enough for half of the work."""
+    pixels = {"name": "a", "dims": {"K": 2}, "operands": [{"from": "x"}]}
+    axes = CHANNELS | {"ch": {"terms": {"C": 1}, "windows": [{"divide": 2}], "extent": 4}}
+    drawn = network(pixels, {"name": "b", "dims": {"C": 4}, "operands": [{"from": "a", "axes": axes}]})
+    edge = Problem(drawn, chip()).edges[1][0]
+    assert (enabled(drawn.layers[1], edge, np.arange(3.0)) >= [0, 0.5, 1]).all()
 
 
 # Real plans

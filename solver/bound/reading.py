@@ -64,22 +64,17 @@ def needed(layer: Layer, edge: Edge) -> Counts:
     size = layer.bound("P") * layer.bound("Q")
     rows, columns = np.ones(layer.bound("P"), np.int64), np.ones(layer.bound("Q"), np.int64)
     rows[1:], columns[1:], others = 0, 0, 1
-    simple = True
     for group in edge.groups:
         position = [dim for dim in (P_DIM, Q_DIM) if dim in group.dims]
         if len(group.axes) > 1 or len(position) > 1:
             return _all_or_nothing(size, edge, layer)
-        read = coordinates(group, layer, position[0] if position else None)
-        gained = _gained(read)
-        simple = simple and _least_first(read)
+        gained = union_gains(coordinates(group, layer, position[0] if position else None))
         if not position:
             others *= int(gained.sum())
         elif position[0] == P_DIM:
             rows = gained
         else:
             columns = gained
-    if not simple:
-        return _all_or_nothing(size, edge, layer)
     return _unions(rows, columns) * others
 
 
@@ -201,38 +196,35 @@ def coordinates(group: Group, layer: Layer, dim: int | None) -> npt.NDArray[np.b
     return read
 
 
-def _gained(read: npt.NDArray[np.bool_]) -> Counts:
-    """Return how many coordinates each row adds to those before it."""
-    return np.asarray(np.diff(np.logical_or.accumulate(read, axis=0).sum(axis=1), prepend=0), np.int64)
+def union_gains(read: npt.NDArray[np.bool_]) -> Counts:
+    """Return by how many coordinates the least union of rows grows with each further one.
 
-
-def _least_first(read: npt.NDArray[np.bool_]) -> bool:
-    """Whether no so many rows read fewer coordinates than the first ones do.
-
-    Known for intervals that move on: then the least union of `n` of them is found by a table over the last.
+    Of any rows it is known that they read no less than the largest of them, and that no coordinate is read by
+    more than some number of rows; of intervals there is a table over the last of them, exact if they move on.
     """
-    count, extent = read.shape
-    if count == 1:
-        return True
-    if not read.any(axis=1).all():
-        return False
-    low, high = read.argmax(axis=1), extent - 1 - read[:, ::-1].argmax(axis=1)
-    holes = (high - low + 1 != read.sum(axis=1)).any()
-    if holes or (np.diff(low) < 0).any() or (np.diff(high) < 0).any():
-        return False
-    firsts = _gained(read).cumsum().tolist()
+    sizes, whole = read.sum(axis=1), int(read.any(axis=0).sum())
+    rising, most = np.sort(sizes), max(int(read.sum(axis=0).max(initial=0)), 1)
+    least = np.maximum(rising, -(-rising.cumsum() // most))
+    if sizes.all():
+        low, high = read.argmax(axis=1), read.shape[1] - 1 - read[:, ::-1].argmax(axis=1)
+        if (high - low + 1 == sizes).all():
+            least = np.maximum(least, [int(own.min()) for own in _by_last(low, high)])
+    least[-1] = whole
+    return np.asarray(np.diff(np.maximum.accumulate(least), prepend=0), np.int64)
+
+
+def _by_last(low: Counts, high: Counts) -> Iterator[Counts]:
+    """Yield the least unions of one, two, three .. intervals, for each that may be the last."""
     length = high - low + 1
     least = length
-    if least.min() < firsts[0]:
-        return False
-    for first in firsts[1:]:
+    yield least
+    for _ in range(1, len(length)):
         # Row i after row j < i adds what lies beyond high[j], at most all of itself; rows may be skipped.
+        # Where a row ends before row j, this takes off no less than the next one may then add twice.
         apart = np.minimum.accumulate(least)[:-1] + length[1:]
         joined = np.minimum.accumulate(least - high)[:-1] + high[1:]
         least = np.concatenate(([INFINITY], np.minimum(apart, joined)))
-        if least.min() < first:
-            return False
-    return True
+        yield least
 
 
 def _unions(rows: Counts, columns: Counts) -> Counts:
@@ -272,11 +264,11 @@ def enabled(layer: Layer, edge: Edge, elements: Floats) -> Floats:
     for group, uses, share in _axis_uses(layer, edge):
         read *= share
         if len(group.axes) == 1 and group.axes[0] >= CHANNEL_AXES:
-            gained = _windows(group)
-            if len(gained) < len(uses) or not _least_first(gained):
+            windows = _windows(group)
+            if len(windows) < len(uses):
                 return np.ones_like(elements)
-            planes.append((uses / uses.sum(), _gained(gained)))
-        elif len(group.axes) == 1 and not group.windows[0] and len(set(uses[uses > 0].tolist())) == 1:
+            planes.append((uses / uses.sum(), union_gains(windows)))
+        elif len(group.axes) == 1 and _each_its_own(group, uses):
             channels *= int((uses > 0).sum())
         else:
             return np.ones_like(elements)
@@ -285,6 +277,17 @@ def enabled(layer: Layer, edge: Edge, elements: Floats) -> Floats:
     work = np.concatenate(([0.0], np.sort(np.outer(rows, columns).ravel())[::-1].cumsum()))
     done = _concave(_unions(row_gains, column_gains).astype(float), work, elements / channels)
     return np.asarray(np.minimum(1.0, 1 - read + read * done))
+
+
+def _each_its_own(group: Group, uses: Counts) -> bool:
+    """Whether all values of an axis that are used are so as often, and each reads its own coordinate."""
+    used = np.flatnonzero(uses)
+    if len(set(uses[used].tolist())) != 1:
+        return False
+    if group.intervals[0] is None:
+        return True
+    low, high = (own[used] for own in group.intervals[0])
+    return bool(((low <= used) & (used <= high)).all())
 
 
 def _axis_uses(layer: Layer, edge: Edge) -> Iterator[tuple[Group, Counts, float]]:
