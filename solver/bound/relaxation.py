@@ -18,6 +18,9 @@ SCALE = 2**40
 """Multipliers are rounded to multiples of one over this."""
 
 
+SIMPLEX = "use_dual_simplex: true"
+"""Every variable has limits, so a feasible point of the dual is at hand; it takes half of the time."""
+
 MOST_SECONDS = 10**6
 """A limit on wall time from which on the linear solver is given none."""
 
@@ -57,6 +60,7 @@ def linear_bound(bound: BoundModel, stop: Stop) -> int:
     rows = _rows(model, stop)
     limits = [(v.domain[0], v.domain[1]) for v in model.proto.variables]
     solver = pywraplp.Solver.CreateSolver("GLOP")
+    solver.SetSolverSpecificParametersAsString(SIMPLEX)
     variables = [solver.NumVar(low, high, "") for low, high in limits]
     made = []
     for row in rows:

@@ -15,7 +15,7 @@ class BoundParams:
     """The same in networks of many layers."""
     in_turn: int = 8
     """The same where layers may share banks; finer shares have not been seen to raise the bound."""
-    many_layers: int = 30
+    many_layers: int = 60
     """Layers from which on the coarse grid is used."""
     lane_step: float = 1.42
     """Numbers of lanes of one sum within such a factor are told apart from others only."""
