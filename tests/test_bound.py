@@ -8,7 +8,9 @@ import random
 import time
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
@@ -117,6 +119,32 @@ def test_no_plan_is_faster_than_what_is_proved(weights: Weights) -> None:
         assert linear_bound(BoundModel(problem, found.latency), Stop()) <= found.latency
         gaps.append(found.gap)
     assert np.median(gaps) < 0.9
+
+
+@pytest.mark.parametrize(("layers", "grids"), [(3, [56]), (2, [4, 56])])
+def test_what_takes_long_is_bounded_roughly_first(
+    layers: int, grids: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = []
+
+    def model(*given: Any) -> BoundModel:
+        made.append(BoundModel(*given))
+        return made[-1]
+
+    monkeypatch.setattr(method, "BoundModel", model)
+    params = replace(Params(), bound=BoundParams(rough_layers=layers))
+    network, chip = next(
+        (network, chip)
+        for network, chip in (draw_small(random.Random(seed)) for seed in itertools.count())
+        if len(network.layers) == 2 and chip.weights == "static"
+    )
+    solve(network, chip, method="cpsat", params=params, stop=Stop(iterations=20), workers=1)
+    assert [own.grid for own in made] == grids
+
+
+def test_a_relaxation_that_is_hard_to_solve_precisely_proves_a_bound() -> None:
+    problem = Problem(load_network("inception-v1"), load_hardware("hbm2-bitsimd").with_weights("static"))
+    assert linear_bound(BoundModel(problem, 75_900_000, BoundParams(fine=8)), Stop()) > 33_000_000
 
 
 def test_a_chain_ends_after_each_of_its_layers() -> None:

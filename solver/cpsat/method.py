@@ -154,13 +154,16 @@ def _bound(run: Run) -> None:
     proved if the time is up before the model is there.
     """
     run.doing("proves a bound over all mappings")
-    latency = run.incumbent.latency
+    latency, params = run.incumbent.latency, run.params.bound
+    rough = replace(params, fine=params.rough, coarse=params.rough)
+    slow = len(run.problem.layers) >= params.rough_layers and run.problem.hardware.weights == "static"
     with suppress(StoppedError):
-        model = BoundModel(run.problem, latency, run.params.bound, run.stop)
-        least = linear_bound(model, run.stop.part(run.params.bound.linear_share))
-        if least > 0:
-            run.bounded(min(least, latency))
-        if model.size <= run.params.bound.small and not run.stop.reached():
+        for own in (rough, params) if slow else (params,):
+            model = BoundModel(run.problem, latency, own, run.stop)
+            least = linear_bound(model, run.stop.part(params.linear_share))
+            if least > 0:
+                run.bounded(min(least, latency))
+        if model.size <= params.small and not run.stop.reached():
             run.bounded(min(raised_bound(model, least, run.stop), latency))
 
 

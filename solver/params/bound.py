@@ -13,6 +13,10 @@ class BoundParams:
     """Shares of a layer's outputs that have a time of their own: `i / fine`."""
     coarse: int = 28
     """The same in networks of many layers."""
+    rough: int = 4
+    """The same for what is proved first in networks of so many layers, with static weights."""
+    rough_layers: int = 30
+    """Layers from which on that is done: the finer model takes seconds."""
     in_turn: int = 8
     """The same where layers may share banks; finer shares have not been seen to raise the bound."""
     many_layers: int = 60
