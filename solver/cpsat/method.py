@@ -159,10 +159,13 @@ def _bound(run: Run) -> None:
     slow = len(run.problem.layers) >= params.rough_layers and run.problem.hardware.weights == "static"
     with suppress(StoppedError):
         for own in (rough, params) if slow else (params,):
+            began = run.stop.elapsed()
             model = BoundModel(run.problem, latency, own, run.stop)
-            least = linear_bound(model, run.stop.part(params.linear_share))
+            least = linear_bound(model, run.stop if own is rough else run.stop.part(params.linear_share))
             if least > 0:
                 run.bounded(min(least, latency))
+            if own is rough and run.stop.remaining() < params.finer * (run.stop.elapsed() - began):
+                return
         if model.size <= params.small and not run.stop.reached():
             run.bounded(min(raised_bound(model, least, run.stop), latency))
 

@@ -17,6 +17,8 @@ class BoundParams:
     """The same for what is proved first in networks of so many layers, with static weights."""
     rough_layers: int = 30
     """Layers from which on that is done: the finer model takes seconds."""
+    finer: float = 5.0
+    """Times as long as that took have to be left for the finer model."""
     in_turn: int = 8
     """The same where layers may share banks; finer shares have not been seen to raise the bound."""
     many_layers: int = 60
@@ -35,7 +37,7 @@ class BoundParams:
     """Numbers of banks within such a factor are taken for the least of them."""
     widths: int = 400
     """Widths of one dim that are told apart; of longer dims a grid stands for all of them."""
-    build_seconds: float = 0.03
+    build_seconds: float = 0.015
     """Seconds for each layer without which the bound is not begun, since half of its model proves nothing."""
     most_layers: int = 400
     """Layers from which on the linear relaxation is not begun; it would not be solved in a minute."""
