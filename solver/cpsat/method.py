@@ -156,9 +156,8 @@ def _bound(run: Run) -> None:
     run.doing("proves a bound over all mappings")
     latency, params = run.incumbent.latency, run.params.bound
     rough = replace(params, fine=params.rough, coarse=params.rough)
-    slow = len(run.problem.layers) >= params.rough_layers and run.problem.hardware.weights == "static"
     with suppress(StoppedError):
-        for own in (rough, params) if slow else (params,):
+        for own in (rough, params) if _takes_long(run) else (params,):
             began = run.stop.elapsed()
             model = BoundModel(run.problem, latency, own, run.stop)
             least = linear_bound(model, run.stop if own is rough else run.stop.part(params.linear_share))
@@ -168,6 +167,12 @@ def _bound(run: Run) -> None:
                 return
         if model.size <= params.small and not run.stop.reached():
             run.bounded(min(raised_bound(model, least, run.stop), latency))
+
+
+def _takes_long(run: Run) -> bool:
+    """Whether the model of the bound takes long, so that a rough one comes first, and sooner."""
+    many = len(run.problem.layers) >= run.params.bound.rough_layers
+    return many and run.problem.hardware.weights == "static"
 
 
 class _Choices:
@@ -295,7 +300,7 @@ def _in_turn(run: Run, apart: BanksApart | None, bounded: bool) -> None:
     if not static:
         kinds = kinds[:1]  # all are one
     searches = [_Search(run, run.seed + i, moves) for i, moves in enumerate(kinds)]
-    share = params.descent_share if static else 0.0
+    share = params.soon_share if _takes_long(run) else params.descent_share if static else 0.0
     bound_at = run.stop.elapsed() + share * min(params.latest_bound, run.stop.remaining())
     for turn in itertools.count():
         if run.stop.reached():

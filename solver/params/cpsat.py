@@ -100,9 +100,11 @@ class CpsatParams:
     """The same as a share of the time so far; the longer of the two counts."""
     latest_bound: float = 60.0
     """Seconds of which no more than `descent_share` go by before the bound is proved."""
-    descent_share: float = 0.5
+    descent_share: float = 0.7
     """Such a share of the time, if less than that is left: a descent may stall before. Plans of layers that
     share banks are good from the start, and the bound comes first."""
+    soon_share: float = 0.5
+    """The same where the bound takes long."""
     vain_share: float = 0.15
     """Share of the time, where one process does everything in turn, for choices that are no better."""
     shortest_choice: float = 1.0
