@@ -233,14 +233,14 @@ inline std::pair<Int, Int> impact(
     const Network &network, const Timeline &timeline, int layer, const py::object &profile,
     const std::shared_ptr<const Profile> &own) {
     const auto &times = timeline.times();
-    const auto run_after = [&](int reader, const py::object &profile, const std::shared_ptr<const Profile> &own,
+    const auto run_after = [&](int i, const py::object &of, const std::shared_ptr<const Profile> &compiled,
                                const Times *instead, const TimesPointer &old) {
         Vector<const Times *> sources, before;
-        for (const auto &source : network.sources[std::size_t(reader)]) {
+        for (const auto &source : network.sources[std::size_t(i)]) {
             before.push_back(times[std::size_t(source.producer)].get());
             sources.push_back(instead && source.producer == layer ? instead : before.back());
         }
-        return run(network, reader, profile, own, times[std::size_t(reader)]->release, sources, old, before);
+        return run(network, i, of, compiled, times[std::size_t(i)]->release, sources, old, before);
     };
     const TimesPointer changed = run_after(layer, profile, own, nullptr, nullptr);
     const auto &readers = network.readers[std::size_t(layer)];
