@@ -300,8 +300,10 @@ def _in_turn(run: Run, apart: BanksApart | None, bounded: bool) -> None:
     if not static:
         kinds = kinds[:1]  # all are one
     searches = [_Search(run, run.seed + i, moves) for i, moves in enumerate(kinds)]
-    share = params.soon_share if _takes_long(run) else params.descent_share if static else 0.0
-    bound_at = run.stop.elapsed() + share * min(params.latest_bound, run.stop.remaining())
+    share, latest = params.descent_share if static else 0.0, params.latest_bound
+    if _takes_long(run):
+        share, latest = params.soon_share, params.soon_bound
+    bound_at = run.stop.elapsed() + share * min(latest, run.stop.remaining())
     for turn in itertools.count():
         if run.stop.reached():
             break

@@ -15,7 +15,7 @@ class BoundParams:
     """The same in networks of many layers."""
     rough: int = 4
     """The same for what is proved first in networks of so many layers, with static weights."""
-    rough_layers: int = 30
+    rough_layers: int = 8
     """Layers from which on that is done: the finer model takes seconds."""
     finer: float = 5.0
     """Times as long as that took have to be left for the finer model."""

@@ -103,8 +103,10 @@ class CpsatParams:
     descent_share: float = 0.7
     """Such a share of the time, if less than that is left: a descent may stall before. Plans of layers that
     share banks are good from the start, and the bound comes first."""
+    soon_bound: float = 8.0
+    """The same as `latest_bound` where a rough bound comes first."""
     soon_share: float = 0.5
-    """The same where the bound takes long."""
+    """The same as `descent_share` where a rough bound comes first."""
     vain_share: float = 0.15
     """Share of the time, where one process does everything in turn, for choices that are no better."""
     shortest_choice: float = 1.0
