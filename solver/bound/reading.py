@@ -269,7 +269,7 @@ def enabled(layer: Layer, edge: Edge, elements: Floats) -> Floats:
                 return np.ones_like(elements)
             planes.append((uses / uses.sum(), union_gains(windows)))
         elif len(group.axes) == 1 and _each_its_own(group, uses):
-            channels *= int((uses > 0).sum())
+            channels *= int(np.count_nonzero(uses))
         else:
             return np.ones_like(elements)
     planes += [(np.ones(1), np.ones(1, np.int64))] * (2 - len(planes))

@@ -17,7 +17,6 @@ from solver.stop import Stop
 SCALE = 2**40
 """Multipliers are rounded to multiples of one over this."""
 
-
 SIMPLEX = "use_dual_simplex: true change_status_to_imprecise: false"
 """Every variable has limits, so a feasible point of the dual is at hand: its simplex takes half of the time.
 Multipliers that are a little off still prove a bound."""

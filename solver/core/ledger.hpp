@@ -228,8 +228,8 @@ struct Placed {
 inline TimesPointer postponed(const Times &times, Int release) {
     auto later = shared<Times>(times);
     later->release = release;
-    later->delays.clear();
     merge(*later);
+    settle(*later);
     return later;
 }
 

@@ -163,28 +163,36 @@ inline void weave(Ints &steps, Ints &delays, const Ints &own_steps, const Ints &
     std::copy_n(own_delays.begin(), j, delays.begin());
 }
 
-// Brings what the operands and the release ask for together, unless that is done: the largest so far, step by step.
+// Brings what the operands and the release ask for together: the largest so far, step by step.
 inline void merge(Times &times) {
     const auto &waits = times.waits;
-    if (times.delays.empty()) {
-        if (waits.size() == 1 && alone(1, *waits[0]->records)) {
-            times.delays = waits[0]->delays;
-        } else {
-            std::size_t count = 1;
-            for (const auto &wait : waits) count += wait->delays.size();
-            times.woven.reserve(count);
-            times.delays.reserve(count);
-            times.woven.assign(1, 0);
-            times.delays.assign(1, 0);
-            for (const auto &wait : waits) weave(times.woven, times.delays, wait->records->starts, wait->delays);
-        }
-        Int largest = times.release + times.own->lead;
-        for (Int &delay : times.delays) delay = largest = std::max(largest, delay);
+    if (waits.size() == 1 && alone(1, *waits[0]->records)) {
+        times.delays = waits[0]->delays;
+    } else {
+        std::size_t count = 1;
+        for (const auto &wait : waits) count += wait->delays.size();
+        times.woven.reserve(count);
+        times.delays.reserve(count);
+        times.woven.assign(1, 0);
+        times.delays.assign(1, 0);
+        for (const auto &wait : waits) weave(times.woven, times.delays, wait->records->starts, wait->delays);
     }
+    Int largest = times.release + times.own->lead;
+    for (Int &delay : times.delays) delay = largest = std::max(largest, delay);
+}
+
+// When a layer starts and ends, its delays at hand.
+inline void settle(Times &times) {
     const Ints &steps = times.steps();
     const auto later = std::upper_bound(steps.begin(), steps.end(), Int(0));
     times.start = times.delays[std::size_t(later - steps.begin()) - 1] - times.own->lead;
     times.end = times.own->last_finish + times.delays.back();
+}
+
+// When a layer runs that waits for all of its operands.
+inline void complete(Times &times) {
+    if (times.delays.empty()) merge(times);  // else `wait_for` has found them
+    settle(times);
 }
 
 // Whether two times of a layer say the same, also of what one operand hides of another.
@@ -223,7 +231,7 @@ inline TimesPointer run(
         }
     }
     if (compare && known == reads.size() && old->release == release) return old;
-    merge(*times);
+    complete(*times);
     if (compare && same(*old, *times)) return old;
     return times;
 }
@@ -281,7 +289,7 @@ class Remaining {
         const auto &reads = network_->sources[std::size_t(layer)];
         for (const auto &read : reads)
             wait_for(times, reads.size(), read, *times_[std::size_t(read.producer)], network_->transfer);
-        merge(times);
+        complete(times);
         Int latest = times.end;
         for (const auto &[reader, edge] : network_->readers[std::size_t(layer)]) {
             const auto found = records_of(*own, *times_[std::size_t(reader)]->own, *edge);

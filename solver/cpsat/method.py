@@ -23,7 +23,7 @@ from solver.maxplus.candidates import Candidate
 from solver.maxplus.checkpoints import Candidates
 from solver.maxplus.options import layer_options
 from solver.maxplus.response import Response, efficient
-from solver.params import WholeParams
+from solver.params import BoundParams, WholeParams
 from solver.run import ROUNDING, Run
 from solver.schedule.goal import Goal
 from solver.schedule.plan import Plan
@@ -155,18 +155,24 @@ def _bound(run: Run) -> None:
     """
     run.doing("proves a bound over all mappings")
     latency, params = run.incumbent.latency, run.params.bound
-    rough = replace(params, fine=params.rough, coarse=params.rough)
     with suppress(StoppedError):
-        for own in (rough, params) if _takes_long(run) else (params,):
+        if _takes_long(run):
             began = run.stop.elapsed()
-            model = BoundModel(run.problem, latency, own, run.stop)
-            least = linear_bound(model, run.stop if own is rough else run.stop.part(params.linear_share))
-            if least > 0:
-                run.bounded(min(least, latency))
-            if own is rough and run.stop.remaining() < params.finer * (run.stop.elapsed() - began):
+            _relaxed(run, latency, replace(params, fine=params.rough, coarse=params.rough), 1.0)
+            if run.stop.remaining() < params.finer * (run.stop.elapsed() - began):
                 return
+        model, least = _relaxed(run, latency, params, params.linear_share)
         if model.size <= params.small and not run.stop.reached():
             run.bounded(min(raised_bound(model, least, run.stop), latency))
+
+
+def _relaxed(run: Run, latency: int, params: BoundParams, share: float) -> tuple[BoundModel, int]:
+    """Return a model, and the bound of its relaxation, for which there is a share of the time left."""
+    model = BoundModel(run.problem, latency, params, run.stop)
+    least = linear_bound(model, run.stop.part(share))
+    if least > 0:
+        run.bounded(min(least, latency))
+    return model, least
 
 
 def _takes_long(run: Run) -> bool:

@@ -14,11 +14,11 @@ class BoundParams:
     coarse: int = 28
     """The same in networks of many layers."""
     rough: int = 4
-    """The same for what is proved first in networks of so many layers, with static weights."""
+    """The same for what is proved first in networks of `rough_layers` and more, with static weights."""
     rough_layers: int = 8
-    """Layers from which on that is done: the finer model takes seconds."""
+    """Layers from which on a finer model takes seconds."""
     finer: float = 5.0
-    """Times as long as that took have to be left for the finer model."""
+    """So many times what the rough model has taken must be left for the finer one."""
     in_turn: int = 8
     """The same where layers may share banks; finer shares have not been seen to raise the bound."""
     many_layers: int = 60
