@@ -229,7 +229,7 @@ inline TimesPointer postponed(const Times &times, Int release) {
     auto later = shared<Times>(times);
     later->release = release;
     merge(*later);
-    settle(*later);
+    conclude(*later);
     return later;
 }
 

@@ -182,7 +182,7 @@ inline void merge(Times &times) {
 }
 
 // When a layer starts and ends, its delays at hand.
-inline void settle(Times &times) {
+inline void conclude(Times &times) {
     const Ints &steps = times.steps();
     const auto later = std::upper_bound(steps.begin(), steps.end(), Int(0));
     times.start = times.delays[std::size_t(later - steps.begin()) - 1] - times.own->lead;
@@ -192,7 +192,7 @@ inline void settle(Times &times) {
 // When a layer runs that waits for all of its operands.
 inline void complete(Times &times) {
     if (times.delays.empty()) merge(times);  // else `wait_for` has found them
-    settle(times);
+    conclude(times);
 }
 
 // Whether two times of a layer say the same, also of what one operand hides of another.
